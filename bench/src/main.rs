@@ -1,0 +1,2 @@
+//! tine's bench.
+fn main() {}

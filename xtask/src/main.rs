@@ -1,0 +1,2 @@
+//! tine's xtask.
+fn main() {}

@@ -1,0 +1,419 @@
+//! `cargo xtask test`: everything that a change has to pass, step by step, the tests last.
+//!
+//! After the test runner's own summary nothing else is printed, so the times of all steps stand before it; what
+//! the tests take, the summary says.
+//!
+//! Steps share artefacts where they can: clippy and the documentation those of `cargo check`, doc tests, benches
+//! and tests those of `cargo test`. Flags stand behind `--` or in `RUSTDOCFLAGS`, since a changed `RUSTFLAGS`
+//! builds everything again. What needs flags of its own (loom, AddressSanitizer, fuzzing) has its own folder below
+//! `target/`.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+
+use crate::toolchain::{self, Nightly};
+use crate::{Result, bench, deny, fuzz, install, shell};
+
+/// `cargo xtask test`
+#[derive(clap::Args)]
+#[command(after_help = help())]
+pub(crate) struct Args {
+    /// Only these steps
+    #[arg(value_name = "STEP", hide_possible_values = true, value_parser = names())]
+    only: Vec<String>,
+    /// All steps but this one; may be repeated
+    #[arg(long, value_name = "STEP", hide_possible_values = true, value_parser = names())]
+    skip: Vec<String>,
+    /// After a step that failed, go on with the next
+    #[arg(long)]
+    keep_going: bool,
+    /// How long all fuzz targets together run
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    fuzz_seconds: u64,
+}
+
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Args) -> Result<Done>,
+}
+
+/// How a step ended that did not fail.
+enum Done {
+    Passed,
+    Skipped(String),
+}
+
+/// In the order in which they run: what fails soonest comes first.
+const STEPS: &[Step] = &[
+    Step {
+        name: "setup",
+        about: "what is missing is installed",
+        run: setup,
+    },
+    Step {
+        name: "fmt",
+        about: "the format is rustfmt's",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        about: "no lint fires",
+        run: clippy,
+    },
+    Step {
+        name: "doc",
+        about: "the documentation builds, without warnings",
+        run: doc,
+    },
+    Step {
+        name: "targets",
+        about: "tine-values builds for other machines",
+        run: targets,
+    },
+    Step {
+        name: "deny",
+        about: "licences and sources are allowed",
+        run: licences,
+    },
+    Step {
+        name: "build",
+        about: "the tests build",
+        run: build,
+    },
+    Step {
+        name: "doctest",
+        about: "the documentation's examples run",
+        run: doctest,
+    },
+    Step {
+        name: "bench",
+        about: "each suite of benches runs, shortly",
+        run: benches,
+    },
+    Step {
+        name: "loom",
+        about: "shared counts are right in every interleaving",
+        run: loom,
+    },
+    Step {
+        name: "asan",
+        about: "tine-values' tests, under AddressSanitizer",
+        run: asan,
+    },
+    Step {
+        name: "fuzz",
+        about: "each fuzz target runs, shortly",
+        run: fuzzing,
+    },
+    Step {
+        name: "tests",
+        about: "the tests",
+        run: tests,
+    },
+];
+
+/// Where `tine-values` has to build: no 64-bit atomics, no operating system, no threads, another vendor's.
+const TARGETS: &[&str] = &[
+    "aarch64-unknown-linux-gnu",
+    "thumbv7em-none-eabi",
+    "x86_64-unknown-none",
+    "wasm32-unknown-unknown",
+    "aarch64-apple-darwin",
+    "x86_64-pc-windows-gnu",
+];
+
+/// Runs the steps that `args` chooses.
+///
+/// # Errors
+///
+/// When a step fails; it is named.
+pub(crate) fn run(args: &Args) -> Result {
+    let chosen = |step: &&Step| {
+        let named = |names: &[String]| names.iter().any(|name| name == step.name);
+        (args.only.is_empty() || named(&args.only)) && !named(&args.skip)
+    };
+    let mut report = Report::default();
+    for step in STEPS.iter().filter(chosen) {
+        eprintln!("\n==> {}: {}", step.name, step.about);
+        if step.name == "tests" {
+            report.print();
+        }
+        let start = Instant::now();
+        let result = (step.run)(args);
+        report.add(step.name, start.elapsed(), result);
+        if report.failed.is_some() && !args.keep_going {
+            break;
+        }
+    }
+    match report.failed {
+        None if report.lines.last().is_some_and(|line| line.name == "tests") => Ok(()),
+        None => {
+            report.print();
+            Ok(())
+        }
+        Some(ref failed) => {
+            report.print();
+            Err(format!("failed: {failed}").into())
+        }
+    }
+}
+
+/// The steps so far.
+#[derive(Default)]
+struct Report {
+    lines: Vec<Line>,
+    /// The names of those that failed.
+    failed: Option<String>,
+}
+
+struct Line {
+    name: &'static str,
+    took: Duration,
+    outcome: String,
+}
+
+impl Report {
+    fn add(&mut self, name: &'static str, took: Duration, result: Result<Done>) {
+        let outcome = match result {
+            Ok(Done::Passed) => String::new(),
+            Ok(Done::Skipped(why)) => {
+                eprintln!("skipped: {why}");
+                format!("skipped: {why}")
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                let failed = self.failed.take();
+                self.failed =
+                    Some(failed.map_or_else(|| name.to_owned(), |others| format!("{others}, {name}")));
+                format!("FAILED: {error}")
+            }
+        };
+        self.lines.push(Line { name, took, outcome });
+    }
+
+    fn print(&self) {
+        let total: Duration = self.lines.iter().map(|line| line.took).sum();
+        eprintln!("\n{:<8} {:>9}", "step", "seconds");
+        for Line { name, took, outcome } in &self.lines {
+            eprintln!(
+                "{}",
+                format!("{name:<8} {:>9.1}  {outcome}", took.as_secs_f64()).trim_end()
+            );
+        }
+        eprintln!("{:<8} {:>9.1}\n", "total", total.as_secs_f64());
+    }
+}
+
+fn names() -> PossibleValuesParser {
+    STEPS.iter().map(|step| step.name).collect::<Vec<_>>().into()
+}
+
+fn help() -> String {
+    let lines = STEPS
+        .iter()
+        .map(|step| format!("  {:<8} {}\n", step.name, step.about));
+    format!("Steps, in their order:\n{}", lines.collect::<String>())
+}
+
+fn setup(_: &Args) -> Result<Done> {
+    install::run()?;
+    Ok(Done::Passed)
+}
+
+fn fmt(_: &Args) -> Result<Done> {
+    shell::run(&mut shell::cargo(["fmt", "--all", "--check"]))?;
+    shell::run(&mut shell::cargo([
+        "fmt",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--check",
+    ]))?;
+    Ok(Done::Passed)
+}
+
+fn clippy(_: &Args) -> Result<Done> {
+    let deny = ["--", "--deny", "warnings"];
+    shell::run(shell::cargo(["clippy", "--workspace", "--all-targets"]).args(deny))?;
+    // Without libFuzzer's runtime, so this needs neither a nightly toolchain nor C++.
+    let mut fuzz = shell::cargo([
+        "clippy",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--no-default-features",
+    ]);
+    shell::run(fuzz.arg("--target-dir").arg(shell::target_dir()).args(deny))?;
+    Ok(Done::Passed)
+}
+
+fn doc(_: &Args) -> Result<Done> {
+    let mut doc = shell::cargo(["doc", "--workspace", "--no-deps"]);
+    shell::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    Ok(Done::Passed)
+}
+
+fn targets(_: &Args) -> Result<Done> {
+    let installed: Vec<_> = TARGETS
+        .iter()
+        .filter(|target| toolchain::has_target(target))
+        .collect();
+    if installed.is_empty() {
+        return Ok(Done::Skipped(format!(
+            "none of {} is installed (rustup target add)",
+            TARGETS.join(", ")
+        )));
+    }
+    for target in installed {
+        shell::run(&mut shell::cargo([
+            "check",
+            "--package",
+            "tine-values",
+            "--target",
+            target,
+        ]))?;
+    }
+    Ok(Done::Passed)
+}
+
+fn licences(_: &Args) -> Result<Done> {
+    // Building it takes minutes that are better spent on tests.
+    if !deny::is_installed() {
+        return Ok(Done::Skipped(
+            "no cargo-deny (`cargo xtask deny` installs it)".to_owned(),
+        ));
+    }
+    deny::check(false)?;
+    Ok(Done::Passed)
+}
+
+fn build(_: &Args) -> Result<Done> {
+    shell::run(&mut shell::cargo(["nextest", "run", "--workspace", "--no-run"]))?;
+    Ok(Done::Passed)
+}
+
+fn doctest(_: &Args) -> Result<Done> {
+    shell::run(&mut shell::cargo(["test", "--quiet", "--workspace", "--doc"]))?;
+    Ok(Done::Passed)
+}
+
+fn benches(_: &Args) -> Result<Done> {
+    match bench::smoke()? {
+        0 => Ok(Done::Skipped("there is no suite yet".to_owned())),
+        _ => Ok(Done::Passed),
+    }
+}
+
+fn loom(_: &Args) -> Result<Done> {
+    let crates = crates_with("cfg(loom)")?;
+    if crates.is_empty() {
+        return Ok(Done::Skipped("no crate has loom tests".to_owned()));
+    }
+    for name in &crates {
+        let loom = || {
+            let mut cargo =
+                shell::cargo(["test", "--quiet", "--release", "--lib", "--package", name, "loom"]);
+            cargo
+                .env("RUSTFLAGS", "--cfg loom")
+                .arg("--target-dir")
+                .arg(shell::target_dir().join("loom"));
+            cargo
+        };
+        // A filter that matches nothing passes; that must not go unseen.
+        let list = shell::read(loom().args(["--", "--list"]))?;
+        if !list.lines().any(|line| line.ends_with(": test")) {
+            return Err(format!("{name} has `cfg(loom)` and no test with `loom` in its path").into());
+        }
+        shell::run(&mut loom())?;
+    }
+    Ok(Done::Passed)
+}
+
+fn asan(_: &Args) -> Result<Done> {
+    let nightly = match Nightly::find() {
+        Ok(nightly) => nightly,
+        Err(why) => return Ok(Done::Skipped(why)),
+    };
+    // With `--target`, the flags are for the tests alone, not for build scripts and procedural macros.
+    let mut cargo = nightly.cargo(["test", "--quiet", "--package", "tine-values", "--lib", "--tests"]);
+    cargo
+        .args(["--target", &nightly.host])
+        .arg("--target-dir")
+        .arg(shell::target_dir().join("asan"));
+    shell::run(cargo.env("RUSTFLAGS", "-Zsanitizer=address"))?;
+    Ok(Done::Passed)
+}
+
+fn fuzzing(args: &Args) -> Result<Done> {
+    let nightly = match Nightly::find() {
+        Ok(nightly) => nightly,
+        Err(why) => return Ok(Done::Skipped(why)),
+    };
+    if shell::find("c++").is_none() {
+        return Ok(Done::Skipped(
+            "no C++ compiler for libFuzzer (apt-get install g++)".to_owned(),
+        ));
+    }
+    fuzz::run_all(&nightly, args.fuzz_seconds)?;
+    Ok(Done::Passed)
+}
+
+fn tests(_: &Args) -> Result<Done> {
+    let mut nextest = shell::cargo(["nextest", "run", "--workspace"]);
+    shell::run(nextest.env("PATH", shell::path_with_sbin()))?;
+    Ok(Done::Passed)
+}
+
+/// Returns the names of the crates that have `text` somewhere in their sources.
+fn crates_with(text: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(shell::root().join("crates"))? {
+        let entry = entry?;
+        if any_source_has(&entry.path().join("src"), text)? {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn any_source_has(folder: &Path, text: &str) -> Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            any_source_has(&path, text)?
+        } else {
+            path.extension().is_some_and(|extension| extension == "rs")
+                && fs::read_to_string(&path)?.contains(text)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_come_last_and_every_name_is_its_own() {
+        let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.last(), Some(&"tests"));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn every_step_that_failed_is_named() {
+        let mut report = Report::default();
+        report.add("fmt", Duration::ZERO, Err("not formatted".into()));
+        report.add("doc", Duration::ZERO, Ok(Done::Passed));
+        report.add("loom", Duration::ZERO, Err("a race".into()));
+        assert_eq!(report.failed.as_deref(), Some("fmt, loom"));
+    }
+}

@@ -1,0 +1,110 @@
+//! `cargo xtask torture`: the long forms of the tests.
+//!
+//! The tests are those of CI; `TINE_TORTURE=1` and the numbers beside it make them longer. The profile `torture`
+//! in `.config/nextest.toml` lets them take as long as they want.
+
+use crate::{Result, install, shell};
+
+/// The crates that have such tests.
+const CRATES: &[&str] = &["tine-store", "tine"];
+
+/// Test programs all of whose tests have a long form; elsewhere, those with `torture` in their names.
+const PROGRAMS: &[&str] = &["exhaustive", "kill", "model", "power_cut"];
+
+/// `cargo xtask torture`
+#[derive(clap::Args)]
+#[command(after_help = "Where a number is not given, each test has its own for torture.")]
+pub(crate) struct Args {
+    /// How many random histories each model test plays (TINE_SEEDS)
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// How many power cuts the file system of the tests makes (TINE_CUTS)
+    #[arg(long, value_name = "N")]
+    cuts: Option<u64>,
+    /// How often the program is killed under load (TINE_KILLS)
+    #[arg(long, value_name = "N")]
+    kills: Option<u64>,
+    /// How long tests that go on for a while do so (TINE_MINUTES)
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// How many operations the exhaustive histories have (TINE_DEPTH)
+    #[arg(long, value_name = "N")]
+    depth: Option<u64>,
+    /// Only tests whose name contains one of these
+    #[arg(value_name = "TEST")]
+    tests: Vec<String>,
+}
+
+impl Args {
+    /// Returns the environment that tells the tests how long to go on.
+    fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let numbers = [
+            ("TINE_SEEDS", self.seeds),
+            ("TINE_CUTS", self.cuts),
+            ("TINE_KILLS", self.kills),
+            ("TINE_MINUTES", self.minutes),
+            ("TINE_DEPTH", self.depth),
+        ];
+        let given = numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some((name, number?)));
+        std::iter::once(("TINE_TORTURE", 1))
+            .chain(given)
+            .map(|(name, number)| (name, number.to_string()))
+    }
+}
+
+/// Builds the tests optimised and runs their long forms.
+pub(crate) fn run(args: &Args) -> Result {
+    install::run()?;
+    let mut nextest = shell::cargo(["nextest", "run", "--release", "--profile", "torture"]);
+    nextest.args(CRATES.iter().flat_map(|name| ["--package", name]));
+    nextest.args(["--filterset", &filter()]).args(&args.tests);
+    shell::run(
+        nextest
+            .envs(args.variables())
+            .env("PATH", shell::path_with_sbin()),
+    )
+}
+
+/// Returns which tests have a long form. The test runner refuses names of programs that don't exist.
+fn filter() -> String {
+    let exists = |program: &&&str| {
+        CRATES.iter().any(|name| {
+            let tests = shell::root().join("crates").join(name).join("tests");
+            tests.join(format!("{program}.rs")).is_file() || tests.join(program).join("main.rs").is_file()
+        })
+    };
+    let programs = PROGRAMS
+        .iter()
+        .filter(exists)
+        .map(|program| format!("binary(={program})"));
+    std::iter::once("test(torture)".to_owned())
+        .chain(programs)
+        .collect::<Vec<_>>()
+        .join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_numbers_that_are_given_reach_the_tests() {
+        let args = Args {
+            seeds: Some(1000),
+            cuts: None,
+            kills: None,
+            minutes: Some(5),
+            depth: None,
+            tests: vec![],
+        };
+        let variables: Vec<_> = args.variables().collect();
+        let expected = [
+            ("TINE_TORTURE", "1"),
+            ("TINE_SEEDS", "1000"),
+            ("TINE_MINUTES", "5"),
+        ];
+        assert_eq!(variables, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+}

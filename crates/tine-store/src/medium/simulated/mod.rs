@@ -1,0 +1,442 @@
+//! A medium in memory that does everything a real one may do to what was not synced.
+//!
+//! ```text
+//!   test side                            process side
+//!   SimulatedMedium ── start() ───────▶  Arc<dyn Medium>  ───▶  Store
+//!     │ crash_process(), cut_power()       (refuses everything once its process has ended)
+//!     │ inject(), flip(), truncate()
+//!     └ fork(): an independent copy that shares its pages
+//! ```
+//!
+//! What is volatile: bytes of journal files and objects until their sync, page by page and (torn) sector by sector;
+//! names made or removed until the sync of their area, each on its own. A **process crash** loses nothing but
+//! leaves it volatile. A **power cut** keeps any mixture. A **failed sync** leaves its bytes readable and clean in
+//! the cache, and any mixture on the medium; a later sync does not write them again. After a failed sync of an
+//! area its names are still volatile. Everything that could happen in several ways is asked of a [`Chooser`], so
+//! a history is repeated exactly by its seed, and all outcomes of a small one can be gone through.
+//!
+//! Not modelled: bytes that turn into something that was never written (that is what [`SimulatedMedium::flip`] is
+//! for), and another process that writes at the same time.
+
+mod chooser;
+mod file;
+mod process;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use chooser::Chooser;
+use file::{FileBytes, Sight};
+
+use super::{Area, Medium, ObjectName};
+
+/// What kind of medium to simulate.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedOptions {
+    /// Bytes that fit; without, any number.
+    pub capacity: Option<u64>,
+    /// Refuses to write a journal page twice and to remove anything.
+    pub write_once: bool,
+}
+
+/// What should fail, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process dies: this changing operation happens in part, no later call does anything.
+    Crash,
+    /// A sync fails; see the [module](self).
+    Sync,
+    /// A write fails after some of its bytes.
+    Write,
+    /// A read fails.
+    Read,
+}
+
+/// Something that a file of the medium is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileName {
+    /// A file of the journal's ring.
+    Journal(u32),
+    /// An object.
+    Object(ObjectName),
+}
+
+impl FileName {
+    fn area(self) -> Area {
+        match self {
+            Self::Journal(_) => Area::Journal,
+            Self::Object(name) => name.area(),
+        }
+    }
+}
+
+/// A use of the medium that [`Medium`] does not allow, or that a write-once medium refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A journal access off the 4 KiB grid.
+    Misaligned {
+        /// The file.
+        file: u32,
+        /// Where.
+        offset: u64,
+        /// How much.
+        length: usize,
+    },
+    /// A journal access beyond the file, or in a file that is not there.
+    OutsideJournal {
+        /// The file.
+        file: u32,
+        /// Where.
+        offset: u64,
+    },
+    /// An object was opened or removed that is not there.
+    Absent(ObjectName),
+    /// An object was read beyond its end.
+    BeyondEnd(ObjectName),
+    /// An object that exists was made again.
+    MadeTwice(ObjectName),
+    /// An object grew after its bytes were synced.
+    AppendedAfterSync(ObjectName),
+    /// A journal page of a write-once medium was written again.
+    Overwritten {
+        /// The file.
+        file: u32,
+        /// The page's place.
+        offset: u64,
+    },
+    /// An object of a write-once medium was removed.
+    Removed(ObjectName),
+}
+
+/// How much was done so far, by all processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls that change something or sync; the unit of [`Fault::Crash`].
+    pub operations: u64,
+    /// Calls that write bytes.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Calls that sync bytes or names.
+    pub syncs: u64,
+    /// Of these, syncs of journal files.
+    pub journal_syncs: u64,
+    /// Calls that read bytes.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+}
+
+/// A simulated medium, from the side of the test.
+#[derive(Debug)]
+pub struct SimulatedMedium {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    options: SimulatedOptions,
+    chooser: Chooser,
+    files: BTreeMap<u64, Arc<FileBytes>>,
+    entries: BTreeMap<FileName, Entry>,
+    next_file: u64,
+    /// The process that may use the medium, and what only lives as long as it.
+    session: u64,
+    crashed: bool,
+    ring_files: u32,
+    reserved: u64,
+    /// Whether delayed pages wait for the first change.
+    delayed: bool,
+    faults: Vec<(Fault, u64)>,
+    counters: Counters,
+    violations: Vec<Violation>,
+}
+
+/// A name: which file it means on the medium and in the cache, and what it meant between since the last sync.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    durable: Option<u64>,
+    cached: Option<u64>,
+    pending: Vec<Option<u64>>,
+}
+
+impl SimulatedMedium {
+    /// Returns an empty medium.
+    pub fn new(options: SimulatedOptions, chooser: Chooser) -> Self {
+        let state = State {
+            options,
+            chooser,
+            files: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            next_file: 0,
+            session: 0,
+            crashed: false,
+            ring_files: 0,
+            reserved: 0,
+            delayed: false,
+            faults: Vec::new(),
+            counters: Counters::default(),
+            violations: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Begins a process and returns its handle; those of earlier processes end.
+    pub fn start(&self) -> Arc<dyn Medium> {
+        let mut state = self.state.lock();
+        state.end_process();
+        state.ring_files = (0..)
+            .take_while(|&file| state.cached(FileName::Journal(file)).is_some())
+            .count() as u32;
+        Arc::new(process::Process::new(Arc::clone(&self.state), state.session))
+    }
+
+    /// Returns an independent medium in the same state, with no process. Costs a pointer for each file.
+    pub fn fork(&self) -> Self {
+        let mut state = self.state.lock().clone();
+        state.end_process();
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Sets what answers the questions from here on.
+    pub fn set_chooser(&self, chooser: Chooser) {
+        self.state.lock().chooser = chooser;
+    }
+
+    /// Returns a copy of the chooser with what it has answered.
+    pub fn chooser(&self) -> Chooser {
+        self.state.lock().chooser.clone()
+    }
+
+    /// Lets the `nth` call that a fault applies to fail, counted from now and from 1.
+    pub fn inject(&self, fault: Fault, nth: u64) {
+        self.state.lock().faults.push((fault, nth.max(1)));
+    }
+
+    /// Forgets the faults that have not happened.
+    pub fn clear_faults(&self) {
+        self.state.lock().faults.clear();
+    }
+
+    /// Returns whether [`Fault::Crash`] has happened to the current process.
+    pub fn crashed(&self) -> bool {
+        self.state.lock().crashed
+    }
+
+    /// Ends the process; what it wrote stays readable and volatile.
+    ///
+    /// With `delay`, some unsynced journal pages are missed by the reads of the next process until its first
+    /// change: they were on their way to the medium.
+    pub fn crash_process(&self, delay: bool) {
+        let mut state = self.state.lock();
+        state.end_process();
+        if delay {
+            let State {
+                files,
+                chooser,
+                entries,
+                ..
+            } = &mut *state;
+            for (name, entry) in entries {
+                if let (FileName::Journal(_), Some(id)) = (name, entry.cached) {
+                    Arc::make_mut(files.get_mut(&id).expect("an entry names a file")).delay(chooser);
+                }
+            }
+            state.delayed = true;
+        }
+    }
+
+    /// Cuts the power: any mixture of what was not synced survives.
+    pub fn cut_power(&self) {
+        let mut state = self.state.lock();
+        state.end_process();
+        state.delayed = false;
+        let State {
+            files,
+            chooser,
+            entries,
+            ..
+        } = &mut *state;
+        for entry in entries.values_mut() {
+            let pending = std::mem::take(&mut entry.pending);
+            entry.reach(&pending, chooser);
+            entry.cached = entry.durable;
+        }
+        entries.retain(|_, entry| entry.durable.is_some());
+        let named: Vec<u64> = entries.values().filter_map(|entry| entry.durable).collect();
+        files.retain(|id, _| named.contains(id));
+        for file in files.values_mut() {
+            Arc::make_mut(file).cut_power(chooser);
+        }
+    }
+
+    /// Returns whether a power cut could lose anything.
+    pub fn anything_volatile(&self) -> bool {
+        let state = self.state.lock();
+        state.entries.values().any(|entry| !entry.pending.is_empty())
+            || state.files.values().any(|file| file.is_dirty())
+    }
+
+    /// Returns what has been done so far.
+    pub fn counters(&self) -> Counters {
+        self.state.lock().counters
+    }
+
+    /// Returns and forgets the violations so far.
+    pub fn take_violations(&self) -> Vec<Violation> {
+        std::mem::take(&mut self.state.lock().violations)
+    }
+
+    /// Returns every file with its length.
+    pub fn files(&self) -> Vec<(FileName, u64)> {
+        let state = self.state.lock();
+        let entries = state.entries.iter();
+        entries
+            .filter_map(|(&name, entry)| Some((name, state.files[&entry.cached?].length())))
+            .collect()
+    }
+
+    /// Returns the bytes of a file as the cache shows them, or `None` if there is no such file.
+    pub fn bytes(&self, name: FileName) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        let file = &state.files[&state.cached(name)?];
+        let mut bytes = vec![0; file.length() as usize];
+        file.read(&mut bytes, 0, Sight::Cache).ok()?;
+        Some(bytes)
+    }
+
+    /// Inverts the bits of `mask` in one byte of a file, as rot does; returns whether there is such a byte.
+    pub fn flip(&self, name: FileName, offset: u64, mask: u8) -> bool {
+        let mut state = self.state.lock();
+        let Some(file) = state.file_mut(name).filter(|file| offset < file.length()) else {
+            return false;
+        };
+        file.flip(offset, mask);
+        true
+    }
+
+    /// Cuts a file to `length` bytes, as rot does; returns whether it was longer.
+    pub fn truncate(&self, name: FileName, length: u64) -> bool {
+        let mut state = self.state.lock();
+        let Some(file) = state.file_mut(name).filter(|file| length < file.length()) else {
+            return false;
+        };
+        file.truncate(length);
+        true
+    }
+
+    /// Takes a file away, as a careless administrator does; returns whether it was there.
+    pub fn lose(&self, name: FileName) -> bool {
+        self.state.lock().entries.remove(&name).is_some()
+    }
+
+    /// Changes how much fits.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.state.lock().options.capacity = capacity;
+    }
+}
+
+impl Entry {
+    /// Lets any of the meanings that the name had since the last sync be the durable one.
+    fn reach(&mut self, pending: &[Option<u64>], chooser: &mut Chooser) {
+        let Some((&last, earlier)) = pending.split_last() else {
+            return;
+        };
+        match chooser.choose(2 + earlier.len()) {
+            0 => {}
+            1 => self.durable = last,
+            pick => self.durable = earlier[pick - 2],
+        }
+    }
+
+    fn change(&mut self, to: Option<u64>) {
+        self.cached = to;
+        self.pending.push(to);
+    }
+}
+
+impl State {
+    fn end_process(&mut self) {
+        self.session += 1;
+        self.crashed = false;
+        self.reserved = 0;
+        self.faults.retain(|(fault, _)| *fault != Fault::Crash);
+    }
+
+    fn cached(&self, name: FileName) -> Option<u64> {
+        self.entries.get(&name)?.cached
+    }
+
+    fn file_mut(&mut self, name: FileName) -> Option<&mut FileBytes> {
+        let id = self.cached(name)?;
+        self.files.get_mut(&id).map(Arc::make_mut)
+    }
+
+    /// Makes a file that has no name yet.
+    fn new_file(&mut self, bytes: FileBytes) -> u64 {
+        self.next_file += 1;
+        self.files.insert(self.next_file, Arc::new(bytes));
+        self.next_file
+    }
+
+    fn name_file(&mut self, name: FileName, id: Option<u64>) {
+        self.entries.entry(name).or_default().change(id);
+    }
+
+    fn sync_names(&mut self, area: Area) {
+        for (_, entry) in self.entries.iter_mut().filter(|(name, _)| name.area() == area) {
+            entry.durable = entry.cached;
+            entry.pending.clear();
+        }
+        self.entries
+            .retain(|_, entry| entry.durable.is_some() || !entry.pending.is_empty());
+    }
+
+    fn fail_names(&mut self, area: Area) {
+        let State { entries, chooser, .. } = self;
+        for (_, entry) in entries.iter_mut().filter(|(name, _)| name.area() == area) {
+            let pending = entry.pending.clone();
+            entry.reach(&pending, chooser);
+        }
+    }
+
+    /// Returns the bytes that are neither used nor held back.
+    fn free_bytes(&self) -> u64 {
+        let Some(capacity) = self.options.capacity else {
+            return u64::MAX;
+        };
+        let named = self.entries.values().filter_map(|entry| entry.cached);
+        let used: u64 = named
+            .map(|id| self.files[&id].length().next_multiple_of(4096))
+            .sum();
+        capacity.saturating_sub(used).saturating_sub(self.reserved)
+    }
+
+    /// Counts a call down for its faults; returns whether one happens now.
+    fn fails(&mut self, which: Fault) -> bool {
+        let mut hit = false;
+        self.faults.retain_mut(|(fault, left)| {
+            if *fault == which {
+                *left -= 1;
+                hit |= *left == 0;
+            }
+            *left > 0
+        });
+        hit
+    }
+
+    fn violate(&mut self, violation: Violation, kind: io::ErrorKind) -> io::Error {
+        self.violations.push(violation);
+        kind.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! The process side: the handle that the engine works with.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::file::{FileBytes, PAGE, Sight};
+use super::{Fault, FileName, State, Violation};
+use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+
+/// One process that has the medium open.
+pub(super) struct Process {
+    state: Arc<Mutex<State>>,
+    session: u64,
+}
+
+/// How far an operation that changes something comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Whole,
+    /// The process dies during it.
+    Crash,
+    /// It fails.
+    Failure,
+}
+
+/// The call kinds that faults tell apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Sync,
+    Name,
+}
+
+fn failure(what: &str) -> io::Error {
+    io::Error::other(format!("simulated: {what}"))
+}
+
+impl Process {
+    pub(super) fn new(state: Arc<Mutex<State>>, session: u64) -> Self {
+        Self { state, session }
+    }
+
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.session != self.session || state.crashed {
+            return Err(failure("the process has ended"));
+        }
+        Ok(state)
+    }
+
+    /// Enters an operation that changes something.
+    fn change(&self, kind: Kind) -> io::Result<(MutexGuard<'_, State>, Course)> {
+        let mut state = self.alive()?;
+        if std::mem::take(&mut state.delayed) {
+            state
+                .files
+                .values_mut()
+                .for_each(|file| Arc::make_mut(file).arrive());
+        }
+        state.counters.operations += 1;
+        if state.fails(Fault::Crash) {
+            state.crashed = true;
+            return Ok((state, Course::Crash));
+        }
+        let fails = match kind {
+            Kind::Write => {
+                state.counters.writes += 1;
+                state.fails(Fault::Write)
+            }
+            Kind::Sync => {
+                state.counters.syncs += 1;
+                state.fails(Fault::Sync)
+            }
+            Kind::Name => false,
+        };
+        Ok((state, if fails { Course::Failure } else { Course::Whole }))
+    }
+
+    fn read(&self, length: usize) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.alive()?;
+        state.counters.reads += 1;
+        state.counters.read_bytes += length as u64;
+        if state.fails(Fault::Read) {
+            Err(failure("a read failed"))
+        } else {
+            Ok(state)
+        }
+    }
+}
+
+impl Course {
+    fn result(self) -> io::Result<()> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Crash => Err(failure("the process has ended")),
+            Self::Failure => Err(failure("input/output error")),
+        }
+    }
+}
+
+impl State {
+    /// Writes into a file, or a part of it when the call does not end well.
+    fn write_file(&mut self, id: u64, offset: u64, bytes: &[u8], course: Course) -> io::Result<()> {
+        let bytes = match course {
+            Course::Whole => bytes,
+            // Whole pages of it: nothing, everything, or half.
+            _ => {
+                let pages = bytes.len() / PAGE;
+                let done = [0, pages, pages / 2][self.chooser.choose(3)] * PAGE;
+                &bytes[..done]
+            }
+        };
+        self.counters.written_bytes += bytes.len() as u64;
+        if let Some(file) = self.files.get_mut(&id).filter(|_| !bytes.is_empty()) {
+            Arc::make_mut(file).write(offset, bytes);
+        }
+        course.result()
+    }
+
+    fn sync_file(&mut self, id: u64, course: Course) -> io::Result<()> {
+        let State { files, chooser, .. } = self;
+        if let Some(file) = files.get_mut(&id).filter(|file| file.is_dirty()) {
+            match course {
+                Course::Whole => Arc::make_mut(file).sync(),
+                Course::Failure => Arc::make_mut(file).fail_sync(chooser),
+                Course::Crash => {}
+            }
+        }
+        course.result()
+    }
+
+    fn need_space(&self, bytes: u64) -> io::Result<()> {
+        if bytes > self.free_bytes() {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns the journal file that a range lies in.
+    fn journal_range(&mut self, file: u32, offset: u64, length: usize) -> io::Result<u64> {
+        if !offset.is_multiple_of(PAGE as u64) || !length.is_multiple_of(PAGE) {
+            return Err(self.violate(
+                Violation::Misaligned { file, offset, length },
+                io::ErrorKind::InvalidInput,
+            ));
+        }
+        let found = self
+            .cached(FileName::Journal(file))
+            .filter(|_| file < self.ring_files);
+        match found {
+            Some(id) => Ok(id),
+            None => Err(self.violate(
+                Violation::OutsideJournal { file, offset },
+                io::ErrorKind::NotFound,
+            )),
+        }
+    }
+}
+
+impl Medium for Process {
+    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+        let (mut state, course) = self.change(Kind::Name)?;
+        if state.cached(FileName::Object(name)).is_some() {
+            return Err(state.violate(Violation::MadeTwice(name), io::ErrorKind::AlreadyExists));
+        }
+        course.result()?;
+        let id = state.new_file(FileBytes::default());
+        // The parameters appear whole, when they are synced.
+        if name != ObjectName::Parameters {
+            state.name_file(FileName::Object(name), Some(id));
+        }
+        let process = Self::new(Arc::clone(&self.state), self.session);
+        Ok(Box::new(Writer {
+            process,
+            name,
+            id,
+            length: 0,
+            synced: false,
+        }))
+    }
+
+    fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {
+        let mut state = self.alive()?;
+        let Some(id) = state.cached(FileName::Object(name)) else {
+            return Err(state.violate(Violation::Absent(name), io::ErrorKind::NotFound));
+        };
+        let process = Self::new(Arc::clone(&self.state), self.session);
+        Ok(Arc::new(OpenObject { process, name, id }))
+    }
+
+    fn remove_object(&self, name: ObjectName) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Name)?;
+        if state.cached(FileName::Object(name)).is_none() {
+            return Err(state.violate(Violation::Absent(name), io::ErrorKind::NotFound));
+        }
+        if state.options.write_once {
+            return Err(state.violate(Violation::Removed(name), io::ErrorKind::PermissionDenied));
+        }
+        course.result()?;
+        state.name_file(FileName::Object(name), None);
+        Ok(())
+    }
+
+    fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>> {
+        let state = self.alive()?;
+        let named = state.entries.iter().filter(|(_, entry)| entry.cached.is_some());
+        Ok(named
+            .filter_map(|(name, _)| match name {
+                FileName::Object(name) if name.area() == area => Some(*name),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn sync_area(&self, area: Area) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Sync)?;
+        match course {
+            Course::Whole => state.sync_names(area),
+            Course::Failure => state.fail_names(area),
+            Course::Crash => {}
+        }
+        course.result()
+    }
+
+    fn journal_files(&self) -> io::Result<u32> {
+        Ok(self.alive()?.ring_files)
+    }
+
+    fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Write)?;
+        if file != state.ring_files {
+            return Err(state.violate(
+                Violation::OutsideJournal { file, offset: 0 },
+                io::ErrorKind::InvalidInput,
+            ));
+        }
+        state.need_space(bytes)?;
+        course.result()?;
+        let id = state.new_file(FileBytes::zeroes(bytes));
+        state.name_file(FileName::Journal(file), Some(id));
+        state.ring_files += 1;
+        state.counters.written_bytes += bytes;
+        Ok(())
+    }
+
+    fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Write)?;
+        let id = state.journal_range(file, offset, bytes.len())?;
+        if offset + bytes.len() as u64 > state.files[&id].length() {
+            return Err(state.violate(
+                Violation::OutsideJournal { file, offset },
+                io::ErrorKind::InvalidInput,
+            ));
+        }
+        let mut pages = (offset as usize / PAGE)..(offset as usize + bytes.len()) / PAGE;
+        if let Some(page) = pages.find(|&page| state.options.write_once && state.files[&id].is_written(page))
+        {
+            let violation = Violation::Overwritten {
+                file,
+                offset: (page * PAGE) as u64,
+            };
+            return Err(state.violate(violation, io::ErrorKind::PermissionDenied));
+        }
+        state.write_file(id, offset, bytes, course)
+    }
+
+    fn sync_journal(&self, file: u32) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Sync)?;
+        state.counters.journal_syncs += 1;
+        let id = state.journal_range(file, 0, 0)?;
+        state.sync_file(id, course)
+    }
+
+    fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut state = self.read(bytes.len())?;
+        let id = state.journal_range(file, offset, bytes.len())?;
+        state.files[&id].read(bytes, offset, Sight::PastCache)
+    }
+
+    fn can_overwrite(&self) -> bool {
+        !self.state.lock().options.write_once
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.alive()?.free_bytes())
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.alive()?;
+        if bytes > state.free_bytes().saturating_add(state.reserved) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.reserved = bytes;
+        Ok(())
+    }
+}
+
+struct Writer {
+    process: Process,
+    name: ObjectName,
+    id: u64,
+    length: u64,
+    synced: bool,
+}
+
+impl ObjectWriter for Writer {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (mut state, course) = self.process.change(Kind::Write)?;
+        if self.synced {
+            return Err(state.violate(
+                Violation::AppendedAfterSync(self.name),
+                io::ErrorKind::InvalidInput,
+            ));
+        }
+        let end = self.length + bytes.len() as u64;
+        state.need_space(end.next_multiple_of(4096) - self.length.next_multiple_of(4096))?;
+        state.write_file(self.id, self.length, bytes, course)?;
+        self.length = end;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let (mut state, course) = self.process.change(Kind::Sync)?;
+        self.synced = true;
+        state.sync_file(self.id, course)?;
+        if self.name == ObjectName::Parameters && state.cached(FileName::Object(self.name)) != Some(self.id) {
+            state.name_file(FileName::Object(self.name), Some(self.id));
+        }
+        Ok(())
+    }
+}
+
+struct OpenObject {
+    process: Process,
+    name: ObjectName,
+    id: u64,
+}
+
+impl Object for OpenObject {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.process.alive()?.files[&self.id].length())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
+        let mut state = self.process.read(bytes.len())?;
+        let sight = match reading {
+            Reading::Cached => Sight::Cache,
+            Reading::PastCache => Sight::PastCache,
+        };
+        let result = state.files[&self.id].read(bytes, offset, sight);
+        if result.is_err() {
+            state.violations.push(Violation::BeyondEnd(self.name));
+        }
+        result
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let (mut state, course) = self.process.change(Kind::Sync)?;
+        state.sync_file(self.id, course)
+    }
+}

@@ -1,1 +1,22 @@
 //! Values that share.
+//!
+//! A clone of these types costs one count, whatever they hold; a write copies what is shared on the
+//! way to the place written, and nothing when the writer is the only owner.
+//!
+//! - [`Shared`]: one value behind one pointer and one count.
+//! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
+//!
+//! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
+//! written, so no write can move what a reference sees, and a clone made earlier never sees a later write.
+
+#![no_std]
+
+extern crate alloc;
+
+mod count;
+mod shared;
+
+pub mod radix_map;
+
+pub use radix_map::RadixMap;
+pub use shared::Shared;

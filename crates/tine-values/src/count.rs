@@ -1,0 +1,74 @@
+//! The count of owners that every shared allocation begins with.
+//!
+//! **Invariant:** whoever holds an owner's share may add one; the count is zero only when nobody is left,
+//! so a count of one, seen by an owner, stays one for as long as that owner is not cloned.
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
+
+/// Half of the address space leaves room for every thread to overshoot once before it aborts.
+const COUNT_MAX: usize = usize::MAX / 2;
+
+/// How many owners an allocation has. There are no weak references: a sole owner is known by one load.
+pub(crate) struct Count(AtomicUsize);
+
+impl Count {
+    /// Returns the count of an allocation that has one owner.
+    pub(crate) fn one() -> Self {
+        Self(AtomicUsize::new(1))
+    }
+
+    /// Adds an owner. Aborts the process if there are absurdly many, since a wrapped count would free
+    /// what is in use.
+    #[inline]
+    pub(crate) fn add_owner(&self) {
+        // Relaxed: the caller is an owner, so the value is there and stays.
+        if self.0.fetch_add(1, Ordering::Relaxed) > COUNT_MAX {
+            abort();
+        }
+    }
+
+    /// Takes an owner away and returns whether it was the last, who then has to free the allocation.
+    #[inline]
+    #[must_use]
+    pub(crate) fn remove_owner(&self) -> bool {
+        // A sole owner needs no locked instruction: nobody else is there to change the count.
+        if self.is_one() {
+            return true;
+        }
+        // Release: what this owner did with the value happens before the last one frees it.
+        if self.0.fetch_sub(1, Ordering::Release) != 1 {
+            return false;
+        }
+        fence(Ordering::Acquire);
+        true
+    }
+
+    /// Returns whether the calling owner is the only one. What other owners did before they went
+    /// happens before this returns true.
+    #[inline]
+    pub(crate) fn is_one(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 1
+    }
+
+    /// Returns how many owners there are, as of some moment.
+    pub(crate) fn owners(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends the process. `core` has no stable abort; a panic while a panic unwinds is one.
+#[cold]
+fn abort() -> ! {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
+        fn drop(&mut self) {
+            panic!("too many owners of a shared value");
+        }
+    }
+    let _second = PanicOnDrop;
+    panic!("too many owners of a shared value");
+}

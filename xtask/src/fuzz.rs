@@ -123,7 +123,15 @@ fn fuzz(nightly: &Nightly, target: &str, seconds: u64) -> Result {
     if shell::root().join(&seeds).is_dir() {
         program.arg(seeds);
     }
-    shell::run(&mut program)
+    let said = shell::run_quietly(&mut program)?;
+    let inputs = said
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    eprintln!(
+        "{target}: {} inputs in {seconds} s",
+        inputs.map_or("?", str::trim)
+    );
+    Ok(())
 }
 
 fn replay(nightly: &Nightly, target: &str, inputs: &[PathBuf]) -> Result {

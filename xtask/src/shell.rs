@@ -77,6 +77,24 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs a talkative `command`: returns what it wrote to its standard error if it succeeds, and shows it if not.
+///
+/// # Errors
+///
+/// When it cannot be started or ends with anything but success.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<String> {
+    eprintln!("$ {}", shown(command));
+    let output = command
+        .output()
+        .map_err(|error| format!("{} cannot be started: {error}", shown(command)))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    eprint!("{said}");
+    Err(format!("`{}` failed ({})", shown(command), output.status).into())
+}
+
 /// Asks `command` a small question: returns what it printed if it could answer, in silence.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;

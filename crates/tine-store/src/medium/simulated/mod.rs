@@ -153,6 +153,8 @@ struct State {
     faults: Vec<(Fault, u64)>,
     counters: Counters,
     violations: Vec<Violation>,
+    /// The state before every change, while that is asked for.
+    recorded: Option<Vec<State>>,
 }
 
 /// A name: which file it means on the medium and in the cache, and what it meant between since the last sync.
@@ -180,6 +182,7 @@ impl SimulatedMedium {
             faults: Vec::new(),
             counters: Counters::default(),
             violations: Vec::new(),
+            recorded: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -198,7 +201,21 @@ impl SimulatedMedium {
 
     /// Returns an independent medium in the same state, with no process. Costs a pointer for each file.
     pub fn fork(&self) -> Self {
-        let mut state = self.state.lock().clone();
+        Self::of(self.state.lock().copy())
+    }
+
+    /// Begins to keep a fork of the medium from before every change: what a crash at any moment would find.
+    pub fn record(&self) {
+        self.state.lock().recorded = Some(Vec::new());
+    }
+
+    /// Ends what [`SimulatedMedium::record`] began and returns the forks in order.
+    pub fn take_recorded(&self) -> Vec<Self> {
+        let recorded = self.state.lock().recorded.take();
+        recorded.into_iter().flatten().map(Self::of).collect()
+    }
+
+    fn of(mut state: State) -> Self {
         state.end_process();
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -363,6 +380,22 @@ impl Entry {
 }
 
 impl State {
+    /// Clones everything but what was recorded.
+    fn copy(&mut self) -> Self {
+        let recorded = self.recorded.take();
+        let copy = self.clone();
+        self.recorded = recorded;
+        copy
+    }
+
+    /// Keeps the state of this moment if that is asked for.
+    fn record(&mut self) {
+        if self.recorded.is_some() {
+            let copy = self.copy();
+            self.recorded.get_or_insert_default().push(copy);
+        }
+    }
+
     fn end_process(&mut self) {
         self.session += 1;
         self.crashed = false;

@@ -59,6 +59,7 @@ impl Process {
                 .values_mut()
                 .for_each(|file| Arc::make_mut(file).arrive());
         }
+        state.record();
         state.counters.operations += 1;
         if state.fails(Fault::Crash) {
             state.crashed = true;

@@ -377,3 +377,29 @@ fn a_removed_object_can_be_read_by_who_has_it_open() {
     process.sync_area(Area::Segment).unwrap();
     assert_eq!(content(&*object, Reading::Cached), b"still here");
 }
+
+#[test]
+fn every_moment_can_be_recorded() {
+    let medium = with_journal(0);
+    let process = medium.start();
+    medium.record();
+    process.write_journal(0, 0, &page(1)).unwrap();
+    process.sync_journal(0).unwrap();
+    process.write_journal(0, 4096, &page(2)).unwrap();
+    let moments = medium.take_recorded();
+    let pages = |medium: &SimulatedMedium| {
+        let process = medium.start();
+        (journal_page(&*process, 0)[0], journal_page(&*process, 1)[0])
+    };
+    assert_eq!(
+        moments.iter().map(pages).collect::<Vec<_>>(),
+        [(0, 0), (1, 0), (1, 0)]
+    );
+    assert_eq!(
+        moments
+            .iter()
+            .map(SimulatedMedium::anything_volatile)
+            .collect::<Vec<_>>(),
+        [false, true, false]
+    );
+}

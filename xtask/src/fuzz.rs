@@ -66,11 +66,11 @@ pub(crate) fn run(args: &Args) -> Result {
     Ok(())
 }
 
-/// Builds all targets and runs each for its share of `seconds`.
+/// Builds all targets and runs each for its share of `seconds`, which is 5 to 15.
 pub(crate) fn run_all(nightly: &Nightly, seconds: u64) -> Result {
     let targets = targets()?;
     build(nightly)?;
-    let share = (seconds / targets.len().max(1) as u64).max(5);
+    let share = (seconds / targets.len().max(1) as u64).clamp(5, 15);
     targets.iter().try_for_each(|target| fuzz(nightly, target, share))
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// After a step that failed, go on with the next
     #[arg(long)]
     keep_going: bool,
-    /// How long all fuzz targets together run
+    /// How long all fuzz targets together run, 5 to 15 seconds each
     #[arg(long, value_name = "N", default_value_t = 60)]
     fuzz_seconds: u64,
 }
@@ -46,6 +46,9 @@ enum Done {
     Passed,
     Skipped(String),
 }
+
+/// The step whose output is the last.
+const TESTS: &str = "tests";
 
 /// In the order in which they run: what fails soonest comes first.
 const STEPS: &[Step] = &[
@@ -138,10 +141,10 @@ pub(crate) fn run(args: &Args) -> Result {
     };
     let mut report = Report::default();
     for step in STEPS.iter().filter(chosen) {
-        eprintln!("\n==> {}: {}", step.name, step.about);
-        if step.name == "tests" {
+        if step.name == TESTS {
             report.print();
         }
+        eprintln!("\n==> {}: {}", step.name, step.about);
         let start = Instant::now();
         let result = (step.run)(args);
         report.add(step.name, start.elapsed(), result);
@@ -149,17 +152,12 @@ pub(crate) fn run(args: &Args) -> Result {
             break;
         }
     }
-    match report.failed {
-        None if report.lines.last().is_some_and(|line| line.name == "tests") => Ok(()),
-        None => {
-            report.print();
-            Ok(())
-        }
-        Some(ref failed) => {
-            report.print();
-            Err(format!("failed: {failed}").into())
-        }
+    if report.lines.last().is_none_or(|line| line.name != TESTS) {
+        report.print();
     }
+    report
+        .failed
+        .map_or(Ok(()), |failed| Err(format!("failed: {failed}").into()))
 }
 
 /// The steps so far.
@@ -204,7 +202,7 @@ impl Report {
                 format!("{name:<8} {:>9.1}  {outcome}", took.as_secs_f64()).trim_end()
             );
         }
-        eprintln!("{:<8} {:>9.1}\n", "total", total.as_secs_f64());
+        eprintln!("{:<8} {:>9.1}", "total", total.as_secs_f64());
     }
 }
 
@@ -402,7 +400,7 @@ mod tests {
     #[test]
     fn the_tests_come_last_and_every_name_is_its_own() {
         let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        assert_eq!(names.last(), Some(&"tests"));
+        assert_eq!(names.last(), Some(&TESTS));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), STEPS.len());

@@ -123,7 +123,9 @@ fn fuzz(nightly: &Nightly, target: &str, seconds: u64) -> Result {
     if shell::root().join(&seeds).is_dir() {
         program.arg(seeds);
     }
-    let said = shell::run_quietly(&mut program)?;
+    let said = shell::run_quietly(&mut program).map_err(|error| {
+        format!("{error}\nhint: the input is in fuzz/artifacts/{target}, see `cargo xtask fuzz {target} --replay FILE`")
+    })?;
     let inputs = said
         .lines()
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));

@@ -4,7 +4,8 @@
 //! repeated by hand. What a machine lacks (a nightly toolchain, a Debian package) is skipped by name; what the
 //! code gets wrong fails.
 //!
-//! **Invariant:** nothing here changes the checkout, apart from `target/`, `fuzz/corpus/` and `fuzz/artifacts/`.
+//! **Invariant:** nothing here changes what is in git, apart from lock files that a changed manifest left behind.
+//! What is made lies in `target/`, `fuzz/corpus/` and `fuzz/artifacts/`.
 
 mod bench;
 mod deny;

@@ -72,3 +72,42 @@ fn abort() -> ! {
     let _second = PanicOnDrop;
     panic!("too many owners of a shared value");
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use std::process::Command;
+    use std::{env, panic};
+
+    use super::*;
+
+    /// Tells the test that it is its own child, which has to abort.
+    const CHILD: &str = "TINE_VALUES_TEST_OVERFLOW";
+
+    #[test]
+    fn a_count_that_overflows_aborts() {
+        if env::var_os(CHILD).is_some() {
+            let count = Count(AtomicUsize::new(COUNT_MAX + 1));
+            // Were it a mere panic, this would catch it and the child would pass.
+            let _ = panic::catch_unwind(|| count.add_owner());
+            return;
+        }
+        let name = "count::tests::a_count_that_overflows_aborts";
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .output();
+        assert!(!child.unwrap().status.success());
+    }
+
+    #[test]
+    fn the_last_owner_is_told() {
+        let count = Count::one();
+        assert!(count.is_one());
+        count.add_owner();
+        assert_eq!((count.is_one(), count.owners()), (false, 2));
+        assert!(!count.remove_owner());
+        assert!(count.remove_owner());
+    }
+}

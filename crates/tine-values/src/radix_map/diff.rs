@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 use super::iter::piece;
 use super::node::{Node, View};
-use super::{RadixMap, bits_at, last_key};
+use super::{RadixMap, all_slots, bits_at, last_key};
 
 /// The key ranges in which two maps differ: what [`RadixMap::diff`] and [`RadixMap::diff_by`] return.
 pub struct Diff<'a, T, F> {
@@ -68,12 +68,12 @@ impl<'a, T> Side<'a, T> {
     fn bits(self, level: u32) -> u64 {
         match self {
             Self::Absent => 0,
-            Self::Value(_) => u64::MAX,
+            Self::Value(_) => all_slots(level),
             Self::Node(_, node_level) if node_level < level => 1,
             Self::Node(node, _) => match node.view() {
                 View::Leaf(slots) => slots.bits(),
                 View::Inner(slots) => slots.bits(),
-                View::Fill(_) => u64::MAX,
+                View::Fill(_) => all_slots(level),
             },
         }
     }

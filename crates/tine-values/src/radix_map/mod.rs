@@ -1,7 +1,7 @@
 //! [`RadixMap`]: a copy-on-write page table from `u64` to values.
 //!
 //! ```text
-//! height 2          inner                      each slot stands for 64 * 64 keys
+//! height 2          inner                      each slot stands for 16 * 64 keys
 //!                  /     \
 //! height 1     inner     fill(v)               a whole subrange that holds one value
 //!             /     \
@@ -12,7 +12,7 @@
 //! only as high as its largest key asks for, and nodes keep only the slots in use.
 //!
 //! **Invariants**
-//! 1. `height` is 0 when there is no root; the root stands for the keys `0..=last_key(height)`.
+//! 1. The root stands for the keys `0..=last_key(height)`; without a root, `height` means nothing.
 //! 2. Children of a node at level 1 are leaves or fills; above it, inner nodes or fills.
 //! 3. The last key of all, `u64::MAX`, is never part of a fill: no half-open range contains it.
 //! 4. Nodes are not empty, except where a value's `Drop` panicked; every reader copes with empty ones.
@@ -34,8 +34,21 @@ pub use self::diff::Diff;
 pub use self::iter::Iter;
 
 /// How many bits of a key choose the slot in a leaf, and in an inner node.
+///
+/// Measured with `benches/radix_map.rs` (u64, 1M random keys of 4M; slots in a leaf / in an inner node; get,
+/// overwrite, fork + one write + drop in ns, bytes of that fork):
+///
+/// ```text
+///  16/16    49  64  1140   704        64/64     32   34  1850  1344
+///  32/16    55  54   995   752       128/16     49   40   830   864
+///  64/16    38  40   890   720       128/128    54   38  3550  2448
+///  64/32    37  38  1290   992
+/// ```
+///
+/// A copied inner node costs one count in each child's memory, a copied leaf nearly nothing: so many slots in
+/// a leaf, few in an inner node. Beyond 64 slots one word of bits no longer does.
 const LEAF_BITS: u32 = 6;
-const NODE_BITS: u32 = 6;
+const NODE_BITS: u32 = 4;
 const LEAF_SLOTS: usize = 1 << LEAF_BITS;
 const NODE_SLOTS: usize = 1 << NODE_BITS;
 
@@ -340,6 +353,12 @@ const fn slot_of(key: u64, level: u32) -> usize {
         (key >> bits_at(level - 1)) % NODE_SLOTS as u64
     };
     slot as usize
+}
+
+/// Returns the bits of all slots of a node at `level`.
+#[inline]
+const fn all_slots(level: u32) -> u64 {
+    u64::MAX >> (64 - if level == 0 { LEAF_SLOTS } else { NODE_SLOTS })
 }
 
 /// Returns the least height of a tree that has `key`.

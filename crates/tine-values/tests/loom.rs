@@ -1,0 +1,131 @@
+//! Goal: counts are right under every interleaving and every order that memory allows.
+//! Method: loom runs each body with all schedules; `RUSTFLAGS="--cfg loom" cargo test -p tine-values --test loom --release`.
+//! A value holds a `loom` cell, so a write that another thread's read does not happen before or after fails.
+#![cfg(loom)]
+#![allow(unsafe_code)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use tine_values::{RadixMap, Shared};
+
+/// A number whose reads and writes loom watches, and whose living instances are counted.
+struct Watched {
+    number: UnsafeCell<u32>,
+    living: Arc<AtomicUsize>,
+}
+
+// SAFETY: the cell is reached as the wrapper's references allow: read by `&self`, written by `&mut self`.
+unsafe impl Sync for Watched {}
+
+impl Watched {
+    fn new(number: u32, living: &Arc<AtomicUsize>) -> Self {
+        living.fetch_add(1, Ordering::Relaxed);
+        Self {
+            number: UnsafeCell::new(number),
+            living: living.clone(),
+        }
+    }
+
+    fn read(&self) -> u32 {
+        // SAFETY: nobody writes by `&self`.
+        self.number.with(|number| unsafe { *number })
+    }
+
+    fn write(&mut self, new: u32) {
+        // SAFETY: `&mut self` is the only way to it.
+        self.number.with_mut(|number| unsafe { *number = new });
+    }
+}
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        Self::new(self.read(), &self.living)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.write(u32::MAX);
+        self.living.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn two_owners_write_at_once() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let mut one = Shared::new(Watched::new(0, &living));
+        let mut other = one.clone();
+        let thread = thread::spawn(move || {
+            other.make_mut().write(1);
+            assert_eq!(other.read(), 1);
+        });
+        one.make_mut().write(2);
+        assert_eq!(one.read(), 2);
+        thread.join().unwrap();
+        drop(one);
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn the_last_reader_goes_while_the_owner_waits_to_write() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let mut owner = Shared::new(Watched::new(7, &living));
+        let reader = owner.clone();
+        let thread = thread::spawn(move || {
+            let another = reader.clone();
+            assert_eq!(reader.read(), 7);
+            drop(reader);
+            assert_eq!(another.read(), 7);
+        });
+        if let Some(value) = owner.get_mut() {
+            value.write(8);
+        }
+        thread.join().unwrap();
+        assert!(owner.is_unique());
+        drop(owner);
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn three_owners_go_at_once() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let one = Shared::new(Watched::new(0, &living));
+        let threads = [one.clone(), one.clone()].map(|owner| {
+            thread::spawn(move || {
+                owner.read();
+                drop(owner);
+            })
+        });
+        drop(one);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn two_forks_of_a_map_write_at_once() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let mut one = RadixMap::new();
+        one.insert(1, Watched::new(1, &living));
+        one.insert(70, Watched::new(70, &living));
+        let mut other = one.clone();
+        let living_there = living.clone();
+        let thread = thread::spawn(move || {
+            other.insert(1, Watched::new(2, &living_there));
+            assert_eq!(other.get(70).map(Watched::read), Some(70));
+        });
+        one.remove(70);
+        assert_eq!(one.get(1).map(Watched::read), Some(1));
+        thread.join().unwrap();
+        drop(one);
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}

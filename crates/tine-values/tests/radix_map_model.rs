@@ -1,0 +1,384 @@
+//! Goal: a `RadixMap` is the map it claims to be, and no version ever sees another's writes.
+//! Method: random operations on eight versions that are cloned from each other, and on plain models beside
+//! them; after each step *every* version is compared with its model, and two of them with each other.
+//!
+//! Two universes. *Dense*: a few hundred keys around a base, with a `BTreeMap` for a model. *Vast*: the
+//! whole key space, cut at the places where trees change shape and near its end; between the cuts
+//! every key has the same value, so the model is one value for each piece.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use proptest::prelude::*;
+use tine_values::RadixMap;
+
+const VERSIONS: usize = 8;
+
+/// Boxed, so that a value lost or dropped twice shows under AddressSanitizer and valgrind.
+type Value = Box<u32>;
+
+/// What to do to version `to`, after it has become a clone of `from`. Positions are scaled to the universe.
+#[derive(Clone, Debug)]
+struct Step {
+    from: usize,
+    to: usize,
+    action: Action,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Insert(usize),
+    Remove(usize),
+    Fill(usize, usize),
+    Clear(usize, usize),
+    InsertRun(usize, usize),
+    RemoveAll,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let place = || any::<u16>().prop_map(usize::from);
+    let length = || prop_oneof![4 => 0..12_usize, 1 => 0..400_usize];
+    let action = prop_oneof![
+        6 => place().prop_map(Action::Insert),
+        4 => place().prop_map(Action::Remove),
+        3 => (place(), length()).prop_map(|(place, length)| Action::Fill(place, length)),
+        3 => (place(), length()).prop_map(|(place, length)| Action::Clear(place, length)),
+        3 => (place(), length()).prop_map(|(place, length)| Action::InsertRun(place, length)),
+        1 => Just(Action::RemoveAll),
+    ];
+    let step = (0..VERSIONS, 0..VERSIONS, action).prop_map(|(from, to, action)| Step { from, to, action });
+    prop::collection::vec(step, 1..50)
+}
+
+/// What a map is compared as: pieces with their first and last key, neighbours of one value joined.
+type Pieces<V> = Vec<(u64, u64, V)>;
+
+fn join<V: PartialEq>(pieces: impl IntoIterator<Item = (u64, u64, V)>) -> Pieces<V> {
+    let mut joined: Pieces<V> = Vec::new();
+    for (first, last, value) in pieces {
+        match joined.last_mut() {
+            Some(end) if end.1.checked_add(1) == Some(first) && end.2 == value => end.1 = last,
+            _ => joined.push((first, last, value)),
+        }
+    }
+    joined
+}
+
+/// The last key is reported as an empty range.
+fn ends(range: &Range<u64>) -> (u64, u64) {
+    if *range == (u64::MAX..u64::MAX) {
+        return (u64::MAX, u64::MAX);
+    }
+    assert!(range.start < range.end, "{range:?} is reported");
+    (range.start, range.end - 1)
+}
+
+fn pieces_of<'a>(pieces: impl Iterator<Item = (Range<u64>, &'a Value)>) -> Pieces<u32> {
+    let mut at = None;
+    join(pieces.map(|(range, value)| {
+        let (first, last) = ends(&range);
+        assert!(at.is_none_or(|at| first > at), "{range:?} is out of order");
+        at = Some(last);
+        (first, last, **value)
+    }))
+}
+
+type Differences = Pieces<(Option<u32>, Option<u32>)>;
+
+fn differences(left: &RadixMap<Value>, right: &RadixMap<Value>) -> Differences {
+    join(left.diff(right).map(|(range, left, right)| {
+        let (first, last) = ends(&range);
+        (
+            first,
+            last,
+            (left.map(|value| **value), right.map(|value| **value)),
+        )
+    }))
+}
+
+/// What holds for every map, whatever is in it.
+fn check_alone(map: &RadixMap<Value>, expected: &Pieces<u32>) {
+    assert_eq!(&pieces_of(map.iter()), expected);
+    assert_eq!(map.is_empty(), expected.is_empty());
+    assert_eq!(map.node_bytes() == Default::default(), expected.is_empty());
+    let clone = map.clone();
+    assert!(clone.ptr_eq(map) && clone == *map);
+    assert_eq!(clone.node_bytes().own, 0, "a clone owns nothing alone");
+}
+
+// ---- The dense universe ----
+
+#[derive(Clone, Default)]
+struct Dense {
+    map: RadixMap<Value>,
+    model: BTreeMap<u64, u32>,
+}
+
+impl Dense {
+    fn run(&mut self, base: u64, size: usize, action: &Action, value: u32) {
+        let key = |place: usize| base + (place % size) as u64;
+        let range = |place: usize, length: usize| {
+            let first = place % size;
+            key(first)..base + (first + length).min(size - 1) as u64
+        };
+        let in_model = |model: &BTreeMap<u64, u32>, range: Range<u64>| {
+            join(model.range(range).map(|(&key, &old)| (key, key, old)))
+        };
+        match *action {
+            Action::Insert(place) => {
+                let old = self.map.insert(key(place), Box::new(value));
+                assert_eq!(old.map(|old| *old), self.model.insert(key(place), value));
+            }
+            Action::Remove(place) => {
+                assert_eq!(
+                    self.map.remove(key(place)).map(|old| *old),
+                    self.model.remove(&key(place))
+                );
+            }
+            Action::Fill(place, length) => {
+                let range = range(place, length);
+                let mut old = Vec::new();
+                self.map.fill(range.clone(), Box::new(value), |range, value| {
+                    old.push((range, value.clone()));
+                });
+                let old = pieces_of(old.iter().map(|(range, value)| (range.clone(), value)));
+                assert_eq!(old, in_model(&self.model, range.clone()));
+                self.model.extend(range.map(|key| (key, value)));
+            }
+            Action::Clear(place, length) => {
+                let range = range(place, length);
+                let mut old = Vec::new();
+                self.map
+                    .clear_range(range.clone(), |range, value| old.push((range, value.clone())));
+                let old = pieces_of(old.iter().map(|(range, value)| (range.clone(), value)));
+                assert_eq!(old, in_model(&self.model, range.clone()));
+                self.model.retain(|key, _| !range.contains(key));
+            }
+            Action::InsertRun(place, length) => {
+                let first = place % size;
+                // Up to and including the last key of the universe, which can be the last of all.
+                let values: Vec<_> = (0..length.min(size - first) as u32)
+                    .map(|more| value + more)
+                    .collect();
+                let mut old = Vec::new();
+                self.map.insert_run(
+                    key(first),
+                    values.iter().map(|&value| Box::new(value)),
+                    |key, value| {
+                        old.push((key, key, *value));
+                    },
+                );
+                let mut replaced = Vec::new();
+                for (key, value) in (key(first)..=u64::MAX).zip(values) {
+                    replaced.extend(self.model.insert(key, value).map(|old| (key, key, old)));
+                }
+                assert_eq!(old, replaced);
+            }
+            Action::RemoveAll => {
+                self.map.clear();
+                self.model.clear();
+            }
+        }
+    }
+
+    fn check(&self, base: u64, size: usize) {
+        check_alone(
+            &self.map,
+            &join(self.model.iter().map(|(&key, &value)| (key, key, value))),
+        );
+        for key in (0..size as u64).map(|offset| base + offset) {
+            assert_eq!(
+                self.map.get(key).map(|value| **value),
+                self.model.get(&key).copied()
+            );
+        }
+        let part = base + size as u64 / 3..base + size as u64 / 2;
+        let expected = join(
+            self.model
+                .range(part.clone())
+                .map(|(&key, &value)| (key, key, value)),
+        );
+        assert_eq!(pieces_of(self.map.range(part)), expected);
+    }
+
+    fn differences(&self, other: &Self, base: u64, size: usize) -> Differences {
+        let keys = (0..size as u64).map(|offset| base + offset);
+        let pairs = keys.map(|key| {
+            (
+                key,
+                (self.model.get(&key).copied(), other.model.get(&key).copied()),
+            )
+        });
+        join(
+            pairs
+                .filter(|(_, (left, right))| left != right)
+                .map(|(key, pair)| (key, key, pair)),
+        )
+    }
+}
+
+// ---- The vast universe ----
+
+/// Where the pieces of the key space begin; the last one is the last key alone.
+fn cuts() -> Vec<u64> {
+    let mut cuts = vec![0, 5, 6, 1 << 28, u64::MAX / 3, u64::MAX / 3 + 1];
+    for bits in [6, 7, 10, 14, 18, 33, 62, 63] {
+        cuts.extend((1_u64 << bits) - 2..(1 << bits) + 3);
+    }
+    for back in [1, 2, 3, 63, 64, 65, 1023, 1024, 1025, 16_383, 16_384] {
+        cuts.push(u64::MAX - back + 1);
+        cuts.push(u64::MAX - back);
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
+}
+
+#[derive(Clone)]
+struct Vast {
+    map: RadixMap<Value>,
+    /// The value of each piece.
+    model: Vec<Option<u32>>,
+}
+
+impl Vast {
+    fn run(&mut self, cuts: &[u64], action: &Action, value: u32) {
+        let count = cuts.len();
+        // A single key needs a piece of its own.
+        let single = |place: usize| {
+            (0..count)
+                .map(|more| (place + more) % count)
+                .find(|&at| last_of(cuts, at) == cuts[at])
+                .unwrap()
+        };
+        let range = |place: usize, length: usize| {
+            let from = place % count;
+            from..(from + length).min(count - 1)
+        };
+        match *action {
+            Action::Insert(place) => {
+                let at = single(place);
+                let old = self.map.insert(cuts[at], Box::new(value));
+                assert_eq!(old.map(|old| *old), self.model[at].replace(value));
+            }
+            Action::Remove(place) => {
+                let at = single(place);
+                assert_eq!(self.map.remove(cuts[at]).map(|old| *old), self.model[at].take());
+            }
+            Action::Fill(place, length) => {
+                let range = range(place, length);
+                let mut old = Vec::new();
+                let keys = cuts[range.start]..cuts[range.end];
+                self.map.fill(keys, Box::new(value), |range, value| {
+                    old.push((range, value.clone()));
+                });
+                let old = pieces_of(old.iter().map(|(range, value)| (range.clone(), value)));
+                assert_eq!(old, self.pieces(cuts, range.clone()));
+                self.model[range].fill(Some(value));
+            }
+            Action::Clear(place, length) => {
+                let range = range(place, length);
+                let mut old = Vec::new();
+                let keys = cuts[range.start]..cuts[range.end];
+                self.map
+                    .clear_range(keys, |range, value| old.push((range, value.clone())));
+                let old = pieces_of(old.iter().map(|(range, value)| (range.clone(), value)));
+                assert_eq!(old, self.pieces(cuts, range.clone()));
+                self.model[range].fill(None);
+            }
+            Action::InsertRun(place, length) => {
+                let first = single(place);
+                let follows = |&at: &usize| cuts[at] - cuts[first] == (at - first) as u64;
+                let run = (first..count).take_while(|at| follows(at) && last_of(cuts, *at) == cuts[*at]);
+                let run = first..first + run.take(length).count();
+                let values = run.clone().map(|at| Box::new(value + at as u32));
+                let mut old = Vec::new();
+                self.map
+                    .insert_run(cuts[first], values, |key, value| old.push((key, key, *value)));
+                assert_eq!(join(old), self.pieces(cuts, run.clone()));
+                for at in run {
+                    self.model[at] = Some(value + at as u32);
+                }
+            }
+            Action::RemoveAll => {
+                self.map.clear();
+                self.model.fill(None);
+            }
+        }
+    }
+
+    fn pieces(&self, cuts: &[u64], range: Range<usize>) -> Pieces<u32> {
+        let piece = |at: usize| self.model[at].map(|value| (cuts[at], last_of(cuts, at), value));
+        join(range.filter_map(piece))
+    }
+
+    fn check(&self, cuts: &[u64]) {
+        check_alone(&self.map, &self.pieces(cuts, 0..cuts.len()));
+        for (at, &value) in self.model.iter().enumerate() {
+            for key in [cuts[at], last_of(cuts, at)] {
+                assert_eq!(self.map.get(key).map(|value| **value), value, "key {key}");
+            }
+        }
+        let part = cuts.len() / 4..cuts.len() - 7;
+        let found = pieces_of(self.map.range(cuts[part.start]..cuts[part.end]));
+        assert_eq!(found, self.pieces(cuts, part));
+    }
+
+    fn differences(&self, other: &Self, cuts: &[u64]) -> Differences {
+        let pairs = (0..cuts.len()).filter(|&at| self.model[at] != other.model[at]);
+        join(pairs.map(|at| (cuts[at], last_of(cuts, at), (self.model[at], other.model[at]))))
+    }
+}
+
+fn last_of(cuts: &[u64], at: usize) -> u64 {
+    cuts.get(at + 1).map_or(u64::MAX, |next| next - 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dense_versions_follow_their_models(
+        steps in steps(),
+        (base, size) in prop_oneof![
+            Just((0, 300)),
+            Just((1024 - 70, 200)),
+            Just(((1 << 40) - 100, 200)),
+            Just((u64::MAX - 199, 200)),
+        ],
+    ) {
+        let mut versions = vec![Dense::default(); VERSIONS];
+        for (value, step) in (0..).step_by(1000).zip(&steps) {
+            versions[step.to] = versions[step.from].clone();
+            versions[step.to].run(base, size, &step.action, value);
+            versions.iter().for_each(|version| version.check(base, size));
+            for other in &versions {
+                let one = &versions[step.to];
+                prop_assert_eq!(differences(&one.map, &other.map), one.differences(other, base, size));
+                prop_assert_eq!(one.map == other.map, one.model == other.model);
+            }
+        }
+        // What was built on the way is what is built at once.
+        for version in &versions {
+            let built = version.model.iter().map(|(&key, &value)| (key, Box::new(value)));
+            prop_assert!(built.collect::<RadixMap<_>>() == version.map);
+        }
+    }
+
+    #[test]
+    fn vast_versions_follow_their_models(steps in steps()) {
+        let cuts = cuts();
+        let empty = Vast { map: RadixMap::new(), model: vec![None; cuts.len()] };
+        let mut versions = vec![empty; VERSIONS];
+        for (value, step) in (0..).step_by(1000).zip(&steps) {
+            versions[step.to] = versions[step.from].clone();
+            versions[step.to].run(&cuts, &step.action, value);
+            versions.iter().for_each(|version| version.check(&cuts));
+            for other in &versions {
+                let one = &versions[step.to];
+                prop_assert_eq!(differences(&one.map, &other.map), one.differences(other, &cuts));
+                prop_assert_eq!(one.map == other.map, one.model == other.model);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a `Shared` promises: one pointer, copies only what others have too, frees exactly once.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::thread;
+
+use tine_values::{RadixMap, Shared};
+
+const _: () = assert!(size_of::<Shared<[u64; 9]>>() == size_of::<usize>());
+const _: () = assert!(size_of::<Option<Shared<u8>>>() == size_of::<usize>());
+
+/// Compiles because a longer life may stand for a shorter one.
+fn _covariant<'a>(
+    shared: Shared<&'static str>,
+    map: RadixMap<&'static str>,
+) -> (Shared<&'a str>, RadixMap<&'a str>) {
+    (shared, map)
+}
+
+fn _send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<Shared<String>>();
+    check::<RadixMap<String>>();
+}
+
+#[test]
+fn a_sole_owner_writes_in_place() {
+    let mut shared = Shared::new(Uncopyable(1));
+    let place = shared.as_ptr();
+    shared.make_mut().0 = 2;
+    assert_eq!(shared.as_ptr(), place);
+    assert_eq!(shared.0, 2);
+    assert!(shared.is_unique() && shared.get_mut().is_some());
+}
+
+struct Uncopyable(u32);
+
+impl Clone for Uncopyable {
+    fn clone(&self) -> Self {
+        unreachable!("a sole owner has nothing to copy");
+    }
+}
+
+#[test]
+fn an_owner_among_others_gets_a_copy() {
+    let mut one = Shared::new(vec![1]);
+    let other = one.clone();
+    assert!(one.ptr_eq(&other) && !one.is_unique() && one.get_mut().is_none());
+    one.make_mut().push(2);
+    assert!(!one.ptr_eq(&other) && one.is_unique() && other.is_unique());
+    assert_eq!((&*one, &*other), (&vec![1, 2], &vec![1]));
+}
+
+#[test]
+fn the_last_owner_drops_once() {
+    struct CountsDrops<'a>(&'a Cell<u32>);
+    impl Drop for CountsDrops<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let drops = Cell::new(0);
+    let owners = vec![Shared::new(CountsDrops(&drops)); 5];
+    for (left, owner) in (0..5).rev().zip(owners) {
+        drop(owner);
+        assert_eq!(drops.get(), u32::from(left == 0));
+    }
+}
+
+#[test]
+fn a_clone_that_panics_leaves_the_owners_as_they_were() {
+    struct Panics(Rc<()>);
+    impl Clone for Panics {
+        fn clone(&self) -> Self {
+            panic!("planned");
+        }
+    }
+    let witness = Rc::new(());
+    let mut one = Shared::new(Panics(witness.clone()));
+    let other = one.clone();
+    assert!(catch_unwind(AssertUnwindSafe(|| one.make_mut().0.clone())).is_err());
+    assert!(one.ptr_eq(&other));
+    drop((one, other));
+    assert_eq!(Rc::strong_count(&witness), 1);
+}
+
+#[test]
+fn it_reads_as_its_value() {
+    let shared = Shared::from(String::from("a"));
+    assert_eq!(format!("{shared} {shared:?}"), "a \"a\"");
+    assert!(shared == Shared::new(String::from("a")) && shared < Shared::new(String::from("b")));
+    let map = HashMap::from([(shared, 1)]);
+    assert_eq!(
+        map.get(&String::from("a")),
+        Some(&1),
+        "it hashes as its value and borrows as it"
+    );
+    assert_eq!(*Shared::<u32>::default(), 0);
+    assert_eq!(*Shared::new(()), (), "no value is too small");
+}
+
+#[test]
+fn threads_write_to_their_own() {
+    let origin = Shared::new(vec![0_u32; 10]);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let mut mine = origin.clone();
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    mine.make_mut()[3] += number;
+                    drop(mine.clone());
+                }
+                assert_eq!(mine[3], number * 1000);
+            });
+        }
+    });
+    assert!(origin.is_unique() && origin[3] == 0);
+}
+
+#[test]
+fn maps_fork_across_threads() {
+    let base: RadixMap<Box<u64>> = (0..5_000).map(|key| (key, Box::new(key))).collect();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let mut fork = base.clone();
+            scope.spawn(move || {
+                for key in (number..5_000).step_by(4) {
+                    fork.insert(key, Box::new(0));
+                    let _reader = fork.clone();
+                }
+                assert_eq!(
+                    fork.iter().filter(|(_, value)| ***value == 0).count(),
+                    1250 + usize::from(number > 0)
+                );
+            });
+        }
+    });
+    assert!(base.iter().all(|(range, value)| range.start == **value));
+}

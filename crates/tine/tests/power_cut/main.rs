@@ -1,0 +1,24 @@
+//! Goal: no power cut loses what `tine` has acknowledged, or shows what nobody wrote.
+//!
+//! Method: the real binary works in a FUSE file system that forgets what was not synced ([`disk`], [`serve`],
+//! [`mount`]). The power is cut at a chosen operation ([`device`]); what was not synced survives, is lost or is torn
+//! by chance; the file system is mounted anew and the binary has to show a state that its acknowledgements allow
+//! ([`harness`], [`store`]). The page cache survives `kill -9`, so only this proves anything about syncs.
+//!
+//! That the method catches the bugs it is for is shown by a small log whose syncs can be left out ([`log`]).
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TINE_CUTS` | how many cuts to survive (50; with `TINE_TORTURE` 1,000) |
+//! | `TINE_SEED` | the one seed to run, from a failure's message |
+//! | `TINE_POWER_CUT_BINARY` | the binary to test instead: one with a planted bug, which has to be caught |
+
+mod aligned;
+mod device;
+mod disk;
+mod filesystem;
+mod harness;
+mod log;
+mod mount;
+mod random;
+mod serve;

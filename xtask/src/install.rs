@@ -68,7 +68,7 @@ impl Tool {
 pub(crate) fn run() -> Result {
     install_packages();
     if shell::ask(&mut shell::cargo(["nextest", "--version"])).is_none() {
-        // Without the part that would replace itself with a download, it builds in half the time.
+        // Without the part that replaces itself with a download; 7.5 minutes of processor time as it is.
         let features = ["--no-default-features", "--features", "default-no-update"];
         shell::run(shell::cargo(["install", "cargo-nextest", "--locked"]).args(features))?;
     }

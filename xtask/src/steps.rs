@@ -310,19 +310,30 @@ fn loom(_: &Args) -> Result<Done> {
         return Ok(Done::Skipped("no crate has loom tests".to_owned()));
     }
     for name in &crates {
+        // A test program of that name, or tests beside the code, found by theirs.
+        let has_program = shell::root()
+            .join("crates")
+            .join(name)
+            .join("tests/loom.rs")
+            .is_file();
+        let what = if has_program {
+            ["--test", "loom"]
+        } else {
+            ["--lib", "loom"]
+        };
         let loom = || {
-            let mut cargo =
-                shell::cargo(["test", "--quiet", "--release", "--lib", "--package", name, "loom"]);
-            cargo
-                .env("RUSTFLAGS", "--cfg loom")
-                .arg("--target-dir")
-                .arg(shell::target_dir().join("loom"));
+            let mut cargo = shell::cargo(["test", "--quiet", "--release", "--package", name]);
+            cargo.args(what).env("RUSTFLAGS", "--cfg loom");
+            cargo.arg("--target-dir").arg(shell::target_dir().join("loom"));
             cargo
         };
         // A filter that matches nothing passes; that must not go unseen.
         let list = shell::read(loom().args(["--", "--list"]))?;
         if !list.lines().any(|line| line.ends_with(": test")) {
-            return Err(format!("{name} has `cfg(loom)` and no test with `loom` in its path").into());
+            return Err(format!(
+                "{name} has `cfg(loom)` and no test for it: neither tests/loom.rs nor a module `loom`"
+            )
+            .into());
         }
         shell::run(&mut loom())?;
     }

@@ -217,6 +217,7 @@ impl SimulatedMedium {
 
     fn of(mut state: State) -> Self {
         state.end_process();
+        state.faults.clear();
         Self {
             state: Arc::new(Mutex::new(state)),
         }
@@ -400,7 +401,6 @@ impl State {
         self.session += 1;
         self.crashed = false;
         self.reserved = 0;
-        self.faults.retain(|(fault, _)| *fault != Fault::Crash);
     }
 
     fn cached(&self, name: FileName) -> Option<u64> {

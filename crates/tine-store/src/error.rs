@@ -1,0 +1,236 @@
+//! Errors: few kinds, named by what the caller can do; [`StoreError::hint`] tells the remedy.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::names::{BranchName, SnapshotName};
+
+/// A result of the engine.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The process that holds a store, as it wrote itself into the lock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no store at a path.
+    #[error("there is no store at `{}`", path.display())]
+    NoStore {
+        /// Where one was expected.
+        path: PathBuf,
+    },
+    /// A store, or something else, is where one should be made.
+    #[error("cannot make a store at `{}`: it is not an empty directory", path.display())]
+    StoreExists {
+        /// Where it should have been made.
+        path: PathBuf,
+    },
+    /// Another process holds the store.
+    #[error(
+        "the store at `{}` is in use{}; waited {:.1} s", path.display(),
+        holder.as_ref().map(|h| format!(" by process {} (`{}`)", h.pid, h.command)).unwrap_or_default(),
+        waited.as_secs_f64()
+    )]
+    Busy {
+        /// The store.
+        path: PathBuf,
+        /// Who holds it, if that can be told.
+        holder: Option<LockHolder>,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The store was made by something newer, or is no store.
+    #[error("cannot read this store: {what}")]
+    Unsupported {
+        /// What is not understood, by name.
+        what: String,
+    },
+    /// A name breaks the rules for names.
+    #[error("the name `{name}` {reason}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No branch of that name.
+    #[error("no branch named `{name}`")]
+    UnknownBranch {
+        /// The name.
+        name: BranchName,
+    },
+    /// No snapshot of that name.
+    #[error("branch `{branch}` has no snapshot named `{snapshot}`")]
+    UnknownSnapshot {
+        /// The branch.
+        branch: BranchName,
+        /// The name.
+        snapshot: SnapshotName,
+    },
+    /// The name of a branch is taken.
+    #[error("there is already a branch named `{name}`")]
+    BranchExists {
+        /// The name.
+        name: BranchName,
+    },
+    /// The name of a snapshot is taken.
+    #[error("branch `{branch}` already has a snapshot named `{snapshot}`")]
+    SnapshotExists {
+        /// The branch.
+        branch: BranchName,
+        /// The name.
+        snapshot: SnapshotName,
+    },
+    /// A branch that was not forked has no origin to go back to.
+    #[error("branch `{branch}` was not forked from anything")]
+    NoOrigin {
+        /// The branch.
+        branch: BranchName,
+    },
+    /// The branch was dropped or its content replaced while it was in use.
+    #[error("branch `{name}` was dropped")]
+    Dropped {
+        /// The name that it had.
+        name: BranchName,
+    },
+    /// A size that no disk can have.
+    #[error("a disk cannot have {size} bytes")]
+    InvalidSize {
+        /// The size.
+        size: u64,
+    },
+    /// An access beyond the end of the disk.
+    #[error("{length} bytes at {offset} are not within the disk of {size} bytes")]
+    OutOfBounds {
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+        /// The disk's size.
+        size: u64,
+    },
+    /// One operation asks for more than one journal frame can hold.
+    #[error("the operation needs {bytes} bytes of journal records; {most} is the most")]
+    TooLarge {
+        /// What it needs.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// The medium is full.
+    #[error("no space left for {what}")]
+    NoSpace {
+        /// What needed it.
+        what: &'static str,
+    },
+    /// The store was damaged; it can only be read.
+    #[error("the store is damaged: {what}")]
+    Damaged {
+        /// What is damaged.
+        what: String,
+    },
+    /// A block's content is not what was written.
+    #[error("{object}: block {block} is damaged: {what}")]
+    BlockDamaged {
+        /// The object.
+        object: String,
+        /// The block in it.
+        block: u64,
+        /// What was expected and found.
+        what: String,
+    },
+    /// The medium failed.
+    #[error("{object}: {action} failed")]
+    Io {
+        /// The object.
+        object: String,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: Arc<io::Error>,
+    },
+    /// A sync of the journal failed earlier: what is durable is known only after opening the store again.
+    #[error("the store stopped writing after an error")]
+    Poisoned {
+        /// The error.
+        source: Arc<StoreError>,
+    },
+    /// The store was closed; handles on it cannot write any more.
+    #[error("the store was closed")]
+    Closed,
+    /// The caller's progress callback asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A source or a sink of the caller's failed.
+    #[error("{action} failed")]
+    Caller {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: Arc<io::Error>,
+    },
+}
+
+impl StoreError {
+    /// Makes an error of the medium, telling a full disk from the rest.
+    pub(crate) fn io(object: impl ToString, action: &'static str, source: io::Error) -> Self {
+        if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            return Self::NoSpace { what: action };
+        }
+        Self::Io {
+            object: object.to_string(),
+            action,
+            source: Arc::new(source),
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+
+    /// Returns what to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoStore { .. } => "`tine import` or `tine create` makes one; `--store` or TINE_STORE names another".into(),
+            Self::StoreExists { .. } => "name an empty or a new directory".into(),
+            Self::Busy { holder: Some(holder), .. } => {
+                format!("wait for process {} or end it; the lock goes with the process", holder.pid)
+            }
+            Self::Busy { holder: None, .. } => "wait for the other process, or end it".into(),
+            Self::Unsupported { .. } => "open it with the version of tine that made it, or a newer one".into(),
+            Self::InvalidName { .. } => {
+                "names are 1 to 128 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit".into()
+            }
+            Self::UnknownBranch { .. } => "`tine ls` shows all branches".into(),
+            Self::UnknownSnapshot { branch, .. } => format!("`tine show {branch}` lists its snapshots"),
+            Self::BranchExists { name } => format!("choose another name, or `tine drop {name}` first"),
+            Self::SnapshotExists { branch, snapshot } => {
+                format!("choose another name, or `tine drop {branch}@{snapshot}` first")
+            }
+            Self::NoOrigin { branch } => format!("name a snapshot: `tine rollback {branch}@SNAPSHOT`"),
+            Self::TooLarge { .. } => "do it in several smaller calls".into(),
+            Self::NoSpace { .. } => {
+                "free some space (drop branches, or remove other files) and try again; nothing flushed is lost".into()
+            }
+            Self::Damaged { .. } => "`tine check --data` says what is affected; restore the store from a backup".into(),
+            Self::BlockDamaged { .. } => {
+                "`tine check --data` says which branches are affected; other blocks can still be read".into()
+            }
+            Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
+            _ => return None,
+        })
+    }
+}

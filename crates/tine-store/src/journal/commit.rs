@@ -1,0 +1,303 @@
+//! Group commit: what arrives while a sync is under way shares the next frame and the next sync.
+//!
+//! Items are queued in the order in which they took effect in memory, and become durable in that order. Whoever waits
+//! for one leads if nobody does: no thread of its own, so a lone writer pays no hand-over.
+//!
+//! Invariant: once writing or syncing a frame has failed, nothing is written any more, and every waiter is told.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::buffer::{BufferedBlock, StretchId};
+use crate::error::{Result, StoreError};
+use crate::journal::record::FrameRef;
+use crate::journal::ring::{Ring, Room, frame_bytes, frame_bytes_max};
+use crate::store::durable::Effect;
+
+/// Something to be written: its records, the blocks they speak of, and what to do once that is durable.
+#[derive(Default)]
+pub(crate) struct Item {
+    pub(crate) records: Vec<u8>,
+    pub(crate) payload: Vec<BufferedBlock>,
+    pub(crate) groups: Vec<(StretchId, u64)>,
+    pub(crate) effects: Vec<Effect>,
+    /// The manifest that it announces.
+    pub(crate) announces: Option<u64>,
+    /// Nothing may be queued behind it.
+    pub(crate) closes: bool,
+    /// Told the frame with which everything queued up to here ends.
+    pub(crate) mark: Option<Arc<OnceLock<FrameRef>>>,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        frame_bytes(self.records.len(), self.payload.len())
+    }
+}
+
+/// Who asks for room in the ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Refused unless a free file is left afterwards.
+    User,
+    /// Never refused: the ring grows if need be.
+    Upkeep,
+}
+
+/// Why an item was not taken.
+pub(crate) enum Refused {
+    /// The ring is too full: upkeep has to free a file first.
+    NoRoom,
+    Failed(StoreError),
+}
+
+/// Names an item in the order of the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+struct Queue {
+    items: VecDeque<Item>,
+    queued: Ticket,
+    durable: Ticket,
+    leading: bool,
+    /// Bytes queued or being written, frame by frame at the worst.
+    pending: u64,
+    room: Room,
+    failure: Option<Arc<StoreError>>,
+    closed: bool,
+}
+
+/// The journal as all threads see it.
+pub(crate) struct Journal {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    ring: Mutex<Ring>,
+    file_bytes: u64,
+}
+
+impl Journal {
+    pub(crate) fn new(ring: Ring) -> Self {
+        let queue = Queue {
+            items: VecDeque::new(),
+            queued: Ticket(0),
+            durable: Ticket(0),
+            leading: false,
+            pending: 0,
+            room: ring.room(),
+            failure: None,
+            closed: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            file_bytes: ring.file_bytes,
+            ring: Mutex::new(ring),
+        }
+    }
+
+    /// Returns the most bytes that one item's frame may have.
+    pub(crate) fn frame_bytes_max(&self) -> usize {
+        frame_bytes_max(self.file_bytes)
+    }
+
+    /// Queues an item; it takes effect in memory at the caller's hands, under the same locks.
+    pub(crate) fn enqueue(&self, item: Item, priority: Priority) -> Result<Ticket, Refused> {
+        let bytes = item.bytes();
+        let most = self.frame_bytes_max();
+        if bytes > most {
+            return Err(Refused::Failed(StoreError::TooLarge { bytes, most }));
+        }
+        let mut queue = self.queue.lock();
+        if let Some(failure) = &queue.failure {
+            return Err(Refused::Failed(StoreError::Poisoned {
+                source: Arc::clone(failure),
+            }));
+        }
+        if queue.closed {
+            return Err(Refused::Failed(StoreError::Closed));
+        }
+        if priority == Priority::User && !self.has_room(&queue, bytes as u64) {
+            return Err(Refused::NoRoom);
+        }
+        queue.pending += bytes as u64;
+        queue.closed = item.closes;
+        queue.items.push_back(item);
+        queue.queued.0 += 1;
+        Ok(queue.queued)
+    }
+
+    /// Tells whether `bytes` more leave a free file. Each file holds at least what a largest frame leaves of it.
+    fn has_room(&self, queue: &Queue, bytes: u64) -> bool {
+        let wanted = queue.pending + bytes;
+        let least = self.file_bytes - self.frame_bytes_max() as u64;
+        let files = if wanted <= queue.room.tail {
+            0
+        } else {
+            wanted.div_ceil(least)
+        };
+        queue.room.free_files > files
+    }
+
+    /// Tells whether half of the ring holds what recovery could need: time for a manifest.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let room = self.queue.lock().room;
+        room.free_files * 2 < room.files
+    }
+
+    /// Waits until an item is durable, writing it if nobody else does. `apply` is given what became durable, in order.
+    pub(crate) fn wait(&self, ticket: Ticket, apply: &dyn Fn(Effect, &mut Ring)) -> Result<()> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.durable >= ticket {
+                return Ok(());
+            }
+            if let Some(failure) = &queue.failure {
+                return Err(StoreError::Poisoned {
+                    source: Arc::clone(failure),
+                });
+            }
+            if queue.leading {
+                self.changed.wait(&mut queue);
+            } else {
+                queue = self.lead(queue, apply);
+            }
+        }
+    }
+
+    fn lead<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        apply: &dyn Fn(Effect, &mut Ring),
+    ) -> MutexGuard<'a, Queue> {
+        queue.leading = true;
+        let items = std::mem::take(&mut queue.items);
+        let last = queue.queued;
+        let bytes: u64 = items.iter().map(|item| item.bytes() as u64).sum();
+        drop(queue);
+        let abandoned = Abandoned { journal: self };
+        let mut ring = self.ring.lock();
+        let result = write_frames(&mut ring, items).and_then(|effects| {
+            ring.sync()?;
+            Ok(effects)
+        });
+        let result = result.map(|effects| {
+            for effect in effects {
+                apply(effect, &mut ring);
+            }
+        });
+        let room = ring.room();
+        drop(ring);
+        std::mem::forget(abandoned);
+        let mut queue = self.queue.lock();
+        queue.leading = false;
+        queue.pending -= bytes;
+        queue.room = room;
+        match result {
+            Ok(()) => queue.durable = last,
+            Err(error) => queue.failure = Some(Arc::new(error)),
+        }
+        self.changed.notify_all();
+        queue
+    }
+
+    /// Returns why nothing is written any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<Arc<StoreError>> {
+        self.queue.lock().failure.clone()
+    }
+
+    /// Stops all writing, for a reason outside of the journal itself (a manifest that could not be synced).
+    pub(crate) fn poison(&self, error: StoreError) {
+        self.queue.lock().failure.get_or_insert_with(|| Arc::new(error));
+        self.changed.notify_all();
+    }
+
+    /// Looks at the ring between two commits.
+    pub(crate) fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
+        let mut ring = self.ring.lock();
+        let result = look(&mut ring);
+        let room = ring.room();
+        drop(ring);
+        self.queue.lock().room = room;
+        result
+    }
+
+    /// Returns the bytes of a file of the ring.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Returns the bytes of the frames that the next opening would replay.
+    pub(crate) fn replay_bytes(&self) -> u64 {
+        self.ring.lock().replay_bytes()
+    }
+}
+
+/// Poisons the journal if the leading thread unwinds, so that nobody waits for ever.
+struct Abandoned<'a> {
+    journal: &'a Journal,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.journal.poison(StoreError::damaged(
+            "a thread panicked while it wrote the journal",
+        ));
+    }
+}
+
+/// Writes items into as few frames as they fit in; returns their effects, in order.
+fn write_frames(ring: &mut Ring, items: VecDeque<Item>) -> Result<Vec<Effect>> {
+    let most = frame_bytes_max(ring.file_bytes);
+    let mut effects = Vec::new();
+    let mut frame = Frame::default();
+    for item in items {
+        if frame_bytes(
+            frame.records.len() + item.records.len(),
+            frame.payload.len() + item.payload.len(),
+        ) > most
+        {
+            frame.write(ring)?;
+        }
+        frame.records.extend_from_slice(&item.records);
+        frame.payload.extend(item.payload);
+        frame.groups.extend(item.groups);
+        effects.extend(item.effects);
+        if let Some(manifest) = item.announces {
+            ring.manifest = manifest;
+        }
+        if let Some(mark) = item.mark {
+            frame.write(ring)?;
+            // Set once: each mark is queued once.
+            let _ = mark.set(ring.last());
+        }
+    }
+    frame.write(ring)?;
+    Ok(effects)
+}
+
+#[derive(Default)]
+struct Frame {
+    records: Vec<u8>,
+    payload: Vec<BufferedBlock>,
+    groups: Vec<(StretchId, u64)>,
+}
+
+impl Frame {
+    fn write(&mut self, ring: &mut Ring) -> Result<()> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let Self {
+            records,
+            payload,
+            groups,
+        } = std::mem::take(self);
+        ring.write(&records, payload.len() as u32, groups, |buffer| {
+            for block in &payload {
+                buffer.extend_from_slice(block.bytes());
+            }
+        })
+    }
+}

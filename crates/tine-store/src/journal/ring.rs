@@ -1,0 +1,330 @@
+//! The ring of journal files: where frames go, and which files may be used again.
+//!
+//! Invariants: a frame never straddles files. A file is used again only when none of the frames that recovery could
+//! still need lies in it: [`Ring::log`] holds those, and is cut only when a manifest was announced in a durable
+//! frame (rule 3). Nothing is ever appended behind a recovered end: an epoch begins in a fresh file, or right behind
+//! a CLOSED frame (rules 8, 11).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::buffer::StretchId;
+use crate::error::{Result, StoreError};
+use crate::journal::frame::{FRAME_ALIGNMENT, FRAME_BYTES_MAX, Header, chain_start, encode_head, head_bytes};
+use crate::journal::record::{FrameRef, Record};
+use crate::medium::{Area, Medium};
+use crate::planted::{Bug, planted};
+
+/// A position in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+}
+
+/// A frame that recovery could still need.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFrame {
+    pub(crate) place: Place,
+    pub(crate) frame: FrameRef,
+    pub(crate) bytes: u64,
+    /// For each stretch of which it has data or publishes data, the highest group.
+    pub(crate) groups: Vec<(StretchId, u64)>,
+}
+
+/// Copies of an epoch's first frame, each in a place of its own.
+pub(crate) const EPOCH_COPIES: u64 = 2;
+
+/// How much can still be written before files have to be freed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes left in the current file.
+    pub(crate) tail: u64,
+    /// Files that can be used next.
+    pub(crate) free_files: u64,
+    /// All files.
+    pub(crate) files: u64,
+}
+
+/// Counts since the ring was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RingCounts {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) syncs: u64,
+}
+
+/// The writer's end of the journal.
+pub(crate) struct Ring {
+    medium: Arc<dyn Medium>,
+    pub(crate) file_bytes: u64,
+    files: u32,
+    /// Where the next frame goes, if it fits.
+    place: Place,
+    /// The last frame written.
+    last: FrameRef,
+    synced_through: u64,
+    /// The newest manifest announced.
+    pub(crate) manifest: u64,
+    log: VecDeque<LogFrame>,
+    /// How many frames of the log each file holds.
+    held: Vec<u32>,
+    /// Files with frames that were not synced.
+    unsynced: Vec<u32>,
+    pub(crate) counts: RingCounts,
+    buffer: Vec<u8>,
+}
+
+/// Returns the most bytes of a frame in files of a size: half a file, so that a file is never wasted.
+pub(crate) fn frame_bytes_max(file_bytes: u64) -> usize {
+    FRAME_BYTES_MAX.min((file_bytes / 2) as usize / FRAME_ALIGNMENT * FRAME_ALIGNMENT)
+}
+
+impl Ring {
+    /// Makes the ring of a new store.
+    pub(crate) fn create(medium: Arc<dyn Medium>, file_bytes: u64, files: u32) -> Result<()> {
+        for file in 0..files {
+            add_file(&*medium, file, file_bytes)?;
+        }
+        medium
+            .sync_area(Area::Journal)
+            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
+    }
+
+    /// Begins an epoch, and returns when its first frame is durable.
+    ///
+    /// `log` holds the frames from the floor on (none in a new store); `end` is behind the last of them, in the same
+    /// file if the new epoch may go on there (after a clean close), else the next free file is taken.
+    pub(crate) fn begin_epoch(
+        medium: Arc<dyn Medium>,
+        file_bytes: u64,
+        manifest: u64,
+        log: VecDeque<LogFrame>,
+        clean_end: Option<Place>,
+    ) -> Result<Self> {
+        let files = medium
+            .journal_files()
+            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+        let cut = log.back().map(|last| last.frame);
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce)
+            .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        let last = FrameRef {
+            epoch: cut.map_or(1, |cut| cut.epoch + 1),
+            nonce,
+            sequence: 0,
+            chain: chain_start(&nonce),
+        };
+        let place = log.back().map_or(
+            Place {
+                file: files.saturating_sub(1),
+                offset: file_bytes,
+            },
+            |last| last.place,
+        );
+        let mut held = vec![0; files as usize];
+        for logged in &log {
+            held[logged.place.file as usize] += 1;
+        }
+        let mut ring = Self {
+            medium,
+            held,
+            file_bytes,
+            files,
+            place,
+            last,
+            synced_through: 0,
+            manifest,
+            log,
+            unsynced: Vec::new(),
+            counts: RingCounts::default(),
+            buffer: Vec::new(),
+        };
+        let copies = EPOCH_COPIES * FRAME_ALIGNMENT as u64;
+        ring.place = match clean_end {
+            Some(end) if end.offset + copies <= file_bytes => end,
+            _ => Place {
+                file: ring.fresh_file()?,
+                offset: 0,
+            },
+        };
+        let mut records = crate::codec::Encoder::default();
+        Record::Epoch { cut }.encode(&mut records);
+        let mut head = Vec::new();
+        let header = ring.header(records.bytes.len(), 0);
+        let chain = encode_head(&header, ring.last.chain, &records.bytes, &mut head);
+        ring.last = FrameRef {
+            chain,
+            ..header.frame
+        };
+        for _ in 0..EPOCH_COPIES {
+            ring.put(&head, Vec::new())?;
+        }
+        ring.sync()?;
+        Ok(ring)
+    }
+
+    /// Returns the last frame written.
+    pub(crate) fn last(&self) -> FrameRef {
+        self.last
+    }
+
+    /// Returns how many files there are.
+    pub(crate) fn files(&self) -> u32 {
+        self.files
+    }
+
+    /// Returns what can still be written.
+    pub(crate) fn room(&self) -> Room {
+        let free = (0..self.files).filter(|&file| self.is_free(file)).count() as u64;
+        Room {
+            tail: self.file_bytes - self.place.offset.min(self.file_bytes),
+            free_files: free,
+            files: u64::from(self.files),
+        }
+    }
+
+    /// Returns the bytes of the frames that the next opening would replay.
+    pub(crate) fn replay_bytes(&self) -> u64 {
+        self.log.iter().map(|logged| logged.bytes).sum()
+    }
+
+    /// Returns the bytes of the files that hold frames which recovery could need.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        (u64::from(self.files) - self.room().free_files) * self.file_bytes
+    }
+
+    fn is_free(&self, file: u32) -> bool {
+        file != self.place.file && self.held[file as usize] == 0
+    }
+
+    /// Returns the next free file in ring order, adding one to the ring if there is none.
+    fn fresh_file(&mut self) -> Result<u32> {
+        let next = self.place.file + 1;
+        let found = (0..self.files)
+            .map(|step| (next + step) % self.files)
+            .find(|&file| self.is_free(file));
+        if let (Some(file), true) = (found, self.medium.can_overwrite()) {
+            return Ok(file);
+        }
+        let fresh = (0..self.files).find(|&file| self.is_free(file) && file > self.place.file);
+        if let Some(file) = fresh.filter(|_| !self.medium.can_overwrite()) {
+            return Ok(file);
+        }
+        add_file(&*self.medium, self.files, self.file_bytes)?;
+        self.medium
+            .sync_area(Area::Journal)
+            .map_err(|e| StoreError::io("journal", "sync of the directory", e))?;
+        self.files += 1;
+        self.held.push(0);
+        Ok(self.files - 1)
+    }
+
+    fn header(&self, records: usize, payload_blocks: u32) -> Header {
+        Header {
+            frame: FrameRef {
+                sequence: self.last.sequence + 1,
+                ..self.last
+            },
+            synced_through: self.synced_through,
+            manifest: self.manifest,
+            records_bytes: records as u32,
+            payload_blocks,
+        }
+    }
+
+    /// Writes one frame; `fill` appends the payload. Not durable before [`Ring::sync`].
+    pub(crate) fn write(
+        &mut self,
+        records: &[u8],
+        payload_blocks: u32,
+        groups: Vec<(StretchId, u64)>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
+        let header = self.header(records.len(), payload_blocks);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let chain = encode_head(&header, self.last.chain, records, &mut buffer);
+        fill(&mut buffer);
+        debug_assert_eq!(buffer.len(), header.frame_bytes());
+        self.last = FrameRef {
+            chain,
+            ..header.frame
+        };
+        let result = self.put(&buffer, groups);
+        self.buffer = buffer;
+        result
+    }
+
+    fn put(&mut self, frame: &[u8], groups: Vec<(StretchId, u64)>) -> Result<()> {
+        if self.place.offset + frame.len() as u64 > self.file_bytes {
+            self.place = Place {
+                file: self.fresh_file()?,
+                offset: 0,
+            };
+        }
+        let Place { file, offset } = self.place;
+        self.medium
+            .write_journal(file, offset, frame)
+            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "write", e))?;
+        if self.unsynced.last() != Some(&file) {
+            self.unsynced.push(file);
+        }
+        self.held[file as usize] += 1;
+        self.log.push_back(LogFrame {
+            place: self.place,
+            frame: self.last,
+            bytes: frame.len() as u64,
+            groups,
+        });
+        self.place.offset += frame.len() as u64;
+        self.counts.frames += 1;
+        self.counts.bytes += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Makes all frames written durable. After an error nothing may be written any more.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        for file in std::mem::take(&mut self.unsynced) {
+            if planted(Bug::NoSync) {
+                continue;
+            }
+            self.counts.syncs += 1;
+            match self.medium.sync_journal(file) {
+                Err(_) if planted(Bug::FsyncRetry) => {}
+                result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?,
+            }
+        }
+        self.synced_through = self.last.sequence;
+        Ok(())
+    }
+
+    /// Forgets the frames before the floor of a manifest that was announced: their files can be used again.
+    pub(crate) fn trim(&mut self, floor: &FrameRef) {
+        if let Some(at) = self.log.iter().position(|logged| logged.frame == *floor) {
+            for logged in self.log.drain(..at) {
+                self.held[logged.place.file as usize] -= 1;
+            }
+        }
+    }
+
+    /// Returns the frames that recovery could still need, from the newest manifest's floor on.
+    pub(crate) fn log(&self) -> &VecDeque<LogFrame> {
+        &self.log
+    }
+}
+
+fn add_file(medium: &dyn Medium, file: u32, bytes: u64) -> Result<()> {
+    let name = format_args!("journal/{file}").to_string();
+    medium
+        .create_journal_file(file, bytes)
+        .map_err(|e| StoreError::io(&name, "making a journal file", e))?;
+    medium
+        .sync_journal(file)
+        .map_err(|e| StoreError::io(&name, "sync", e))
+}
+
+/// Returns the bytes that a frame with these records and blocks takes.
+pub(crate) fn frame_bytes(records: usize, blocks: usize) -> usize {
+    head_bytes(records) + blocks * crate::block::BLOCK
+}

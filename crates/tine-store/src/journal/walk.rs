@@ -1,0 +1,359 @@
+//! Reading the journal back: from a manifest's floor through every epoch's cut to the end.
+//!
+//! A frame continues another if it has the next sequence number of the same epoch and its chain value follows, and
+//! it lies right behind or at the start of a ring file; an epoch's first frame continues the frame that it names.
+//! An epoch that names a frame wins over the frames behind that one: they were cut off by a recovery.
+//!
+//! The end is the first frame that is not whole. Rules 7 and 12 tell it from damage: something later proves that the
+//! frame was durable.
+
+use std::collections::HashSet;
+
+use crate::block::BLOCK;
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::journal::frame::{
+    FRAME_ALIGNMENT, Header, decode_header, decode_records, follows, head_is_whole, payload_blocks,
+};
+use crate::journal::record::{FrameRef, Record};
+use crate::journal::ring::{EPOCH_COPIES, Place, frame_bytes_max};
+use crate::medium::Medium;
+use crate::planted::{Bug, planted};
+
+/// A frame on the path from the floor to the end.
+pub(crate) struct Walked {
+    pub(crate) place: Place,
+    pub(crate) header: Header,
+    pub(crate) records: Vec<Record>,
+    pub(crate) payload: Box<[u8]>,
+    /// False if a block does not have its checksum, although the frame was durable.
+    pub(crate) payload_is_whole: bool,
+    /// Where the next frame would begin, if it fits.
+    end: Place,
+}
+
+impl Walked {
+    /// Returns where the next frame would begin, if it fits.
+    pub(crate) fn end(&self) -> Place {
+        self.end
+    }
+}
+
+/// What was found.
+pub(crate) struct Path {
+    pub(crate) frames: Vec<Walked>,
+    /// The place behind the last frame, if that is a CLOSED one: an epoch may go on there.
+    pub(crate) clean_end: Option<Place>,
+}
+
+impl Path {
+    /// Returns the newest manifest that a frame says was announced.
+    pub(crate) fn announced(&self) -> u64 {
+        self.frames
+            .iter()
+            .map(|frame| frame.header.manifest)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Reads frames of a ring.
+pub(crate) struct Walker<'a> {
+    medium: &'a dyn Medium,
+    file_bytes: u64,
+    files: u32,
+    window: Vec<u8>,
+    window_at: Place,
+}
+
+const WINDOW_BYTES: u64 = 256 << 10;
+
+/// A frame's head, whole, and its place.
+struct Found {
+    place: Place,
+    header: Header,
+    head: Vec<u8>,
+}
+
+impl Found {
+    fn is_epoch(&self) -> Option<Option<FrameRef>> {
+        match decode_records(&self.header, &self.head).ok()?.first()? {
+            Record::Epoch { cut } => Some(*cut),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Walker<'a> {
+    pub(crate) fn new(medium: &'a dyn Medium, file_bytes: u64) -> Result<Self> {
+        let files = medium
+            .journal_files()
+            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+        Ok(Self {
+            medium,
+            file_bytes,
+            files,
+            window: Vec::new(),
+            window_at: Place { file: 0, offset: 0 },
+        })
+    }
+
+    /// Returns bytes of a file, reading past the cache. An error of the medium fails the opening (rule 9).
+    fn bytes(&mut self, place: Place, length: usize) -> Result<&[u8]> {
+        let inside = place.file == self.window_at.file
+            && place.offset >= self.window_at.offset
+            && place.offset + length as u64 <= self.window_at.offset + self.window.len() as u64;
+        if !inside {
+            let want = (length as u64)
+                .max(WINDOW_BYTES)
+                .min(self.file_bytes - place.offset) as usize;
+            // Nothing of the old window may be taken for the new one if the read fails.
+            self.window.clear();
+            let mut window = vec![0; want];
+            self.medium
+                .read_journal(place.file, place.offset, &mut window)
+                .map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
+            self.window = window;
+            self.window_at = place;
+        }
+        let start = (place.offset - self.window_at.offset) as usize;
+        Ok(&self.window[start..start + length])
+    }
+
+    /// Returns the frame at a place if its head is whole.
+    fn find(&mut self, place: Place) -> Result<Option<Found>> {
+        if place.file >= self.files || place.offset + FRAME_ALIGNMENT as u64 > self.file_bytes {
+            return Ok(None);
+        }
+        let Some(header) = decode_header(self.bytes(place, FRAME_ALIGNMENT)?) else {
+            return Ok(None);
+        };
+        let most = frame_bytes_max(self.file_bytes);
+        let claimed = u64::from(header.records_bytes) + u64::from(header.payload_blocks) * BLOCK as u64;
+        if claimed > most as u64
+            || header.frame_bytes() > most
+            || place.offset + header.frame_bytes() as u64 > self.file_bytes
+        {
+            return Ok(None);
+        }
+        let head = self.bytes(place, header.head_bytes())?;
+        if !head_is_whole(&header, head) {
+            return Ok(None);
+        }
+        let head = head.to_vec();
+        Ok(Some(Found { place, header, head }))
+    }
+
+    /// Returns an epoch's first frame whose two places begin at `place`; either copy suffices.
+    fn find_epoch(&mut self, place: Place) -> Result<Option<(Found, Option<FrameRef>)>> {
+        for copy in 0..EPOCH_COPIES {
+            let at = Place {
+                offset: place.offset + copy * FRAME_ALIGNMENT as u64,
+                ..place
+            };
+            if let Some(found) = self.find(at)?
+                && let Some(cut) = found.is_epoch()
+            {
+                return Ok(Some((found, cut)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn starts(&self) -> impl Iterator<Item = Place> + use<> {
+        (0..self.files).map(|file| Place { file, offset: 0 })
+    }
+
+    fn walked(&mut self, found: Found, end: Place) -> Result<Walked> {
+        let Found { place, header, head } = found;
+        let records = decode_records(&header, &head)?;
+        let at = Place {
+            offset: place.offset + header.head_bytes() as u64,
+            ..place
+        };
+        let length = header.payload_blocks as usize * BLOCK;
+        let payload: Box<[u8]> = if length == 0 {
+            Box::default()
+        } else {
+            self.bytes(at, length)?.into()
+        };
+        let checksums: Vec<u32> = payload_blocks(&records).map(|(.., checksum)| checksum).collect();
+        let payload_is_whole = planted(Bug::UncheckedPayload)
+            || checksums.len() == header.payload_blocks as usize
+                && payload
+                    .chunks(BLOCK)
+                    .zip(checksums)
+                    .all(|(block, checksum)| crc32c(block) == checksum);
+        Ok(Walked {
+            place,
+            header,
+            records,
+            payload,
+            payload_is_whole,
+            end,
+        })
+    }
+
+    fn plain(&mut self, found: Found) -> Result<Walked> {
+        let end = Place {
+            offset: found.place.offset + found.header.frame_bytes() as u64,
+            ..found.place
+        };
+        self.walked(found, end)
+    }
+
+    fn epoch(&mut self, found: Found, base: Place) -> Result<Walked> {
+        let end = Place {
+            offset: base.offset + EPOCH_COPIES * FRAME_ALIGNMENT as u64,
+            ..base
+        };
+        self.walked(found, end)
+    }
+
+    /// Finds the frame that a manifest names as its floor.
+    fn floor(&mut self, floor: &FrameRef, place: Place) -> Result<Walked> {
+        if let Some((found, _)) = self.find_epoch(place)?
+            && found.header.frame == *floor
+        {
+            return self.epoch(found, place);
+        }
+        // The manifest may name an epoch's second copy.
+        if floor.sequence == 1 && place.offset >= FRAME_ALIGNMENT as u64 {
+            let base = Place {
+                offset: place.offset - FRAME_ALIGNMENT as u64,
+                ..place
+            };
+            if let Some((found, _)) = self.find_epoch(base)?
+                && found.header.frame == *floor
+            {
+                return self.epoch(found, base);
+            }
+        }
+        match self.find(place)? {
+            Some(found) if found.header.frame == *floor => self.plain(found),
+            _ => Err(StoreError::damaged(format!(
+                "the journal's frame {} of epoch {} (file {}, offset {}) is missing or bad",
+                floor.sequence, floor.epoch, place.file, place.offset
+            ))),
+        }
+    }
+
+    /// Returns the frame that continues the path behind `last`, if one does.
+    fn next(&mut self, last: &Walked, known: &HashSet<[u8; 16]>) -> Result<Option<Walked>> {
+        let frame = last.header.frame;
+        let mut behind = None;
+        for place in [last.end].into_iter().chain(self.starts()) {
+            if let Some(found) = self.find(place)? {
+                let next = found.header.frame;
+                if next.nonce == frame.nonce
+                    && next.sequence == frame.sequence + 1
+                    && follows(&found.header, &found.head, frame.chain)
+                {
+                    behind = Some(found);
+                    break;
+                }
+            }
+        }
+        if planted(Bug::StaleFrame) && behind.is_none() {
+            behind = self.find(last.end)?.filter(|found| found.is_epoch().is_none());
+        }
+        let mut epoch: Option<(Found, Place)> = None;
+        for base in [last.end].into_iter().chain(self.starts()) {
+            let Some((found, cut)) = self.find_epoch(base)? else {
+                continue;
+            };
+            let names_last = cut == Some(frame)
+                || planted(Bug::CutForgotten)
+                    && behind.is_none()
+                    && cut.is_some_and(|cut| cut.nonce == frame.nonce)
+                    && !known.contains(&found.header.frame.nonce);
+            let higher = epoch
+                .as_ref()
+                .is_none_or(|(best, _)| found.header.frame.epoch > best.header.frame.epoch);
+            if names_last && higher {
+                epoch = Some((found, base));
+            }
+        }
+        match (epoch, behind) {
+            (Some((found, base)), behind) if !(planted(Bug::CutForgotten) && behind.is_some()) => {
+                self.epoch(found, base).map(Some)
+            }
+            (_, Some(found)) => self.plain(found).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Walks from the floor to the end; an error if the journal is damaged.
+    pub(crate) fn walk(&mut self, floor: &FrameRef, place: Place) -> Result<Path> {
+        let mut frames = vec![self.floor(floor, place)?];
+        let mut known = HashSet::from([floor.nonce]);
+        while let Some(next) = self.next(&frames[frames.len() - 1], &known)? {
+            known.insert(next.header.frame.nonce);
+            frames.push(next);
+        }
+        cut_at_torn(&mut frames);
+        let Some(last) = frames.last() else {
+            return Err(StoreError::damaged(
+                "the journal's first frame does not have its content",
+            ));
+        };
+        let closed = last.records.last() == Some(&Record::Closed);
+        if !planted(Bug::CutForgotten) {
+            self.look_behind(last.header.frame, closed, &known)?;
+        }
+        let clean_end = closed.then_some(last.end);
+        Ok(Path { frames, clean_end })
+    }
+
+    /// Looks for what proves that the path should not end after `last` (rule 7).
+    ///
+    /// Behind a clean end there is nothing but, perhaps, an epoch's first frame at the start of a file: so a store
+    /// that was closed opens without reading its whole ring.
+    fn look_behind(&mut self, last: FrameRef, closed: bool, known: &HashSet<[u8; 16]>) -> Result<()> {
+        let bad = last.sequence + 1;
+        let pages = if closed {
+            EPOCH_COPIES
+        } else {
+            self.file_bytes / FRAME_ALIGNMENT as u64
+        };
+        for file in 0..self.files {
+            for page in 0..pages {
+                let place = Place {
+                    file,
+                    offset: page * FRAME_ALIGNMENT as u64,
+                };
+                let Some(found) = self.find(place)? else { continue };
+                let frame = found.header.frame;
+                if frame.nonce == last.nonce && frame.sequence > bad && found.header.synced_through >= bad {
+                    return Err(StoreError::damaged(format!(
+                        "the journal's frame {bad} of epoch {} was durable and is bad",
+                        last.epoch
+                    )));
+                }
+                let Some(cut) = found.is_epoch() else { continue };
+                let trusted = page < EPOCH_COPIES || cut.is_some_and(|cut| known.contains(&cut.nonce));
+                if frame.epoch > last.epoch && trusted {
+                    return Err(StoreError::damaged(format!(
+                        "the journal's epoch {} is there, but the frame that it continues is not reached",
+                        frame.epoch
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the path at the first frame whose payload is bad and that nothing behind it proves to have been durable.
+fn cut_at_torn(frames: &mut Vec<Walked>) {
+    let torn = (0..frames.len()).find(|&at| {
+        let frame = frames[at].header.frame;
+        !frames[at].payload_is_whole
+            && !frames[at + 1..].iter().any(|later| {
+                later.header.frame.nonce != frame.nonce || later.header.synced_through >= frame.sequence
+            })
+    });
+    if let Some(torn) = torn {
+        frames.truncate(torn);
+    }
+}

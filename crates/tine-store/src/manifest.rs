@@ -1,0 +1,288 @@
+//! Manifests: names, points and segments as of a place in the journal.
+//!
+//! A manifest is one object with two copies of the same bytes, each with its checksum (rule 6), never changed. It
+//! names its place P, of which its metadata is, and a floor L ≤ P, the first frame with data that no root in it
+//! covers (rule 2). Here it is written whole each time; the delta of rule 13 comes with the trees.
+
+use crate::buffer::StretchId;
+use crate::checksum::crc32c;
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Result, StoreError};
+use crate::journal::record::FrameRef;
+use crate::journal::ring::Place;
+use crate::medium::{Area, Medium, ObjectName, Reading};
+use crate::planted::{Bug, planted};
+use crate::run::RunRef;
+use crate::segment::SegmentId;
+use crate::segment::format::SegmentKind;
+
+const MAGIC: [u8; 8] = *b"tineMAN1";
+const HEADER_BYTES: usize = 32;
+
+/// A stretch as its root has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StretchRecord {
+    pub(crate) id: StretchId,
+    pub(crate) parent: Option<StretchId>,
+    /// The disk's size as of the covered group.
+    pub(crate) size: u64,
+    /// The last group that the runs cover.
+    pub(crate) covered: u64,
+    /// Blocks of data that are the newest of the stretch, if that is exact.
+    pub(crate) alive: Option<u64>,
+    pub(crate) runs: Vec<RunRef>,
+    /// For each segment that the runs name, the blocks that are alive; never too few.
+    pub(crate) live: Vec<(SegmentId, u64)>,
+}
+
+/// A snapshot's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotRecord {
+    pub(crate) name: String,
+    pub(crate) point: StretchId,
+    pub(crate) created: u64,
+}
+
+/// A branch's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BranchRecord {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) head: StretchId,
+    pub(crate) origin: Option<(StretchId, String)>,
+    pub(crate) created: u64,
+    pub(crate) ephemeral: bool,
+    pub(crate) snapshots: Vec<SnapshotRecord>,
+}
+
+/// The state of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) number: u64,
+    /// L, and where it lies.
+    pub(crate) floor: FrameRef,
+    pub(crate) floor_place: Place,
+    /// P.
+    pub(crate) place: FrameRef,
+    pub(crate) next_branch: u64,
+    pub(crate) next_stretch: StretchId,
+    pub(crate) segments: Vec<(SegmentId, SegmentKind, u64)>,
+    pub(crate) stretches: Vec<StretchRecord>,
+    pub(crate) branches: Vec<BranchRecord>,
+}
+
+impl Manifest {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        self.floor.encode(&mut out);
+        out.u32(self.floor_place.file);
+        out.u64(self.floor_place.offset);
+        self.place.encode(&mut out);
+        out.u64(self.next_branch);
+        out.u64(self.next_stretch);
+        out.count(self.segments.len());
+        for (id, kind, bytes) in &self.segments {
+            out.u64(id.to_u64());
+            out.u8(*kind as u8);
+            out.u64(*bytes);
+        }
+        out.count(self.stretches.len());
+        for stretch in &self.stretches {
+            out.u64(stretch.id);
+            out.option(stretch.parent);
+            out.u64(stretch.size);
+            out.u64(stretch.covered);
+            out.option(stretch.alive);
+            // The place of the tree's root: absent.
+            out.u8(0);
+            out.count(stretch.runs.len());
+            for run in &stretch.runs {
+                run.encode(&mut out);
+            }
+            out.count(stretch.live.len());
+            for (segment, blocks) in &stretch.live {
+                out.u64(segment.to_u64());
+                out.u64(*blocks);
+            }
+        }
+        out.count(self.branches.len());
+        for branch in &self.branches {
+            out.u64(branch.id);
+            out.text(&branch.name);
+            out.u64(branch.head);
+            out.option(branch.origin.as_ref().map(|(point, _)| *point));
+            out.text(branch.origin.as_ref().map_or("", |(_, name)| name));
+            out.u64(branch.created);
+            out.u8(u8::from(branch.ephemeral));
+            out.count(branch.snapshots.len());
+            for snapshot in &branch.snapshots {
+                out.text(&snapshot.name);
+                out.u64(snapshot.point);
+                out.u64(snapshot.created);
+            }
+        }
+        out.bytes
+    }
+
+    fn decode(number: u64, bytes: &[u8]) -> Result<Self> {
+        let mut from = Decoder::new("manifest", bytes);
+        let floor = FrameRef::decode(&mut from)?;
+        let floor_place = Place {
+            file: from.u32()?,
+            offset: from.u64()?,
+        };
+        let place = FrameRef::decode(&mut from)?;
+        let (next_branch, next_stretch) = (from.u64()?, from.u64()?);
+        let count = from.count(17)?;
+        let segments = (0..count)
+            .map(|_| {
+                let id = SegmentId::from_u64(from.u64()?);
+                let kind = match from.u8()? {
+                    1 => SegmentKind::Data,
+                    2 => SegmentKind::Index,
+                    _ => return Err(from.invalid("a segment of unknown kind")),
+                };
+                Ok((id, kind, from.u64()?))
+            })
+            .collect::<Result<_>>()?;
+        let count = from.count(50)?;
+        let stretches = (0..count)
+            .map(|_| decode_stretch(&mut from))
+            .collect::<Result<_>>()?;
+        let count = from.count(46)?;
+        let branches = (0..count)
+            .map(|_| decode_branch(&mut from))
+            .collect::<Result<_>>()?;
+        from.end()?;
+        Ok(Self {
+            number,
+            floor,
+            floor_place,
+            place,
+            next_branch,
+            next_stretch,
+            segments,
+            stretches,
+            branches,
+        })
+    }
+
+    /// Puts the manifest and returns when it and its name are durable.
+    pub(crate) fn put(&self, medium: &dyn Medium) -> Result<()> {
+        let name = ObjectName::Manifest(self.number);
+        let body = self.encode();
+        let mut copy = Encoder::default();
+        copy.raw(&MAGIC);
+        copy.u64(self.number);
+        copy.u64(body.len() as u64);
+        copy.u32(crc32c(&body));
+        let checksum = crc32c(&copy.bytes);
+        copy.u32(checksum);
+        copy.raw(&body);
+        let padded = copy.bytes.len().next_multiple_of(4096);
+        copy.bytes.resize(padded, 0);
+        let mut writer = medium
+            .create_object(name)
+            .map_err(|e| StoreError::io(name, "making it", e))?;
+        for _ in 0..2 {
+            writer
+                .append(&copy.bytes)
+                .map_err(|e| StoreError::io(name, "write", e))?;
+        }
+        writer.sync().map_err(|e| StoreError::io(name, "sync", e))?;
+        if planted(Bug::NoDirectorySync) {
+            return Ok(());
+        }
+        medium
+            .sync_area(Area::Manifest)
+            .map_err(|e| StoreError::io(name, "sync of its directory", e))
+    }
+
+    /// Reads a manifest from either copy, past the cache; `None` if neither is whole.
+    ///
+    /// # Errors
+    /// An I/O error is not taken for a bad copy (rule 9).
+    pub(crate) fn read(medium: &dyn Medium, number: u64) -> Result<Option<Self>> {
+        let name = ObjectName::Manifest(number);
+        let object = medium
+            .open_object(name)
+            .map_err(|e| StoreError::io(name, "open", e))?;
+        let length = object.length().map_err(|e| StoreError::io(name, "length", e))?;
+        let half = length / 2;
+        for copy in 0..2 {
+            let mut bytes = vec![0; half as usize];
+            object
+                .read_at(&mut bytes, copy * half, Reading::PastCache)
+                .map_err(|e| StoreError::io(name, "read", e))?;
+            if let Some(body) = whole_body(number, &bytes) {
+                return Self::decode(number, body).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns the body of a copy that has its checksums.
+fn whole_body(number: u64, copy: &[u8]) -> Option<&[u8]> {
+    if copy.len() < HEADER_BYTES || copy[..8] != MAGIC {
+        return None;
+    }
+    let mut from = Decoder::new("manifest header", &copy[8..HEADER_BYTES]);
+    let (found, bytes) = (from.u64().ok()?, from.u64().ok()?);
+    let (body_checksum, checksum) = (from.u32().ok()?, from.u32().ok()?);
+    if found != number || checksum != crc32c(&copy[..HEADER_BYTES - 4]) {
+        return None;
+    }
+    let body = copy[HEADER_BYTES..].get(..usize::try_from(bytes).ok()?)?;
+    (crc32c(body) == body_checksum).then_some(body)
+}
+
+fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
+    let (id, parent) = (from.u64()?, from.option()?);
+    let (size, covered, alive) = (from.u64()?, from.u64()?, from.option()?);
+    if from.u8()? != 0 {
+        return Err(StoreError::Unsupported {
+            what: "it has a tree (feature `trees`)".into(),
+        });
+    }
+    let count = from.count(32)?;
+    let runs = (0..count).map(|_| RunRef::decode(from)).collect::<Result<_>>()?;
+    let count = from.count(16)?;
+    let live = (0..count)
+        .map(|_| Ok((SegmentId::from_u64(from.u64()?), from.u64()?)))
+        .collect::<Result<_>>()?;
+    Ok(StretchRecord {
+        id,
+        parent,
+        size,
+        covered,
+        alive,
+        runs,
+        live,
+    })
+}
+
+fn decode_branch(from: &mut Decoder<'_>) -> Result<BranchRecord> {
+    let (id, name, head) = (from.u64()?, from.text()?.to_owned(), from.u64()?);
+    let (point, origin_name) = (from.option()?, from.text()?.to_owned());
+    let (created, ephemeral) = (from.u64()?, from.u8()? != 0);
+    let count = from.count(20)?;
+    let snapshots = (0..count)
+        .map(|_| {
+            Ok(SnapshotRecord {
+                name: from.text()?.to_owned(),
+                point: from.u64()?,
+                created: from.u64()?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(BranchRecord {
+        id,
+        name,
+        head,
+        origin: point.map(|point| (point, origin_name)),
+        created,
+        ephemeral,
+        snapshots,
+    })
+}

@@ -1,0 +1,446 @@
+//! The local directory as a medium.
+//!
+//! Objects and journal files are plain files. Reads past the cache use O_DIRECT; on a file system without it they
+//! sync the file, ask the kernel to forget its pages and read through the cache. Space is held back by a file of
+//! its own (`reserve`) that shrinks as it is used.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, flock, ftruncate, statvfs};
+
+use super::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use crate::error::LockHolder;
+use crate::segment::SegmentId;
+
+const ALIGNMENT: usize = 4096;
+
+/// A store's directory on a local file system.
+pub struct DirectoryMedium {
+    root: PathBuf,
+    journal: Mutex<Vec<Arc<JournalFile>>>,
+    reserve: Mutex<Reserve>,
+    /// Held as long as the medium lives: one process at a time. Close-on-exec, as all files of std are.
+    _lock: File,
+}
+
+struct JournalFile {
+    write: File,
+    direct: Option<File>,
+}
+
+struct Reserve {
+    file: File,
+    bytes: u64,
+    /// False where the file system cannot allocate ahead; then only [`Medium::free_bytes`] bounds the writers.
+    allocates: bool,
+}
+
+impl DirectoryMedium {
+    /// Makes the directories of a new store under `root`, which is empty or not there yet, and locks it.
+    ///
+    /// What an earlier, interrupted attempt left behind is removed.
+    pub fn create(root: &Path) -> io::Result<Option<Self>> {
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700).recursive(true).create(root)?;
+        let ours = [
+            "manifest",
+            "journal",
+            "segments",
+            "LOCK",
+            "reserve",
+            "store.json.new",
+        ];
+        for entry in fs::read_dir(root)? {
+            if !ours
+                .iter()
+                .any(|name| entry.as_ref().is_ok_and(|entry| entry.file_name() == *name))
+            {
+                return Ok(None);
+            }
+        }
+        let Ok(lock) = try_lock(root)? else {
+            return Ok(None);
+        };
+        if root.join("store.json").exists() {
+            return Ok(None);
+        }
+        for area in [Area::Manifest, Area::Journal, Area::Segment] {
+            let path = root.join(directory(area));
+            if path.exists() {
+                fs::remove_dir_all(&path)?;
+            }
+            DirBuilder::new().mode(0o700).create(&path)?;
+        }
+        File::open(root)?.sync_all()?;
+        if let Some(parent) = root.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Self::with_lock(root, lock).map(Some)
+    }
+
+    /// Opens the directory of a store, or returns who holds it.
+    ///
+    /// `Ok(Err(None))` means that it is held by an unknown process.
+    pub fn open(root: &Path) -> io::Result<Result<Self, Option<LockHolder>>> {
+        match try_lock(root)? {
+            Ok(lock) => Self::with_lock(root, lock).map(Ok),
+            Err(holder) => Ok(Err(holder)),
+        }
+    }
+
+    /// Tells whether there is a store at `root`: its parameters are the last thing that is made.
+    pub fn is_store(root: &Path) -> bool {
+        root.join("store.json").is_file()
+    }
+
+    fn with_lock(root: &Path, lock: File) -> io::Result<Self> {
+        let reserve = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(root.join("reserve"))?;
+        let medium = Self {
+            root: root.to_path_buf(),
+            journal: Mutex::new(Vec::new()),
+            reserve: Mutex::new(Reserve {
+                file: reserve,
+                bytes: 0,
+                allocates: true,
+            }),
+            _lock: lock,
+        };
+        let mut files = Vec::new();
+        while medium.journal_path(files.len() as u32).exists() {
+            files.push(medium.open_journal_file(files.len() as u32)?);
+        }
+        *medium.journal.lock() = files;
+        Ok(medium)
+    }
+
+    fn path(&self, name: ObjectName) -> PathBuf {
+        self.root.join(name.to_string())
+    }
+
+    fn journal_path(&self, file: u32) -> PathBuf {
+        self.root.join("journal").join(file.to_string())
+    }
+
+    fn open_journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
+        let path = self.journal_path(file);
+        Ok(Arc::new(JournalFile {
+            write: File::options().read(true).write(true).open(&path)?,
+            direct: open_direct(&path)?,
+        }))
+    }
+
+    fn journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
+        self.journal
+            .lock()
+            .get(file as usize)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn directory(area: Area) -> &'static str {
+    match area {
+        Area::Root => ".",
+        Area::Manifest => "manifest",
+        Area::Segment => "segments",
+        Area::Journal => "journal",
+    }
+}
+
+/// Takes the lock, or returns its holder.
+fn try_lock(root: &Path) -> io::Result<Result<File, Option<LockHolder>>> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(root.join("LOCK"))?;
+    match flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let text = fs::read_to_string(root.join("LOCK")).unwrap_or_default();
+            let holder = text.trim_end().split_once(' ').and_then(|(pid, command)| {
+                Some(LockHolder {
+                    pid: pid.parse().ok()?,
+                    command: command.to_owned(),
+                })
+            });
+            return Ok(Err(holder));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let command: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let command: String = command
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect();
+    file.set_len(0)?;
+    file.write_all_at(
+        format!("{} {command}\n", rustix::process::getpid().as_raw_nonzero()).as_bytes(),
+        0,
+    )?;
+    Ok(Ok(file))
+}
+
+/// Opens for reading past the cache; `None` where the file system has no O_DIRECT.
+fn open_direct(path: &Path) -> io::Result<Option<File>> {
+    match File::options()
+        .read(true)
+        .custom_flags(OFlags::DIRECT.bits() as i32)
+        .open(path)
+    {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads any range past the cache: through an aligned buffer where O_DIRECT is there.
+fn read_past_cache(file: &File, direct: Option<&File>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let Some(direct) = direct else {
+        file.sync_data()?;
+        fadvise(
+            file,
+            offset,
+            std::num::NonZeroU64::new(bytes.len() as u64),
+            Advice::DontNeed,
+        )?;
+        return file.read_exact_at(bytes, offset);
+    };
+    let first = offset - offset % ALIGNMENT as u64;
+    let whole = ((offset + bytes.len() as u64).next_multiple_of(ALIGNMENT as u64) - first) as usize;
+    // Large reads go in pieces, so that the bounce buffer stays small.
+    let mut memory = vec![0u8; whole.min(1 << 20) + ALIGNMENT];
+    let skew = memory.as_ptr().align_offset(ALIGNMENT);
+    let capacity = memory.len() - ALIGNMENT;
+    let aligned = &mut memory[skew..skew + capacity];
+    let mut at = first;
+    while at < offset + bytes.len() as u64 {
+        let want = (whole - (at - first) as usize).min(aligned.len());
+        let mut got = 0;
+        while got < want {
+            match direct.read_at(&mut aligned[got..want], at + got as u64)? {
+                0 => break,
+                // A read that ends off the alignment has met the end of the file.
+                count if !count.is_multiple_of(ALIGNMENT) => {
+                    got += count;
+                    break;
+                }
+                count => got += count,
+            }
+        }
+        let from = offset.max(at);
+        let to = (offset + bytes.len() as u64).min(at + want as u64);
+        if at + (got as u64) < to {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes[(from - offset) as usize..(to - offset) as usize]
+            .copy_from_slice(&aligned[(from - at) as usize..(to - at) as usize]);
+        at += want as u64;
+    }
+    Ok(())
+}
+
+struct FileWriter {
+    file: File,
+}
+
+impl ObjectWriter for FileWriter {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+struct FileObject {
+    file: File,
+    path: PathBuf,
+}
+
+impl Object for FileObject {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
+        match reading {
+            Reading::Cached => self.file.read_exact_at(bytes, offset),
+            Reading::PastCache => {
+                read_past_cache(&self.file, open_direct(&self.path)?.as_ref(), bytes, offset)
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+/// The parameters of a store, whose presence says that it is whole, appear by a rename.
+struct ParametersWriter {
+    file: FileWriter,
+    root: PathBuf,
+}
+
+impl ObjectWriter for ParametersWriter {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        fs::rename(self.root.join("store.json.new"), self.root.join("store.json"))
+    }
+}
+
+impl Medium for DirectoryMedium {
+    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+        let mut options = File::options();
+        options.write(true).mode(0o600);
+        if name == ObjectName::Parameters {
+            let file = options
+                .create(true)
+                .truncate(true)
+                .open(self.root.join("store.json.new"))?;
+            return Ok(Box::new(ParametersWriter {
+                file: FileWriter { file },
+                root: self.root.clone(),
+            }));
+        }
+        Ok(Box::new(FileWriter {
+            file: options.create_new(true).open(self.path(name))?,
+        }))
+    }
+
+    fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {
+        let path = self.path(name);
+        Ok(Arc::new(FileObject {
+            file: File::open(&path)?,
+            path,
+        }))
+    }
+
+    fn remove_object(&self, name: ObjectName) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.root.join(directory(area)))? {
+            let file_name = entry?.file_name();
+            let parsed = file_name.to_str().and_then(|text| match area {
+                Area::Root => (text == "store.json").then_some(ObjectName::Parameters),
+                Area::Manifest => text.parse().ok().map(ObjectName::Manifest),
+                Area::Segment => text.parse::<SegmentId>().ok().map(ObjectName::Segment),
+                Area::Journal => None,
+            });
+            // Only what the engine would write itself: `007` is not manifest 7.
+            names.extend(
+                parsed
+                    .filter(|name| Path::new(&name.to_string()).file_name() == Some(OsStr::new(&file_name))),
+            );
+        }
+        Ok(names)
+    }
+
+    fn sync_area(&self, area: Area) -> io::Result<()> {
+        File::open(self.root.join(directory(area)))?.sync_all()
+    }
+
+    fn journal_files(&self) -> io::Result<u32> {
+        Ok(self.journal.lock().len() as u32)
+    }
+
+    fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
+        let path = self.journal_path(file);
+        // Written, not only allocated: a commit into space that was written once is a third faster.
+        let mut new = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?;
+        let zeroes = vec![0u8; 1 << 20];
+        let mut left = bytes;
+        while left > 0 {
+            let part = left.min(zeroes.len() as u64);
+            new.write_all(&zeroes[..part as usize])?;
+            left -= part;
+        }
+        let opened = self.open_journal_file(file)?;
+        let mut files = self.journal.lock();
+        if file as usize != files.len() {
+            return Err(io::Error::other("journal files are numbered without gaps"));
+        }
+        files.push(opened);
+        Ok(())
+    }
+
+    fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.journal_file(file)?.write.write_all_at(bytes, offset)
+    }
+
+    fn sync_journal(&self, file: u32) -> io::Result<()> {
+        self.journal_file(file)?.write.sync_data()
+    }
+
+    fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let file = self.journal_file(file)?;
+        read_past_cache(&file.write, file.direct.as_ref(), bytes, offset)
+    }
+
+    fn can_overwrite(&self) -> bool {
+        true
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let status = statvfs(&self.root)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let mut reserve = self.reserve.lock();
+        if bytes > reserve.bytes && reserve.allocates {
+            match fallocate(
+                &reserve.file,
+                FallocateFlags::empty(),
+                reserve.bytes,
+                bytes - reserve.bytes,
+            ) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => reserve.allocates = false,
+                Err(error) => {
+                    // What a failed call allocated is given back.
+                    ftruncate(&reserve.file, reserve.bytes)?;
+                    return Err(error.into());
+                }
+            }
+        } else if bytes < reserve.bytes && reserve.allocates {
+            ftruncate(&reserve.file, bytes)?;
+        }
+        reserve.bytes = bytes;
+        if !reserve.allocates && bytes > self.free_bytes()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Media: where a store lies.
+//!
+//! The engine sees a medium through [`Medium`], a narrow trait: objects that are put once and never changed
+//! (segments, manifests, the parameters), and a journal of a few files whose frames are written, synced and read
+//! back. Nothing assumes rename, overwriting or a page cache for objects, so that an object store can follow.
+//!
+//! Durability: nothing written is durable before the sync that names it has returned: [`ObjectWriter::sync`] for an
+//! object's bytes, [`Medium::sync_area`] for the names of objects and journal files made or removed,
+//! [`Medium::sync_journal`] for frames. An error from a sync means that the bytes may be lost although they can
+//! still be read; it is never retried.
+
+mod directory;
+#[cfg(feature = "simulation")]
+pub mod simulated;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+pub use directory::DirectoryMedium;
+
+use crate::segment::SegmentId;
+
+/// The kinds of names whose directory can be synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// The parameters of the store.
+    Root,
+    /// Manifests.
+    Manifest,
+    /// Segments.
+    Segment,
+    /// The files of the journal's ring.
+    Journal,
+}
+
+/// The name of an object: made by the engine alone, so it is always a safe file name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    /// `store.json`: written once, last, when the store is made.
+    Parameters,
+    /// A manifest, by its number.
+    Manifest(u64),
+    /// A segment.
+    Segment(SegmentId),
+}
+
+impl ObjectName {
+    /// Returns the area in which the object's name lies.
+    pub fn area(self) -> Area {
+        match self {
+            Self::Parameters => Area::Root,
+            Self::Manifest(_) => Area::Manifest,
+            Self::Segment(_) => Area::Segment,
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parameters => out.write_str("store.json"),
+            Self::Manifest(number) => write!(out, "manifest/{number}"),
+            Self::Segment(id) => write!(out, "segments/{id}"),
+        }
+    }
+}
+
+/// From where a read is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A cache may answer.
+    Cached,
+    /// The medium itself answers. After a failed sync a cache can hold clean pages that the medium never got, so
+    /// recovery always reads like this.
+    PastCache,
+}
+
+/// A medium for one store. All methods may be called from several threads.
+pub trait Medium: Send + Sync + 'static {
+    /// Makes a new object; [`io::ErrorKind::AlreadyExists`] if there is one of that name.
+    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>>;
+
+    /// Opens an object for reading; [`io::ErrorKind::NotFound`] if there is none.
+    fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>>;
+
+    /// Removes an object's name; readers that have it open go on. Durable after [`Medium::sync_area`].
+    fn remove_object(&self, name: ObjectName) -> io::Result<()>;
+
+    /// Returns the objects of an area, in no order.
+    fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>>;
+
+    /// Makes the names in an area durable: those made are there, those removed are gone.
+    fn sync_area(&self, area: Area) -> io::Result<()>;
+
+    /// Returns how many files the journal's ring has; they are numbered from 0.
+    fn journal_files(&self) -> io::Result<u32>;
+
+    /// Adds a file of `bytes` zeroes to the ring; durable after [`Medium::sync_journal`] of it and
+    /// [`Medium::sync_area`].
+    fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()>;
+
+    /// Writes into a journal file; `offset` and the length are multiples of 4096.
+    fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything written to a journal file durable.
+    fn sync_journal(&self, file: u32) -> io::Result<()>;
+
+    /// Reads from a journal file past any cache; `offset` and the length are multiples of 4096.
+    fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Tells whether journal files can be written again and objects removed; false on write-once media.
+    fn can_overwrite(&self) -> bool;
+
+    /// Returns the bytes that can still be stored, those held by [`Medium::reserve`] not counted.
+    fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Holds `bytes` back, in place of what was held before, so that nobody else can take them;
+    /// [`io::ErrorKind::StorageFull`] if there is less, and then what was held before stays held.
+    fn reserve(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// An object while it is made. Dropped before it was synced it may or may not be there after a crash.
+pub trait ObjectWriter: Send {
+    /// Appends bytes.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes the bytes durable (the name becomes so by [`Medium::sync_area`]).
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// An object that can be read.
+pub trait Object: Send + Sync {
+    /// Returns the length in bytes.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `bytes` from `offset`; [`io::ErrorKind::UnexpectedEof`] if the object ends before.
+    fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()>;
+
+    /// Makes the object's bytes durable, should they not be so yet.
+    fn sync(&self) -> io::Result<()>;
+}

@@ -1,0 +1,178 @@
+//! Names of branches and snapshots.
+//!
+//! Invariant: a name is 1–128 of `[A-Za-z0-9._-]` without a leading dot or dash, so it is safe in a terminal, a
+//! URI and a log line. It is never made into a path.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::error::StoreError;
+
+const NAME_BYTES_MAX: usize = 128;
+
+fn check(name: &str) -> Result<(), StoreError> {
+    let reason = if name.is_empty() {
+        "is empty"
+    } else if name.len() > NAME_BYTES_MAX {
+        "is longer than 128 characters"
+    } else if name.starts_with(['.', '-']) {
+        "begins with a dot or a dash"
+    } else if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    {
+        "has a character other than letters, digits, `.`, `_` and `-`"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::InvalidName {
+        name: name.chars().take(200).collect(),
+        reason,
+    })
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl FromStr for $name {
+            type Err = StoreError;
+
+            fn from_str(name: &str) -> Result<Self, StoreError> {
+                check(name)?;
+                Ok(Self(name.to_owned()))
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = StoreError;
+
+            fn try_from(name: &str) -> Result<Self, StoreError> {
+                name.parse()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.pad(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The name of a branch.
+    BranchName
+}
+
+name_type! {
+    /// The name of a snapshot, unique within its branch.
+    SnapshotName
+}
+
+impl BranchName {
+    /// Returns the name of a branch that is being made and cannot be named by anybody yet.
+    pub(crate) fn unfinished(branch: u64) -> Self {
+        Self(format!(".{branch}"))
+    }
+
+    /// Returns a name that the store had recorded.
+    pub(crate) fn recorded(name: &str) -> Result<Self, StoreError> {
+        match name.strip_prefix('.').map(str::parse) {
+            Some(Ok(branch)) => Ok(Self::unfinished(branch)),
+            _ => name.parse(),
+        }
+    }
+}
+
+/// What can be read: a branch as it is now, or one of its snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// The head of a branch, written `branch`.
+    Branch(BranchName),
+    /// A snapshot, written `branch@snapshot`.
+    Snapshot(BranchName, SnapshotName),
+}
+
+impl Target {
+    /// Returns the branch, or the branch that the snapshot is of.
+    pub fn branch(&self) -> &BranchName {
+        match self {
+            Self::Branch(branch) | Self::Snapshot(branch, _) => branch,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        Ok(match text.split_once('@') {
+            None => Self::Branch(text.parse()?),
+            Some((branch, snapshot)) => Self::Snapshot(branch.parse()?, snapshot.parse()?),
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Branch(branch) => write!(out, "{branch}"),
+            Self::Snapshot(branch, snapshot) => write!(out, "{branch}@{snapshot}"),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_hurt_are_refused() {
+        let long = "x".repeat(129);
+        for bad in [
+            "",
+            ".hidden",
+            "-rf",
+            "a/b",
+            "a b",
+            "a@b",
+            "ä",
+            "a\n",
+            "../x",
+            long.as_str(),
+        ] {
+            assert!(bad.parse::<BranchName>().is_err(), "{bad:?}");
+        }
+        for good in ["a", "web1", "v1.2_x-y", "0", &"x".repeat(128)] {
+            assert!(good.parse::<BranchName>().is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_reads_as_it_is_written() {
+        for text in ["web1", "web1@clean"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for bad in ["@x", "x@", "a@b@c"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+    }
+}

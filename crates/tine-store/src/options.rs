@@ -1,0 +1,70 @@
+//! Options of making and opening a store.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::LockHolder;
+
+/// Parameters of a new store; they are kept in it.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// Bytes of one file of the journal's ring: a multiple of 4096, at least 32 KiB. A frame never straddles
+    /// files, so this bounds a frame too.
+    pub journal_file_bytes: u64,
+    /// Files that the ring begins with, at least 3. It grows when upkeep needs it.
+    pub journal_files: u32,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        Self {
+            journal_file_bytes: 8 << 20,
+            journal_files: 4,
+        }
+    }
+}
+
+/// Who does the work that keeps buffers and journal within their bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpkeepMode {
+    /// A thread of the store's own, early; writers help when it falls behind.
+    Background,
+    /// The thread that meets a bound. Deterministic, for tests and short commands.
+    Inline,
+}
+
+/// Called once when the lock has been waited for a second, with its holder if known.
+pub type OnWait = Box<dyn FnMut(Option<&LockHolder>) + Send>;
+
+/// How to open a store.
+pub struct OpenOptions {
+    /// How long to wait for another process that holds the store.
+    pub wait: Duration,
+    /// Told once after a second of waiting.
+    pub on_wait: Option<OnWait>,
+    /// Bytes of written blocks that are kept in memory at the most, for the whole store.
+    pub buffer_bytes: u64,
+    /// Who does the upkeep.
+    pub upkeep: UpkeepMode,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(30),
+            on_wait: None,
+            buffer_bytes: 64 << 20,
+            upkeep: UpkeepMode::Background,
+        }
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OpenOptions")
+            .field("wait", &self.wait)
+            .field("buffer_bytes", &self.buffer_bytes)
+            .field("upkeep", &self.upkeep)
+            .finish_non_exhaustive()
+    }
+}

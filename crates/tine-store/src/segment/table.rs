@@ -1,0 +1,220 @@
+//! The segments of a store: which there are, and the objects that are open for reading.
+//!
+//! Invariant: whoever may still read a segment holds its [`Segment`]; the object is removed only when the table
+//! alone does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::block::{BLOCK, BLOCK_BYTES};
+use crate::error::{Result, StoreError};
+use crate::medium::{Medium, Object, ObjectName, Reading};
+use crate::segment::SegmentId;
+use crate::segment::format::{
+    Part, SEGMENT_HEADER_BYTES, SegmentKind, TRAILER_BYTES, check_header, decode_footer, decode_trailer,
+};
+
+/// Objects kept open at the most.
+const OPEN_OBJECTS_MAX: usize = 256;
+
+/// One segment.
+pub(crate) struct Segment {
+    pub(crate) id: SegmentId,
+    opened: Arc<Opened>,
+    object: RwLock<Option<Arc<dyn Object>>>,
+}
+
+/// What the segments of a store have in common.
+struct Opened {
+    medium: Arc<dyn Medium>,
+    count: AtomicUsize,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.object.get_mut().is_some() {
+            self.opened.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Segment {
+    fn name(&self) -> ObjectName {
+        ObjectName::Segment(self.id)
+    }
+
+    fn object(&self) -> Result<Arc<dyn Object>> {
+        if let Some(object) = &*self.object.read() {
+            return Ok(Arc::clone(object));
+        }
+        let object = self
+            .opened
+            .medium
+            .open_object(self.name())
+            .map_err(|e| StoreError::io(self.name(), "open", e))?;
+        let mut place = self.object.write();
+        // Above the bound an object is opened for each read: slower, but never out of descriptors.
+        if place.is_none() && self.opened.count.load(Ordering::Relaxed) < OPEN_OBJECTS_MAX {
+            self.opened.count.fetch_add(1, Ordering::Relaxed);
+            *place = Some(Arc::clone(&object));
+        }
+        Ok(object)
+    }
+
+    /// Reads bytes.
+    pub(crate) fn read(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> Result<()> {
+        self.object()?
+            .read_at(bytes, offset, reading)
+            .map_err(|e| StoreError::io(self.name(), "read", e))
+    }
+
+    /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
+    pub(crate) fn read_blocks(&self, bytes: &mut [u8], first: u32) -> Result<()> {
+        debug_assert!(bytes.len().is_multiple_of(BLOCK));
+        self.read(
+            bytes,
+            SEGMENT_HEADER_BYTES + u64::from(first) * BLOCK_BYTES,
+            Reading::Cached,
+        )
+    }
+
+    /// Reads and verifies header, trailer and footer of a data segment, past the cache.
+    pub(crate) fn read_parts(&self, expected: Option<(u64, u32)>) -> Result<Vec<Part>> {
+        let bad = |what: &str| StoreError::damaged(format!("{}: {what}", self.name()));
+        let object = self.object()?;
+        let length = object
+            .length()
+            .map_err(|e| StoreError::io(self.name(), "length", e))?;
+        if expected.is_some_and(|(expected, _)| expected != length)
+            || length < SEGMENT_HEADER_BYTES + TRAILER_BYTES as u64
+        {
+            return Err(bad("the length is wrong"));
+        }
+        let mut header = vec![0; SEGMENT_HEADER_BYTES as usize];
+        self.read(&mut header, 0, Reading::PastCache)?;
+        check_header(&header, self.id, SegmentKind::Data)?;
+        let mut trailer = [0; TRAILER_BYTES];
+        self.read(&mut trailer, length - TRAILER_BYTES as u64, Reading::PastCache)?;
+        let trailer = decode_trailer(&trailer).map_err(|_| bad("the trailer is bad"))?;
+        let end = trailer.footer_offset.checked_add(trailer.footer_bytes);
+        if end != Some(length - TRAILER_BYTES as u64)
+            || expected.is_some_and(|(_, footer)| footer != trailer.footer_checksum)
+        {
+            return Err(bad("the trailer does not fit"));
+        }
+        let mut footer = vec![0; trailer.footer_bytes as usize];
+        self.read(&mut footer, trailer.footer_offset, Reading::PastCache)?;
+        if crate::checksum::crc32c(&footer) != trailer.footer_checksum {
+            return Err(bad("the footer is bad"));
+        }
+        let parts = decode_footer(&footer)?;
+        let blocks = (trailer.footer_offset - SEGMENT_HEADER_BYTES) / BLOCK_BYTES;
+        if parts
+            .iter()
+            .any(|part| u64::from(part.first) + part.blocks.len() as u64 > blocks)
+        {
+            return Err(bad("the footer names blocks that are not there"));
+        }
+        Ok(parts)
+    }
+}
+
+/// What the table knows of a segment.
+struct Known {
+    segment: Arc<Segment>,
+    kind: SegmentKind,
+    bytes: u64,
+    /// Stretches with live blocks in it, or runs of live stretches.
+    users: u64,
+}
+
+/// All segments that are part of the store.
+pub(crate) struct SegmentTable {
+    opened: Arc<Opened>,
+    known: Mutex<BTreeMap<SegmentId, Known>>,
+}
+
+impl SegmentTable {
+    pub(crate) fn new(medium: Arc<dyn Medium>) -> Self {
+        let opened = Arc::new(Opened {
+            medium,
+            count: AtomicUsize::new(0),
+        });
+        Self {
+            opened,
+            known: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Returns a handle on a segment that need not be in the table (yet, or any more).
+    pub(crate) fn handle(&self, id: SegmentId) -> Arc<Segment> {
+        if let Some(known) = self.known.lock().get(&id) {
+            return Arc::clone(&known.segment);
+        }
+        Arc::new(Segment {
+            id,
+            opened: Arc::clone(&self.opened),
+            object: RwLock::new(None),
+        })
+    }
+
+    /// Adds a segment; nothing uses it yet.
+    pub(crate) fn add(&self, segment: Arc<Segment>, kind: SegmentKind, bytes: u64) {
+        self.known.lock().entry(segment.id).or_insert(Known {
+            segment,
+            kind,
+            bytes,
+            users: 0,
+        });
+    }
+
+    /// Takes a segment out: a frame says that it was removed.
+    pub(crate) fn forget(&self, id: SegmentId) {
+        self.known.lock().remove(&id);
+    }
+
+    pub(crate) fn contains(&self, id: SegmentId) -> bool {
+        self.known.lock().contains_key(&id)
+    }
+
+    /// Counts one more user. A segment that is not in the table was removed while an older root still names it.
+    pub(crate) fn retain(&self, id: SegmentId) {
+        if let Some(known) = self.known.lock().get_mut(&id) {
+            known.users += 1;
+        }
+    }
+
+    /// Counts one user less.
+    pub(crate) fn release(&self, id: SegmentId) {
+        if let Some(known) = self.known.lock().get_mut(&id) {
+            debug_assert!(known.users > 0);
+            known.users -= 1;
+        }
+    }
+
+    /// Takes the segments that nobody uses or reads any more out of the table.
+    pub(crate) fn take_unused(&self) -> Vec<SegmentId> {
+        let mut known = self.known.lock();
+        let unused: Vec<SegmentId> = known
+            .iter()
+            .filter(|(_, known)| known.users == 0 && Arc::strong_count(&known.segment) == 1)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &unused {
+            known.remove(id);
+        }
+        unused
+    }
+
+    /// Returns every segment with its kind and bytes, in the order of their ids.
+    pub(crate) fn list(&self) -> Vec<(SegmentId, SegmentKind, u64)> {
+        self.known
+            .lock()
+            .iter()
+            .map(|(id, known)| (*id, known.kind, known.bytes))
+            .collect()
+    }
+}

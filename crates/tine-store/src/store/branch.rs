@@ -1,0 +1,342 @@
+//! Branches: writable disks.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLockWriteGuard;
+
+use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched, is_zero};
+use crate::buffer::Chunk;
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::names::BranchName;
+use crate::overlay::{Entry, Overlay};
+use crate::store::catalog::BranchCell;
+use crate::store::head::{Head, NewBlock};
+use crate::store::state::{Extent, Lookup, Pin, State, check_bounds, extents};
+use crate::store::{BranchInfo, Engine, Running, Store};
+
+/// Writes are taken in pieces of this size: one allocation, one short hold of the head each.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A handle on a branch: a disk that can be read and written. Cheap to clone.
+///
+/// A write is acknowledged from memory and durable after [`Branch::flush`]; a crash leaves a prefix of the writes that
+/// contains all flushed ones. Any number of threads may read and write; a read or write of one block is atomic.
+#[derive(Clone)]
+pub struct Branch {
+    pub(crate) running: Arc<Running>,
+    pub(crate) cell: Arc<BranchCell>,
+}
+
+impl std::fmt::Debug for Branch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Branch")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a block was when a partial write of it was prepared.
+enum Before {
+    Absent,
+    Entry(Entry),
+}
+
+impl Before {
+    fn of(overlay: &Overlay, block: u64) -> Self {
+        overlay
+            .get(block)
+            .map_or(Self::Absent, |entry| Self::Entry(entry.clone()))
+    }
+
+    fn still_is(&self, overlay: &Overlay, block: u64) -> bool {
+        match (self, overlay.get(block)) {
+            (Self::Absent, None) => true,
+            (Self::Entry(before), Some(now)) => before.same(now),
+            _ => false,
+        }
+    }
+}
+
+impl Branch {
+    fn engine(&self) -> &Engine {
+        &self.running.engine
+    }
+
+    /// Returns the branch's name.
+    pub fn name(&self) -> BranchName {
+        self.cell.name.lock().clone()
+    }
+
+    /// Returns the disk's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.cell.head.read().size
+    }
+
+    /// Fills `bytes` from `offset`. Every block read from the medium is verified.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfBounds`], [`StoreError::BlockDamaged`], [`StoreError::Dropped`], and those of the medium.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        let head = self.cell.head.read();
+        self.check(&head)?;
+        check_bounds(offset, bytes.len() as u64, head.size)?;
+        let overlay = loaded(&head)?;
+        let lookup = Lookup::new(overlay, blocks_touched(offset, bytes.len() as u64));
+        drop(head);
+        lookup.read(bytes, offset)
+    }
+
+    /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].
+    ///
+    /// Blocks that are all zeroes take no space. A partial block costs reading it.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfBounds`] before anything is written; [`StoreError::NoSpace`], [`StoreError::Dropped`],
+    /// [`StoreError::Poisoned`] and those of the medium, then a prefix may have been written.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        check_bounds(offset, bytes.len() as u64, self.size())?;
+        let mut at = 0;
+        while at < bytes.len() {
+            // All pieces but the first begin on a block.
+            let skew = ((offset + at as u64) % BLOCK_BYTES) as usize;
+            let length = (bytes.len() - at).min(PIECE_BYTES - skew);
+            self.write_piece(&bytes[at..at + length], offset + at as u64)?;
+            at += length;
+        }
+        self.engine()
+            .user_written
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let blocks = blocks_touched(offset, bytes.len() as u64);
+        let end = offset + bytes.len() as u64;
+        self.engine()
+            .make_buffer_room((blocks.end - blocks.start) * BLOCK_BYTES)?;
+        let aligned = offset.is_multiple_of(BLOCK_BYTES) && end.is_multiple_of(BLOCK_BYTES);
+        if aligned {
+            let (new, chunk) = self.prepare(bytes);
+            let _gate = self.cell.gate.read();
+            let mut head = self.writable(end)?;
+            head.write(blocks.start, &new, &chunk);
+            return Ok(());
+        }
+        loop {
+            // The partial blocks at both ends are read without the lock; if one has changed by then, again.
+            let edges = [blocks.start, blocks.end - 1];
+            let (before, lookup) = {
+                let head = self.cell.head.read();
+                self.check(&head)?;
+                let overlay = loaded(&head)?;
+                let before = edges.map(|block| Before::of(overlay, block));
+                (before, edges.map(|block| Lookup::new(overlay, block..block + 1)))
+            };
+            let mut whole = vec![0; (blocks.end - blocks.start) as usize * BLOCK];
+            let last = whole.len() - BLOCK;
+            lookup[1].read(&mut whole[last..], edges[1] * BLOCK_BYTES)?;
+            lookup[0].read(&mut whole[..BLOCK], edges[0] * BLOCK_BYTES)?;
+            let skew = (offset - blocks.start * BLOCK_BYTES) as usize;
+            whole[skew..skew + bytes.len()].copy_from_slice(bytes);
+            let (new, chunk) = self.prepare(&whole);
+            let _gate = self.cell.gate.read();
+            let mut head = self.writable(end)?;
+            let overlay = loaded(&head)?;
+            if before
+                .iter()
+                .zip(edges)
+                .all(|(before, block)| before.still_is(overlay, block))
+            {
+                head.write(blocks.start, &new, &chunk);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Copies what is not zero into memory of its own, and computes its checksums.
+    fn prepare(&self, bytes: &[u8]) -> (Vec<NewBlock>, Arc<Chunk>) {
+        let mut memory = Vec::with_capacity(bytes.len());
+        let blocks = bytes
+            .chunks(BLOCK)
+            .map(|block| {
+                if is_zero(block) {
+                    return NewBlock::Zero;
+                }
+                let index = (memory.len() / BLOCK) as u32;
+                memory.extend_from_slice(block);
+                NewBlock::Data {
+                    index,
+                    checksum: crc32c(block),
+                }
+            })
+            .collect();
+        (
+            blocks,
+            Chunk::new(memory.into_boxed_slice(), &self.engine().buffered),
+        )
+    }
+
+    /// Makes a range read as zeroes. O(1) for whole blocks; the partial blocks at the ends are written.
+    ///
+    /// # Errors
+    /// As [`Branch::write_at`].
+    pub fn write_zeroes(&self, offset: u64, length: u64) -> Result<()> {
+        self.clear(offset, length, false)
+    }
+
+    /// Tells that a range is not needed any more; it reads as zeroes from now on. O(1) for whole blocks; the partial
+    /// blocks at the ends are written.
+    ///
+    /// # Errors
+    /// As [`Branch::write_at`].
+    pub fn discard(&self, offset: u64, length: u64) -> Result<()> {
+        self.clear(offset, length, true)
+    }
+
+    fn clear(&self, offset: u64, length: u64, hole: bool) -> Result<()> {
+        let size = self.size();
+        check_bounds(offset, length, size)?;
+        let end = offset + length;
+        let first = offset.next_multiple_of(BLOCK_BYTES).min(end);
+        // The last block of a disk may be partial: cleared to the end, it is cleared whole.
+        let last = if end == size {
+            end.next_multiple_of(BLOCK_BYTES)
+        } else {
+            end - end % BLOCK_BYTES
+        };
+        if first > offset {
+            self.write_piece(&vec![0; (first - offset) as usize], offset)?;
+        }
+        if last > first {
+            self.engine().make_buffer_room(BLOCK_BYTES)?;
+            let _gate = self.cell.gate.read();
+            let mut head = self.writable(end)?;
+            head.write_zeroes(first / BLOCK_BYTES..last / BLOCK_BYTES, hole);
+        }
+        let tail = last.max(first);
+        if tail < end {
+            self.write_piece(&vec![0; (end - tail) as usize], tail)?;
+        }
+        Ok(())
+    }
+
+    /// Returns when everything written before the call is durable: one write and one sync, shared with others that
+    /// flush at the same time.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] if the journal could not be written or synced: then only opening the store again
+    /// tells what is durable. [`StoreError::NoSpace`] loses nothing, and may be tried again.
+    pub fn flush(&self) -> Result<()> {
+        self.engine().flush(&self.cell)
+    }
+
+    /// Changes the disk's size; durable when this returns. What a smaller disk loses reads as zeroes when it grows.
+    pub(crate) fn resize(&self, size: u64) -> Result<()> {
+        loop {
+            let skew = (size % BLOCK_BYTES) as usize;
+            let block = size / BLOCK_BYTES;
+            let (old, before, lookup) = {
+                let head = self.cell.head.read();
+                self.check(&head)?;
+                let overlay = loaded(&head)?;
+                (
+                    head.size,
+                    Before::of(overlay, block),
+                    Lookup::new(overlay, block..block + 1),
+                )
+            };
+            let partial = skew > 0 && size < old;
+            let mut edge = vec![0; if partial { BLOCK } else { 0 }];
+            if partial {
+                lookup.read(&mut edge, block * BLOCK_BYTES)?;
+                edge[skew..].fill(0);
+            }
+            self.engine().make_buffer_room(BLOCK_BYTES)?;
+            let (new, chunk) = self.prepare(&edge);
+            {
+                let _gate = self.cell.gate.read();
+                let mut head = self.cell.head.write();
+                self.check(&head)?;
+                if head.size != old || !before.still_is(loaded(&head)?, block) {
+                    continue;
+                }
+                head.resize(size, new.first().map(|new| (new, &chunk)));
+            }
+            return self.flush();
+        }
+    }
+
+    /// Returns what the bytes of a range are, without reading them.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfBounds`], [`StoreError::Dropped`].
+    pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        let head = self.cell.head.read();
+        self.check(&head)?;
+        check_bounds(range.start, range.end.saturating_sub(range.start), head.size)?;
+        Ok(extents(loaded(&head)?, range, head.stretch.id))
+    }
+
+    /// Returns the disk as it is now, with what was not flushed. O(1).
+    ///
+    /// # Errors
+    /// [`StoreError::Dropped`].
+    pub fn state(&self) -> Result<State> {
+        let head = self.cell.head.write();
+        self.check(&head)?;
+        Ok(State {
+            overlay: loaded(&head)?.clone(),
+            size: head.size,
+            stretch: head.stretch.id,
+            pin: Some(Pin::new(&head.stretch)),
+            _running: Arc::clone(&self.running),
+        })
+    }
+
+    /// Returns size, written bytes, origin and snapshots.
+    ///
+    /// # Errors
+    /// [`StoreError::Dropped`].
+    pub fn stats(&self) -> Result<BranchInfo> {
+        let store = Store {
+            running: Arc::clone(&self.running),
+        };
+        store.branch_info(&self.name()).map_err(|error| match error {
+            StoreError::UnknownBranch { name } => StoreError::Dropped { name },
+            other => other,
+        })
+    }
+
+    fn check(&self, head: &Head) -> Result<()> {
+        if head.dropped {
+            return Err(StoreError::Dropped { name: self.name() });
+        }
+        Ok(())
+    }
+
+    fn writable(&self, end: u64) -> Result<RwLockWriteGuard<'_, Head>> {
+        let head = self.cell.head.write();
+        self.check(&head)?;
+        // It may have shrunk since the caller looked.
+        check_bounds(0, end.min(head.size), head.size)?;
+        if end.next_multiple_of(BLOCK_BYTES) > head.size.next_multiple_of(BLOCK_BYTES) {
+            return Err(StoreError::OutOfBounds {
+                offset: end,
+                length: 0,
+                size: head.size,
+            });
+        }
+        loaded(&head)?;
+        Ok(head)
+    }
+}
+
+/// Returns the overlay of a head; handles are only given out for heads that are loaded.
+fn loaded(head: &Head) -> Result<&Overlay> {
+    head.overlay
+        .as_ref()
+        .ok_or_else(|| StoreError::damaged("a branch is used before it was loaded"))
+}

@@ -1,0 +1,152 @@
+//! The catalog: names, branches and the family tree of points.
+//!
+//! Invariant: a stretch is in the catalog as long as a head, a snapshot, an origin or a child refers to it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::buffer::StretchId;
+use crate::error::{Result, StoreError};
+use crate::names::{BranchName, SnapshotName};
+use crate::segment::table::SegmentTable;
+use crate::store::head::Head;
+use crate::store::stretch::Stretch;
+
+/// A branch as handles on it share it.
+pub(crate) struct BranchCell {
+    pub(crate) id: u64,
+    /// For messages; the catalog has the truth.
+    pub(crate) name: Mutex<BranchName>,
+    pub(crate) head: Arc<RwLock<Head>>,
+    /// Writers hold it shared; a fork that cannot keep up with them holds it alone.
+    pub(crate) gate: RwLock<()>,
+}
+
+impl BranchCell {
+    pub(crate) fn new(id: u64, name: BranchName, head: Head) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            name: Mutex::new(name),
+            head: Arc::new(RwLock::new(head)),
+            gate: RwLock::new(()),
+        })
+    }
+}
+
+/// A named point.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) point: StretchId,
+    pub(crate) created: u64,
+}
+
+/// What a name stands for.
+pub(crate) struct BranchEntry {
+    pub(crate) cell: Arc<BranchCell>,
+    pub(crate) origin: Option<(StretchId, String)>,
+    /// Nanoseconds since 1970.
+    pub(crate) created: u64,
+    /// Not kept yet: dropped when the store is opened.
+    pub(crate) ephemeral: bool,
+    pub(crate) snapshots: BTreeMap<SnapshotName, Snapshot>,
+}
+
+/// All names and points.
+#[derive(Default)]
+pub(crate) struct Catalog {
+    pub(crate) branches: BTreeMap<BranchName, BranchEntry>,
+    pub(crate) stretches: HashMap<StretchId, Arc<Stretch>>,
+    pub(crate) next_branch: u64,
+    pub(crate) next_stretch: StretchId,
+}
+
+impl Catalog {
+    pub(crate) fn entry(&self, name: &BranchName) -> Result<&BranchEntry> {
+        self.branches
+            .get(name)
+            .filter(|entry| !entry.ephemeral)
+            .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
+    }
+
+    pub(crate) fn entry_mut(&mut self, name: &BranchName) -> Result<&mut BranchEntry> {
+        self.entry(name)?;
+        self.branches
+            .get_mut(name)
+            .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
+    }
+
+    /// Returns the point of a snapshot.
+    pub(crate) fn snapshot(&self, branch: &BranchName, snapshot: &SnapshotName) -> Result<StretchId> {
+        let entry = self.entry(branch)?;
+        let unknown = || StoreError::UnknownSnapshot {
+            branch: branch.clone(),
+            snapshot: snapshot.clone(),
+        };
+        entry
+            .snapshots
+            .get(snapshot)
+            .map(|snapshot| snapshot.point)
+            .ok_or_else(unknown)
+    }
+
+    pub(crate) fn check_free(&self, name: &BranchName) -> Result<()> {
+        if self.branches.contains_key(name) {
+            return Err(StoreError::BranchExists { name: name.clone() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stretch(&self, id: StretchId) -> Result<Arc<Stretch>> {
+        self.stretches
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| StoreError::damaged(format!("point {id} is missing")))
+    }
+
+    /// Adds a stretch, which its parent's references then count. Nobody refers to it yet.
+    pub(crate) fn add(&mut self, stretch: Arc<Stretch>) {
+        if let Some(parent) = stretch.parent {
+            self.retain(parent);
+        }
+        self.stretches.insert(stretch.id, stretch);
+    }
+
+    pub(crate) fn retain(&self, id: StretchId) {
+        if let Some(stretch) = self.stretches.get(&id) {
+            stretch.state.lock().references += 1;
+        }
+    }
+
+    /// Counts one reference less; a stretch without any goes, and then perhaps its parent. O(stretches freed).
+    pub(crate) fn release(&mut self, id: StretchId, segments: &SegmentTable) {
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let Some(stretch) = self.stretches.get(&id) else {
+                return;
+            };
+            let mut state = stretch.state.lock();
+            state.references -= 1;
+            if state.references > 0 {
+                return;
+            }
+            state.dropped = true;
+            state.groups.clear();
+            state.kills.clear();
+            state.view = None;
+            for segment in std::mem::take(&mut state.live).into_keys() {
+                segments.release(segment);
+            }
+            for part in std::mem::take(&mut state.parts) {
+                segments.release(part.segment);
+            }
+            for run in std::mem::take(&mut state.runs) {
+                segments.release(run.segment);
+            }
+            next = stretch.parent;
+            drop(state);
+            self.stretches.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Check: verifies manifest, journal, every segment and run, and with data every block that something needs.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::block::{BLOCK, BLOCK_BYTES};
+use crate::buffer::{Located, StretchId};
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::journal::walk::Walker;
+use crate::manifest::Manifest;
+use crate::medium::Reading;
+use crate::overlay::{Entry, Overlay};
+use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, check_header};
+use crate::segment::table::Segment;
+use crate::store::stretch::Stretch;
+use crate::store::{Engine, Progress, Store};
+
+/// Something that is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// What, and how that was found.
+    pub what: String,
+    /// The branches and snapshots that it touches; empty if it touches the store as a whole.
+    pub branches: Vec<String>,
+}
+
+/// What a check looked at and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// Frames of the journal.
+    pub frames: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Blocks of data.
+    pub blocks: u64,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+/// Blocks read at once at the most.
+const READ_BLOCKS: usize = 256;
+
+impl Store {
+    /// Verifies the store, past the cache; with `data` also every block. Repairs nothing.
+    ///
+    /// Writers go on, but for short moments.
+    ///
+    /// # Errors
+    /// [`StoreError::Cancelled`], and those of writing: everything is made durable first. Damage is no error but in
+    /// the report.
+    pub fn check(
+        &self,
+        data: bool,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckReport> {
+        let engine = &self.running.engine;
+        let mut upkeep = engine.upkeep.lock();
+        engine.drain_all(&mut upkeep)?;
+        let mut report = CheckReport::default();
+        engine.check_journal(&mut report);
+        engine.check_segments(&mut report);
+        let stretches: Vec<Arc<Stretch>> = {
+            let catalog = engine.catalog.lock();
+            let mut stretches: Vec<_> = catalog.stretches.values().cloned().collect();
+            stretches.sort_by_key(|stretch| stretch.id);
+            stretches
+        };
+        let total = stretches
+            .iter()
+            .map(|stretch| stretch.alive().unwrap_or(0))
+            .sum::<u64>()
+            * BLOCK_BYTES;
+        let mut names = None;
+        for stretch in &stretches {
+            let mut overlay = Overlay::new();
+            report.runs += stretch.state.lock().runs.len() as u64;
+            let mut damage = Vec::new();
+            match engine.apply_stretch(stretch, &mut overlay) {
+                Ok(()) => check_blocks(&overlay, data, &mut report.blocks, &mut damage),
+                Err(error) => damage.push(describe(&error)),
+            }
+            if !damage.is_empty() {
+                let names = names.get_or_insert_with(|| engine.names_by_stretch());
+                let branches = names.get(&stretch.id).cloned().unwrap_or_default();
+                report.damage.extend(damage.into_iter().map(|what| Damage {
+                    what,
+                    branches: branches.clone(),
+                }));
+            }
+            let done = report.blocks * BLOCK_BYTES;
+            if progress(Progress {
+                done,
+                total: data.then_some(total.max(done)),
+            })
+            .is_break()
+            {
+                return Err(StoreError::Cancelled);
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn whole_store(what: String) -> Damage {
+    Damage {
+        what,
+        branches: Vec::new(),
+    }
+}
+
+impl Engine {
+    fn check_journal(&self, report: &mut CheckReport) {
+        let number = self.newest_manifest.load(std::sync::atomic::Ordering::Relaxed);
+        let manifest = match Manifest::read(&*self.medium, number) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                return report
+                    .damage
+                    .push(whole_store(format!("manifest/{number}: both copies are bad")));
+            }
+            Err(error) => return report.damage.push(whole_store(describe(&error))),
+        };
+        // No frame is written meanwhile, so that none is found half written.
+        let walked = self.journal.with_ring(|ring| {
+            Walker::new(&*self.medium, ring.file_bytes)?.walk(&manifest.floor, manifest.floor_place)
+        });
+        match walked {
+            Ok(path) => report.frames = path.frames.len() as u64,
+            Err(error) => report.damage.push(whole_store(describe(&error))),
+        }
+    }
+
+    fn check_segments(&self, report: &mut CheckReport) {
+        for (id, kind, _) in self.segments.list() {
+            report.segments += 1;
+            let segment = self.segments.handle(id);
+            let result = match kind {
+                SegmentKind::Data => segment.read_parts(None).map(drop),
+                SegmentKind::Index => {
+                    let mut header = vec![0; SEGMENT_HEADER_BYTES as usize];
+                    segment
+                        .read(&mut header, 0, Reading::PastCache)
+                        .and_then(|()| check_header(&header, id, SegmentKind::Index))
+                }
+            };
+            if let Err(error) = result {
+                report.damage.push(whole_store(describe(&error)));
+            }
+        }
+    }
+
+    /// Returns which names each stretch serves.
+    fn names_by_stretch(&self) -> HashMap<StretchId, Vec<String>> {
+        let catalog = self.catalog.lock();
+        let mut names: HashMap<StretchId, Vec<String>> = HashMap::new();
+        for (name, entry) in &catalog.branches {
+            let head = entry.cell.head.read().stretch.id;
+            let snapshots = entry
+                .snapshots
+                .iter()
+                .map(|(snapshot, found)| (format!("{name}@{snapshot}"), found.point));
+            for (text, end) in snapshots.chain([(name.to_string(), head)]) {
+                let mut next = Some(end);
+                while let Some(stretch) = next.and_then(|id| catalog.stretches.get(&id)) {
+                    names.entry(stretch.id).or_default().push(text.clone());
+                    next = stretch.parent;
+                }
+            }
+        }
+        names
+    }
+}
+
+/// Looks at every block of one stretch.
+fn check_blocks(overlay: &Overlay, data: bool, blocks: &mut u64, damage: &mut Vec<String>) {
+    let mut missing = HashSet::new();
+    let mut batch: Vec<(Arc<Segment>, u32, u32, u64)> = Vec::new();
+    for (range, entry) in overlay {
+        let Entry::Data {
+            source,
+            slot,
+            checksum,
+        } = entry
+        else {
+            continue;
+        };
+        *blocks += 1;
+        // What is in memory was never read from the medium, so it cannot be damaged there.
+        if let Located::Segment { segment, block } = source.locate(*slot) {
+            if data {
+                batch.push((segment, block, *checksum, range.start));
+            } else if missing.insert(segment.id)
+                && let Err(error) = segment.read(&mut [], 0, Reading::Cached)
+            {
+                damage.push(describe(&error));
+            }
+        }
+    }
+    batch.sort_by_key(|(segment, block, ..)| (segment.id, *block));
+    let mut at = 0;
+    while at < batch.len() {
+        let (first, start, ..) = &batch[at];
+        let together = batch[at..]
+            .iter()
+            .take(READ_BLOCKS)
+            .zip(*start..)
+            .take_while(|((segment, block, ..), expected)| segment.id == first.id && block == expected)
+            .count();
+        verify(&batch[at..at + together], damage);
+        at += together;
+    }
+}
+
+/// Reads blocks that lie one behind the other, past the cache, and compares their checksums.
+fn verify(batch: &[(Arc<Segment>, u32, u32, u64)], damage: &mut Vec<String>) {
+    let (segment, first, ..) = &batch[0];
+    let mut bytes = vec![0; batch.len() * BLOCK];
+    let offset = SEGMENT_HEADER_BYTES + u64::from(*first) * BLOCK_BYTES;
+    if let Err(error) = segment.read(&mut bytes, offset, Reading::PastCache) {
+        return damage.push(describe(&error));
+    }
+    for ((_, number, expected, block), content) in batch.iter().zip(bytes.chunks(BLOCK)) {
+        let found = crc32c(content);
+        if found != *expected {
+            damage.push(format!(
+                "segments/{}: block {number} (bytes {} to {} of the disk) has checksum {found:08x}, not {expected:08x}",
+                segment.id,
+                block * BLOCK_BYTES,
+                (block + 1) * BLOCK_BYTES
+            ));
+        }
+    }
+}

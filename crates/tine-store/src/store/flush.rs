@@ -1,0 +1,148 @@
+//! Flush: what was written becomes durable, in one frame if it is little, else in a segment that a frame publishes.
+
+use std::sync::Arc;
+
+use crate::block::BLOCK;
+use crate::buffer::BufferedBlock;
+use crate::codec::Encoder;
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Priority, Refused};
+use crate::journal::record::Record;
+use crate::store::Engine;
+use crate::store::catalog::BranchCell;
+use crate::store::durable::Effect;
+use crate::store::stretch::{Stretch, StretchState};
+
+/// More than this goes to a segment.
+const FRAME_DATA_BYTES_MAX: usize = 1 << 20;
+
+/// The writes of a stretch that no frame holds yet.
+#[derive(Default)]
+pub(crate) struct Unflushed {
+    pub(crate) records: Vec<u8>,
+    pub(crate) payload: Vec<BufferedBlock>,
+    /// The last closed group.
+    pub(crate) upto: u64,
+}
+
+impl Unflushed {
+    /// Gathers the newest version of every block in a group that was not queued. The groups are closed.
+    pub(crate) fn of(stretch: &Stretch, state: &StretchState) -> Self {
+        let mut records = Encoder::default();
+        let mut payload = Vec::new();
+        for group in state.groups.iter().filter(|group| group.number > state.written) {
+            if let Some(size) = group.size {
+                Record::Resized {
+                    stretch: stretch.id,
+                    group: group.number,
+                    size,
+                }
+                .encode(&mut records);
+            }
+            for tombstone in &group.tombstones {
+                let (start, count, hole) = (tombstone.start, tombstone.count, tombstone.hole);
+                Record::Zeroes {
+                    stretch: stretch.id,
+                    group: group.number,
+                    start,
+                    count,
+                    hole,
+                }
+                .encode(&mut records);
+            }
+            let mut blocks = Vec::new();
+            group.for_each_alive(|_, slot| {
+                blocks.push((slot.block, slot.checksum));
+                payload.extend(slot.data.clone());
+            });
+            if !blocks.is_empty() {
+                Record::Blocks {
+                    stretch: stretch.id,
+                    group: group.number,
+                    blocks,
+                }
+                .encode(&mut records);
+            }
+        }
+        Self {
+            records: records.bytes,
+            payload,
+            upto: state.open_group - 1,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Returns about how much of a frame it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.len() + self.payload.len() * BLOCK
+    }
+
+    /// Adds it to an item.
+    pub(crate) fn add_to(self, stretch: &Arc<Stretch>, item: &mut Item) {
+        item.records.extend(self.records);
+        item.payload.extend(self.payload);
+        item.groups.push((stretch.id, self.upto));
+        item.effects.push(Effect::Safe {
+            stretch: Arc::clone(stretch),
+            group: self.upto,
+        });
+    }
+}
+
+impl Engine {
+    /// Returns the most bytes of data that a flush or a fork puts into a frame.
+    pub(crate) fn frame_data_bytes_max(&self) -> usize {
+        FRAME_DATA_BYTES_MAX.min(self.journal.frame_bytes_max() / 2)
+    }
+
+    /// Makes everything written to a branch durable.
+    pub(crate) fn flush(&self, cell: &BranchCell) -> Result<()> {
+        loop {
+            let mut head = cell.head.write();
+            if head.dropped {
+                return Err(StoreError::Dropped {
+                    name: cell.name.lock().clone(),
+                });
+            }
+            head.close_group();
+            let stretch = Arc::clone(&head.stretch);
+            let mut state = stretch.state.lock();
+            let unflushed = Unflushed::of(&stretch, &state);
+            if unflushed.is_empty() {
+                let ticket = state.ticket;
+                drop(state);
+                drop(head);
+                return self.wait(ticket);
+            }
+            if unflushed.bytes() > self.frame_data_bytes_max() {
+                drop(state);
+                drop(head);
+                self.drain_branch(&mut self.upkeep.lock(), cell)?;
+                continue;
+            }
+            let upto = unflushed.upto;
+            let mut item = Item::default();
+            unflushed.add_to(&stretch, &mut item);
+            match self.journal.enqueue(item, Priority::User) {
+                Ok(ticket) => {
+                    state.written = upto;
+                    state.ticket = ticket;
+                    drop(state);
+                    drop(head);
+                    self.wait(ticket)?;
+                    self.after_commit();
+                    return Ok(());
+                }
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::NoRoom) => {
+                    drop(state);
+                    drop(head);
+                    self.make_journal_room()?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Heads: the changing end of a branch, and how a write goes into it.
+//!
+//! Invariant: every entry of the overlay whose birth is the head's stretch is either in the open group or in a closed
+//! one of the stretch, and not dead.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::block::block_count;
+use crate::buffer::{BufferedBlock, Chunk, Group, Slot, Source, StretchId, Tombstone};
+use crate::overlay::{Entry, Overlay, Zero};
+use crate::planted::{Bug, planted};
+use crate::store::stretch::{Kills, Stretch};
+
+/// A group is closed when it has this many slots, so that it always fits into one segment.
+pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
+
+/// The group that takes writes.
+struct OpenGroup {
+    source: Arc<Source>,
+    slots: usize,
+    tombstones: Vec<Tombstone>,
+    size: Option<u64>,
+    kills: Kills,
+}
+
+impl OpenGroup {
+    fn new(stretch: StretchId) -> Self {
+        Self {
+            source: Source::buffered(stretch),
+            slots: 0,
+            tombstones: Vec::new(),
+            size: None,
+            kills: Kills::new(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slots == 0 && self.tombstones.is_empty() && self.size.is_none()
+    }
+}
+
+/// A branch's head.
+pub(crate) struct Head {
+    pub(crate) stretch: Arc<Stretch>,
+    pub(crate) size: u64,
+    /// Absent until the branch is used.
+    pub(crate) overlay: Option<Overlay>,
+    pub(crate) dropped: bool,
+    open: OpenGroup,
+}
+
+/// A block that is to be written.
+pub(crate) enum NewBlock {
+    Zero,
+    Data { index: u32, checksum: u32 },
+}
+
+impl Head {
+    /// Makes the head of a stretch to which nothing was written in this process yet.
+    pub(crate) fn new(stretch: Arc<Stretch>, size: u64, overlay: Option<Overlay>) -> Self {
+        let open = OpenGroup::new(stretch.id);
+        Self {
+            stretch,
+            size,
+            overlay,
+            dropped: false,
+            open,
+        }
+    }
+
+    /// Writes consecutive blocks whose data lie in `chunk`. The head is loaded.
+    pub(crate) fn write(&mut self, start: u64, blocks: &[NewBlock], chunk: &Arc<Chunk>) {
+        let mut at = 0;
+        while at < blocks.len() {
+            let zero = matches!(blocks[at], NewBlock::Zero);
+            let alike = blocks[at..]
+                .iter()
+                .take_while(|block| matches!(block, NewBlock::Zero) == zero);
+            let room = GROUP_SLOTS_MAX - self.open.slots;
+            let count = if zero {
+                alike.count()
+            } else {
+                alike.count().min(room)
+            };
+            let first = start + at as u64;
+            if zero {
+                self.write_zeroes(first..first + count as u64, false);
+            } else {
+                self.write_data(first, &blocks[at..at + count], chunk);
+            }
+            at += count;
+        }
+    }
+
+    fn write_data(&mut self, start: u64, blocks: &[NewBlock], chunk: &Arc<Chunk>) {
+        let data = blocks.iter().filter_map(|block| match block {
+            NewBlock::Data { index, checksum } => Some((*index, *checksum)),
+            NewBlock::Zero => None,
+        });
+        let slots = data.clone().zip(start..).map(|((index, checksum), block)| Slot {
+            block,
+            checksum,
+            data: Some(BufferedBlock::new(chunk, index)),
+            dead: false,
+        });
+        let source = &self.open.source;
+        let first = source.push(slots);
+        let checksums: Vec<u32> = data.map(|(_, checksum)| checksum).collect();
+        let entries = checksums.iter().enumerate().map(|(at, &checksum)| Entry::Data {
+            source: Arc::clone(source),
+            slot: first + at as u32,
+            checksum,
+        });
+        let mut deaths = Deaths::of(&self.stretch, &mut self.open.kills);
+        if let Some(overlay) = &mut self.overlay {
+            overlay.insert_run(start, entries, |_, old| deaths.count(&old, 1));
+        }
+        let killed = deaths.killed;
+        self.open.slots += blocks.len();
+        self.adjust_alive(blocks.len() as u64, killed);
+        if self.open.slots >= GROUP_SLOTS_MAX {
+            self.close_group();
+        }
+    }
+
+    /// Makes blocks read as zeroes.
+    pub(crate) fn write_zeroes(&mut self, range: Range<u64>, hole: bool) {
+        let zero = Entry::Zero(Zero::new(self.stretch.id, hole));
+        let mut deaths = Deaths::of(&self.stretch, &mut self.open.kills);
+        if let Some(overlay) = &mut self.overlay {
+            overlay.fill(range.clone(), zero, |old_range, old| {
+                deaths.count(old, old_range.end - old_range.start);
+            });
+        }
+        let killed = deaths.killed;
+        self.adjust_alive(0, killed);
+        let count = range.end - range.start;
+        match self.open.tombstones.last_mut() {
+            Some(last) if last.start + last.count == range.start && last.hole == hole => last.count += count,
+            _ => self.open.tombstones.push(Tombstone {
+                start: range.start,
+                count,
+                hole,
+            }),
+        }
+        if self.open.tombstones.len() >= GROUP_SLOTS_MAX {
+            self.close_group();
+        }
+    }
+
+    fn adjust_alive(&self, written: u64, killed: u64) {
+        if let Some(alive) = self.stretch.alive() {
+            self.stretch.set_alive((alive + written).saturating_sub(killed));
+        }
+    }
+
+    /// Changes the size. Shrinking writes a tombstone over the tail, and `edge`, the last block with zeroes behind the
+    /// end, if that is partial: all in one group, so that a crash leaves all of it or nothing.
+    pub(crate) fn resize(&mut self, size: u64, edge: Option<(&NewBlock, &Arc<Chunk>)>) {
+        self.close_group();
+        let (new, old) = (block_count(size), block_count(self.size));
+        if let Some((block, chunk)) = edge {
+            self.write(new - 1, std::slice::from_ref(block), chunk);
+        }
+        if new < old && !planted(Bug::ShrinkKeepsTail) {
+            self.write_zeroes(new..old, true);
+        }
+        self.open.size = Some(size);
+        self.size = size;
+        self.close_group();
+    }
+
+    /// Closes the open group, if it has anything, and returns the number of the last closed one.
+    pub(crate) fn close_group(&mut self) -> u64 {
+        let mut state = self.stretch.state.lock();
+        if !self.open.is_empty() {
+            let open = std::mem::replace(&mut self.open, OpenGroup::new(self.stretch.id));
+            let number = state.open_group;
+            state.open_group += 1;
+            if let Some(size) = open.size {
+                state.sizes.push((number, size));
+            }
+            if !open.kills.is_empty() {
+                state.kills.push((number, open.kills));
+            }
+            let group = Group {
+                number,
+                source: open.source,
+                tombstones: open.tombstones,
+                size: open.size,
+            };
+            if !group.is_spent() {
+                state.groups.push(Arc::new(group));
+            }
+        }
+        state.open_group - 1
+    }
+
+    /// Tells whether the open group has anything.
+    pub(crate) fn has_open_writes(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+/// Accounts for what a write replaces.
+struct Deaths<'a> {
+    stretch: StretchId,
+    pinned: bool,
+    kills: &'a mut Kills,
+    killed: u64,
+}
+
+impl<'a> Deaths<'a> {
+    fn of(stretch: &Stretch, kills: &'a mut Kills) -> Self {
+        Self {
+            stretch: stretch.id,
+            pinned: stretch.is_pinned(),
+            kills,
+            killed: 0,
+        }
+    }
+
+    /// What was born in the same stretch is dead at once; what is older belongs to a point.
+    fn count(&mut self, old: &Entry, blocks: u64) {
+        let Entry::Data { source, slot, .. } = old else {
+            return;
+        };
+        if source.stretch != self.stretch {
+            return;
+        }
+        // Data entries are of one block each; only zeroes fill ranges.
+        debug_assert_eq!(blocks, 1);
+        self.killed += blocks;
+        if let Some(segment) = source.kill(*slot, self.pinned) {
+            *self.kills.entry(segment).or_default() += 1;
+        }
+    }
+}

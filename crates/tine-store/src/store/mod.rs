@@ -1,0 +1,154 @@
+//! The store: branches that fork in O(1), on a journal and immutable segments.
+
+mod branch;
+pub(crate) mod catalog;
+mod check;
+mod checkpoint;
+mod content;
+mod diff;
+mod drain;
+pub(crate) mod durable;
+mod flush;
+mod fork;
+pub(crate) mod head;
+mod open;
+mod replay;
+mod report;
+mod space;
+mod state;
+pub(crate) mod stretch;
+mod transfer;
+mod upkeep;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+pub use branch::Branch;
+pub use check::{CheckReport, Damage};
+pub use diff::{Diff, DiffRange};
+pub use report::{
+    BranchInfo, BufferStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo, StoreStats,
+};
+pub use state::{Extent, ExtentKind, State};
+pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progress};
+#[cfg(feature = "simulation")]
+pub use upkeep::UpkeepStep;
+
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Journal, Priority, Refused, Ticket};
+use crate::medium::Medium;
+use crate::options::UpkeepMode;
+use crate::segment::SegmentId;
+use crate::segment::table::SegmentTable;
+use catalog::Catalog;
+use space::Space;
+use upkeep::{Signal, Upkeep};
+
+/// A store of branches, opened by this process alone.
+///
+/// Cheap to clone; all methods may be called from several threads. [`Store::close`] ends it well; if it is only
+/// dropped, what was not flushed is lost, as if the process had been killed.
+#[derive(Clone)]
+pub struct Store {
+    running: Arc<Running>,
+}
+
+/// The engine and the thread that keeps it in shape.
+pub(crate) struct Running {
+    pub(crate) engine: Arc<Engine>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop_thread();
+    }
+}
+
+impl Running {
+    fn stop_thread(&self) {
+        self.engine.signal.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread has poisoned what it held; there is nothing more to do about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Everything that one open store is.
+pub(crate) struct Engine {
+    pub(crate) medium: Arc<dyn Medium>,
+    pub(crate) journal: Journal,
+    pub(crate) segments: SegmentTable,
+    pub(crate) catalog: Mutex<Catalog>,
+    /// Held by whatever moves data from memory to segments, or needs that nothing does.
+    pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) signal: Signal,
+    pub(crate) space: Space,
+    /// Bytes of blocks in memory that no segment holds.
+    pub(crate) buffered: Arc<AtomicU64>,
+    pub(crate) buffer_bytes: u64,
+    pub(crate) mode: UpkeepMode,
+    epoch: u32,
+    next_segment: AtomicU32,
+    /// The newest manifest announced.
+    pub(crate) newest_manifest: AtomicU64,
+    pub(crate) next_manifest: AtomicU64,
+    removed_since_sync: AtomicBool,
+    pub(crate) user_written: AtomicU64,
+    pub(crate) medium_written: AtomicU64,
+}
+
+impl Engine {
+    /// Returns an id that was never used.
+    pub(crate) fn new_segment_id(&self) -> SegmentId {
+        SegmentId {
+            epoch: self.epoch,
+            counter: self.next_segment.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Fails if nothing can be written any more.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match self.journal.failure() {
+            Some(source) => Err(StoreError::Poisoned { source }),
+            None => Ok(()),
+        }
+    }
+
+    /// Queues a user's item whose effect in memory `apply` brings about, under the same locks that `prepare` takes.
+    ///
+    /// While the journal has no room, upkeep makes some and `prepare` is asked again: it changes nothing itself.
+    pub(crate) fn commit<G>(
+        &self,
+        priority: Priority,
+        mut prepare: impl FnMut() -> Result<(G, Item)>,
+        apply: impl FnOnce(G, Ticket),
+    ) -> Result<Ticket> {
+        loop {
+            let (guard, item) = prepare()?;
+            match self.journal.enqueue(item, priority) {
+                Ok(ticket) => {
+                    apply(guard, ticket);
+                    return Ok(ticket);
+                }
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::NoRoom) => {
+                    drop(guard);
+                    self.make_journal_room()?;
+                }
+            }
+        }
+    }
+}
+
+/// Returns nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

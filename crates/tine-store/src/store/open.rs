@@ -1,0 +1,488 @@
+//! Making, opening and closing a store.
+//!
+//! Opening reads manifest, journal and the segments that no root covers past the cache, replays, syncs what it relies
+//! on, and begins an epoch that names the frame it continues from. Only when that is durable is anything answered or
+//! removed (rules 6–11).
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Encoder;
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Journal};
+use crate::journal::frame::FRAME_ALIGNMENT;
+use crate::journal::record::Record;
+use crate::journal::ring::{LogFrame, Place, Ring};
+use crate::journal::walk::{Path as JournalPath, Walked, Walker};
+use crate::manifest::Manifest;
+use crate::medium::{Area, DirectoryMedium, Medium, ObjectName, Reading};
+use crate::options::{CreateOptions, OpenOptions, UpkeepMode};
+use crate::planted::{Bug, planted};
+use crate::segment::SegmentId;
+use crate::segment::table::SegmentTable;
+use crate::store::catalog::Catalog;
+use crate::store::replay::Replay;
+use crate::store::space::Space;
+use crate::store::upkeep::{self, Signal, Upkeep};
+use crate::store::{Engine, Running, Store};
+
+const FORMAT: &str = "tine";
+const FORMAT_VERSION: u32 = 1;
+
+/// The smallest journal file: an epoch's copies and some frames.
+const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;
+/// With two files, one could never be freed while the other is written.
+const JOURNAL_FILES_MIN: u32 = 3;
+
+/// `store.json`.
+#[derive(Serialize, Deserialize)]
+struct Parameters {
+    format: String,
+    version: u32,
+    /// Unstable until 0.1: another version may not read it.
+    stable: bool,
+    /// Features without which the store cannot be read.
+    incompatible_features: Vec<String>,
+    /// 128 random bits, in hexadecimal.
+    id: String,
+    block_bytes: u64,
+    journal_file_bytes: u64,
+    journal_files: u32,
+}
+
+impl Store {
+    /// Makes a store in a directory that is empty or not there, and opens it.
+    ///
+    /// # Errors
+    /// [`StoreError::StoreExists`], [`StoreError::NoSpace`], and those of the medium.
+    pub fn create(path: &Path, create: &CreateOptions, open: OpenOptions) -> Result<Self> {
+        let made = DirectoryMedium::create(path)
+            .map_err(|e| StoreError::io(path.display(), "making the directory", e))?
+            .ok_or_else(|| StoreError::StoreExists {
+                path: path.to_owned(),
+            })?;
+        Self::create_on(Arc::new(made), create, open)
+    }
+
+    /// Opens the store in a directory; waits for another process that holds it as long as the options say.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`], [`StoreError::Busy`], [`StoreError::Unsupported`], [`StoreError::Damaged`], and those
+    /// of the medium.
+    pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
+        if !DirectoryMedium::is_store(path) {
+            return Err(StoreError::NoStore {
+                path: path.to_owned(),
+            });
+        }
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            let opened =
+                DirectoryMedium::open(path).map_err(|e| StoreError::io(path.display(), "opening it", e))?;
+            let holder = match opened {
+                Ok(medium) => return Self::open_on(Arc::new(medium), open),
+                Err(holder) => holder,
+            };
+            let waited = begun.elapsed();
+            if waited >= open.wait {
+                return Err(StoreError::Busy {
+                    path: path.to_owned(),
+                    holder,
+                    waited,
+                });
+            }
+            if waited >= Duration::from_secs(1) && !told {
+                told = true;
+                if let Some(on_wait) = &mut open.on_wait {
+                    on_wait(holder.as_ref());
+                }
+            }
+            // Short commands hold the store for some milliseconds.
+            std::thread::sleep(Duration::from_millis(if waited < Duration::from_millis(50) {
+                1
+            } else {
+                10
+            }));
+        }
+    }
+
+    /// Makes a store on an empty medium, and opens it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] for options that no store can have, and those of the medium.
+    pub fn create_on(medium: Arc<dyn Medium>, create: &CreateOptions, open: OpenOptions) -> Result<Self> {
+        let file_bytes = create.journal_file_bytes;
+        if file_bytes < JOURNAL_FILE_BYTES_MIN
+            || !file_bytes.is_multiple_of(FRAME_ALIGNMENT as u64)
+            || file_bytes > 1 << 32
+            || create.journal_files < JOURNAL_FILES_MIN
+        {
+            return Err(StoreError::Unsupported {
+                what: format!(
+                    "a journal of {} files of {file_bytes} bytes; it takes at least {JOURNAL_FILES_MIN} files of \
+                     {JOURNAL_FILE_BYTES_MIN} bytes, a multiple of {FRAME_ALIGNMENT}",
+                    create.journal_files
+                ),
+            });
+        }
+        Ring::create(Arc::clone(&medium), file_bytes, create.journal_files)?;
+        // The first manifest is as of the first epoch's first frame, and announced by being there before the store is.
+        let ring = Ring::begin_epoch(Arc::clone(&medium), file_bytes, 0, VecDeque::new(), None)?;
+        let first = ring
+            .log()
+            .front()
+            .map_or(Place { file: 0, offset: 0 }, |logged| logged.place);
+        let manifest = Manifest {
+            number: 0,
+            floor: ring.last(),
+            floor_place: first,
+            place: ring.last(),
+            next_branch: 1,
+            next_stretch: 1,
+            segments: Vec::new(),
+            stretches: Vec::new(),
+            branches: Vec::new(),
+        };
+        manifest.put(&*medium)?;
+        let mut id = [0u8; 16];
+        getrandom::fill(&mut id)
+            .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        let parameters = Parameters {
+            format: FORMAT.into(),
+            version: FORMAT_VERSION,
+            stable: false,
+            incompatible_features: Vec::new(),
+            id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            block_bytes: crate::block::BLOCK_BYTES,
+            journal_file_bytes: file_bytes,
+            journal_files: create.journal_files,
+        };
+        let text = serde_json::to_string_pretty(&parameters)
+            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+        let name = ObjectName::Parameters;
+        let put = || {
+            let mut writer = medium.create_object(name)?;
+            writer.append(text.as_bytes())?;
+            writer.append(b"\n")?;
+            writer.sync()?;
+            medium.sync_area(Area::Root)
+        };
+        put().map_err(|e| StoreError::io(name, "making it", e))?;
+        drop(ring);
+        Self::open_on(medium, open)
+    }
+
+    /// Opens the store on a medium.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(medium: Arc<dyn Medium>, options: OpenOptions) -> Result<Self> {
+        let parameters = read_parameters(&*medium)?;
+        let file_bytes = parameters.journal_file_bytes;
+        let segments = SegmentTable::new(Arc::clone(&medium));
+        let (manifest, path) = choose_manifest(&*medium, file_bytes)?;
+        let buffered = Arc::new(AtomicU64::new(0));
+        let log = log(&path);
+        let clean_end = path.clean_end;
+        let continued = path.frames.last().map(|last| (last.place, last.end()));
+        let number = manifest.number;
+        let relied = relied_on(&path);
+        let replay = Replay::of(manifest, path, &segments, &buffered)?;
+        sync_relied_on(&*medium, number, &log, &relied, &segments)?;
+        let ring = if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
+            let end = continued.map(|(_, end)| end);
+            Ring::begin_epoch(Arc::clone(&medium), file_bytes, number, log, end)?
+        } else {
+            Ring::begin_epoch(Arc::clone(&medium), file_bytes, number, log, clean_end)?
+        };
+        let epoch = ring.last().epoch as u32;
+        let highest = remove_leftovers(&*medium, number, &segments)?;
+        let spare = file_bytes + (4 << 20).min(file_bytes);
+        let engine = Arc::new(Engine {
+            journal: Journal::new(ring),
+            segments,
+            catalog: Mutex::new(replay.catalog),
+            upkeep: Mutex::new(Upkeep),
+            signal: Signal::default(),
+            space: Space::new(Arc::clone(&medium), spare),
+            medium,
+            buffered,
+            buffer_bytes: options.buffer_bytes,
+            mode: options.upkeep,
+            epoch,
+            next_segment: AtomicU32::new(0),
+            newest_manifest: AtomicU64::new(number),
+            next_manifest: AtomicU64::new(highest + 1),
+            removed_since_sync: AtomicBool::new(false),
+            user_written: AtomicU64::new(0),
+            medium_written: AtomicU64::new(0),
+        });
+        engine.space.settle(0);
+        if !replay.unfinished.is_empty() {
+            engine.forget_branches(&replay.unfinished, true)?;
+        }
+        let thread = match options.upkeep {
+            UpkeepMode::Background => Some(upkeep::start(&engine)?),
+            UpkeepMode::Inline => None,
+        };
+        engine.after_commit();
+        Ok(Self {
+            running: Arc::new(Running {
+                engine,
+                thread: Mutex::new(thread),
+            }),
+        })
+    }
+
+    /// Flushes every branch and ends well: the next opening has little to replay.
+    ///
+    /// Handles and views that are still around cannot write any more.
+    ///
+    /// # Errors
+    /// Those of [`Branch::flush`](crate::Branch::flush).
+    pub fn close(self) -> Result<()> {
+        self.running.stop_thread();
+        let engine = &self.running.engine;
+        let cells: Vec<_> = engine
+            .catalog
+            .lock()
+            .branches
+            .values()
+            .map(|entry| Arc::clone(&entry.cell))
+            .collect();
+        for cell in cells {
+            match engine.flush(&cell) {
+                Err(StoreError::Dropped { .. }) => {}
+                result => result?,
+            }
+        }
+        let mut upkeep = engine.upkeep.lock();
+        engine.reclaim(&mut upkeep)?;
+        if engine.journal.replay_bytes() > engine.journal.file_bytes() / 2 {
+            engine.checkpoint(&mut upkeep)?;
+        }
+        let mut records = Encoder::default();
+        Record::Closed.encode(&mut records);
+        let ticket = engine.enqueue_upkeep(Item {
+            records: records.bytes,
+            closes: true,
+            ..Item::default()
+        })?;
+        engine.wait(ticket)?;
+        engine.space.release();
+        Ok(())
+    }
+}
+
+fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
+    let name = ObjectName::Parameters;
+    let read = || {
+        let object = medium.open_object(name)?;
+        let length = usize::try_from(object.length()?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(1 << 20)];
+        object.read_at(&mut bytes, 0, Reading::Cached)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e| StoreError::io(name, "reading it", e))?;
+    let parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| StoreError::Unsupported {
+        what: format!("store.json is bad: {error}"),
+    })?;
+    let unsupported = |what: String| Err(StoreError::Unsupported { what });
+    if parameters.format != FORMAT || parameters.version != FORMAT_VERSION {
+        return unsupported(format!(
+            "its format is `{}` version {}, this is for `{FORMAT}` version {FORMAT_VERSION}",
+            parameters.format, parameters.version
+        ));
+    }
+    if let Some(feature) = parameters.incompatible_features.first() {
+        return unsupported(format!(
+            "it uses the feature `{feature}`, which this version does not know"
+        ));
+    }
+    let file_bytes = parameters.journal_file_bytes;
+    if parameters.block_bytes != crate::block::BLOCK_BYTES
+        || !(JOURNAL_FILE_BYTES_MIN..=1 << 32).contains(&file_bytes)
+        || !file_bytes.is_multiple_of(FRAME_ALIGNMENT as u64)
+    {
+        return unsupported("store.json has parameters that no store can have".into());
+    }
+    Ok(parameters)
+}
+
+/// Finds the newest announced manifest and walks the journal from its floor.
+///
+/// A manifest that was never announced is passed over; an announced one that cannot be read is damage.
+fn choose_manifest(medium: &dyn Medium, file_bytes: u64) -> Result<(Manifest, JournalPath)> {
+    let mut numbers: Vec<u64> = manifest_numbers(medium)?;
+    numbers.sort_unstable_by_key(|&number| std::cmp::Reverse(number));
+    let mut failed = None;
+    for &number in &numbers {
+        let Some(manifest) = Manifest::read(medium, number)? else {
+            continue;
+        };
+        let walked = Walker::new(medium, file_bytes)?.walk(&manifest.floor, manifest.floor_place);
+        let path = match walked {
+            // Only an older manifest can tell whether this one was announced at all.
+            Err(error @ StoreError::Damaged { .. }) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+            result => result?,
+        };
+        let announced = if planted(Bug::OlderManifest) {
+            number
+        } else {
+            path.announced()
+        };
+        if announced > number {
+            return Err(StoreError::damaged(format!(
+                "manifest/{announced} was announced and cannot be read"
+            )));
+        }
+        if announced == number {
+            return Ok((manifest, path));
+        }
+    }
+    Err(failed
+        .unwrap_or_else(|| StoreError::damaged("there is no manifest that was announced and can be read")))
+}
+
+fn manifest_numbers(medium: &dyn Medium) -> Result<Vec<u64>> {
+    let names = medium
+        .list_objects(Area::Manifest)
+        .map_err(|e| StoreError::io("manifest", "listing the directory", e))?;
+    Ok(names
+        .into_iter()
+        .filter_map(|name| match name {
+            ObjectName::Manifest(number) => Some(number),
+            _ => None,
+        })
+        .collect())
+}
+
+/// Returns the frames of a path as the ring keeps them.
+fn log(path: &JournalPath) -> VecDeque<LogFrame> {
+    let groups = |frame: &Walked| {
+        let mut groups: HashMap<u64, u64> = HashMap::new();
+        for record in &frame.records {
+            let mut add = |stretch: u64, group: u64| {
+                let highest = groups.entry(stretch).or_default();
+                *highest = group.max(*highest);
+            };
+            match record {
+                Record::Blocks { stretch, group, .. }
+                | Record::Zeroes { stretch, group, .. }
+                | Record::Resized { stretch, group, .. } => add(*stretch, *group),
+                Record::Published(published) => published
+                    .parts
+                    .iter()
+                    .for_each(|&(stretch, upto)| add(stretch, upto)),
+                _ => {}
+            }
+        }
+        groups.into_iter().collect()
+    };
+    path.frames
+        .iter()
+        .map(|frame| LogFrame {
+            place: frame.place,
+            frame: frame.header.frame,
+            bytes: frame.header.frame_bytes() as u64,
+            groups: groups(frame),
+        })
+        .collect()
+}
+
+/// Returns the segments that frames of the path publish.
+fn relied_on(path: &JournalPath) -> HashSet<SegmentId> {
+    path.frames
+        .iter()
+        .flat_map(|frame| &frame.records)
+        .filter_map(|record| match record {
+            Record::Published(published) => Some(published.segment),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Makes durable what was found: it may still be in a cache only (rule 9).
+fn sync_relied_on(
+    medium: &dyn Medium,
+    manifest: u64,
+    log: &VecDeque<LogFrame>,
+    relied: &HashSet<SegmentId>,
+    segments: &SegmentTable,
+) -> Result<()> {
+    if planted(Bug::NoSync) {
+        return Ok(());
+    }
+    let files: BTreeMap<u32, ()> = log.iter().map(|logged| (logged.place.file, ())).collect();
+    for file in files.into_keys() {
+        medium
+            .sync_journal(file)
+            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?;
+    }
+    let objects = relied
+        .iter()
+        .filter(|id| segments.contains(**id))
+        .map(|id| ObjectName::Segment(*id));
+    for name in objects.chain([ObjectName::Manifest(manifest)]) {
+        medium
+            .open_object(name)
+            .and_then(|object| object.sync())
+            .map_err(|e| StoreError::io(name, "sync", e))?;
+    }
+    for area in [Area::Manifest, Area::Segment, Area::Journal] {
+        medium
+            .sync_area(area)
+            .map_err(|e| StoreError::io("the store", "sync of a directory", e))?;
+    }
+    Ok(())
+}
+
+/// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise.
+/// Returns the highest number that a manifest had.
+fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable) -> Result<u64> {
+    let numbers = manifest_numbers(medium)?;
+    let highest = numbers.iter().copied().max().unwrap_or(manifest);
+    if !medium.can_overwrite() {
+        return Ok(highest);
+    }
+    for number in numbers.into_iter().filter(|&number| number != manifest) {
+        let name = ObjectName::Manifest(number);
+        medium
+            .remove_object(name)
+            .map_err(|e| StoreError::io(name, "removing it", e))?;
+    }
+    let names = medium
+        .list_objects(Area::Segment)
+        .map_err(|e| StoreError::io("segments", "listing the directory", e))?;
+    for name in names {
+        if let ObjectName::Segment(id) = name
+            && !segments.contains(id)
+        {
+            medium
+                .remove_object(name)
+                .map_err(|e| StoreError::io(name, "removing it", e))?;
+        }
+    }
+    Ok(highest)
+}
+
+impl Catalog {
+    /// Returns the names of branches that were being made when the store ended.
+    pub(crate) fn unfinished(&self) -> Vec<crate::BranchName> {
+        self.branches
+            .iter()
+            .filter(|(_, entry)| entry.ephemeral)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,323 @@
+//! Reports: what there is and what it costs, as plain data.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::block::BLOCK_BYTES;
+use crate::buffer::StretchId;
+use crate::error::{Result, StoreError};
+use crate::names::{BranchName, SnapshotName, Target};
+use crate::segment::format::SegmentKind;
+use crate::store::{Engine, Store};
+
+/// A branch.
+#[derive(Clone, Debug, Serialize)]
+pub struct BranchInfo {
+    /// Its name.
+    pub name: BranchName,
+    /// The disk's size in bytes.
+    pub size: u64,
+    /// Bytes of data written since its last point, exact.
+    pub written: u64,
+    /// When it was made.
+    pub created: SystemTime,
+    /// What it was forked from.
+    pub origin: Option<Origin>,
+    /// Its snapshots, by name.
+    pub snapshots: Vec<SnapshotInfo>,
+}
+
+/// What a branch was forked from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// As it was called then.
+    pub name: String,
+    /// The point.
+    pub point: u64,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub struct SnapshotInfo {
+    /// Its name.
+    pub name: SnapshotName,
+    /// The disk's size in bytes.
+    pub size: u64,
+    /// When it was made.
+    pub created: SystemTime,
+    /// The point that it names.
+    pub point: u64,
+}
+
+/// A stretch of the family tree: a point, or the head of a branch.
+#[derive(Clone, Debug, Serialize)]
+pub struct PointInfo {
+    /// Its number.
+    pub id: u64,
+    /// The point that it follows.
+    pub parent: Option<u64>,
+    /// The disk's size in bytes.
+    pub size: u64,
+    /// Bytes of data written between the parent and this.
+    pub written: u64,
+    /// The branch whose head it is; `None` for a point, which never changes.
+    pub branch: Option<BranchName>,
+    /// The snapshots that name it.
+    pub snapshots: Vec<Target>,
+}
+
+/// The write buffer.
+#[derive(Clone, Debug, Serialize)]
+pub struct BufferStats {
+    /// Bytes of written blocks in memory.
+    pub bytes: u64,
+    /// Above this the store's own thread drains.
+    pub soft: u64,
+    /// Above this writers drain before they go on.
+    pub hard: u64,
+}
+
+/// The journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalStats {
+    /// Files of its ring.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of the files that the next opening could need.
+    pub live_bytes: u64,
+    /// Frames written since the store was opened.
+    pub frames: u64,
+    /// Syncs since the store was opened.
+    pub syncs: u64,
+    /// Bytes written since the store was opened.
+    pub written: u64,
+}
+
+/// The segments.
+#[derive(Clone, Debug, Serialize)]
+pub struct SegmentStats {
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of blocks in them that something still needs.
+    pub live: u64,
+    /// Bytes of those that hold runs.
+    pub index_bytes: u64,
+}
+
+/// A store.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreStats {
+    /// Branches.
+    pub branches: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Points and heads of the family tree.
+    pub points: u64,
+    /// The write buffer.
+    pub buffer: BufferStats,
+    /// The journal.
+    pub journal: JournalStats,
+    /// The segments.
+    pub segments: SegmentStats,
+    /// The number of the newest manifest.
+    pub manifest: u64,
+    /// Bytes that the medium can still take.
+    pub free: u64,
+    /// Bytes written by users since the store was opened.
+    pub user_written: u64,
+    /// Bytes written to segments since the store was opened.
+    pub medium_written: u64,
+}
+
+fn time(nanoseconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+}
+
+impl Engine {
+    fn info(&self, name: &BranchName) -> Result<BranchInfo> {
+        let (stretch, mut info) = {
+            let catalog = self.catalog.lock();
+            let entry = catalog.entry(name)?;
+            let head = entry.cell.head.read();
+            let mut snapshots = Vec::with_capacity(entry.snapshots.len());
+            for (name, snapshot) in &entry.snapshots {
+                snapshots.push(SnapshotInfo {
+                    name: name.clone(),
+                    size: catalog.stretch(snapshot.point)?.state.lock().size(),
+                    created: time(snapshot.created),
+                    point: snapshot.point,
+                });
+            }
+            let info = BranchInfo {
+                name: name.clone(),
+                size: head.size,
+                written: 0,
+                created: time(entry.created),
+                origin: entry.origin.clone().map(|(point, name)| Origin { name, point }),
+                snapshots,
+            };
+            (std::sync::Arc::clone(&head.stretch), info)
+        };
+        info.written = self.written_blocks(&stretch)? * BLOCK_BYTES;
+        Ok(info)
+    }
+}
+
+impl Store {
+    /// Returns all branches, sorted by name.
+    ///
+    /// # Errors
+    /// Those of reading: after a crash the written bytes are counted anew.
+    pub fn branches(&self) -> Result<Vec<BranchInfo>> {
+        let engine = &self.running.engine;
+        let names: Vec<BranchName> = {
+            let catalog = engine.catalog.lock();
+            catalog
+                .branches
+                .iter()
+                .filter(|(_, entry)| !entry.ephemeral)
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        names
+            .iter()
+            .map(|name| engine.info(name))
+            // One that is dropped meanwhile is left out.
+            .filter(|info| !matches!(info, Err(StoreError::UnknownBranch { .. })))
+            .collect()
+    }
+
+    /// Returns one branch.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], and those of reading.
+    pub fn branch_info(&self, name: &BranchName) -> Result<BranchInfo> {
+        self.running.engine.info(name)
+    }
+
+    /// Returns the family tree, parents before children.
+    ///
+    /// # Errors
+    /// Those of reading: after a crash the written bytes are counted anew.
+    pub fn points(&self) -> Result<Vec<PointInfo>> {
+        let engine = &self.running.engine;
+        let (mut stretches, mut points) = {
+            let catalog = engine.catalog.lock();
+            let stretches: Vec<_> = catalog.stretches.values().cloned().collect();
+            let points: std::collections::HashMap<StretchId, PointInfo> = stretches
+                .iter()
+                .map(|stretch| {
+                    let size = stretch.state.lock().size();
+                    let (id, parent) = (stretch.id, stretch.parent);
+                    (
+                        id,
+                        PointInfo {
+                            id,
+                            parent,
+                            size,
+                            written: 0,
+                            branch: None,
+                            snapshots: Vec::new(),
+                        },
+                    )
+                })
+                .collect();
+            let mut points = points;
+            for (name, entry) in catalog.branches.iter().filter(|(_, entry)| !entry.ephemeral) {
+                let head = entry.cell.head.read().stretch.id;
+                if let Some(point) = points.get_mut(&head) {
+                    point.branch = Some(name.clone());
+                }
+                for (snapshot, found) in &entry.snapshots {
+                    if let Some(point) = points.get_mut(&found.point) {
+                        point
+                            .snapshots
+                            .push(Target::Snapshot(name.clone(), snapshot.clone()));
+                    }
+                }
+            }
+            (stretches, points)
+        };
+        // Numbers increase along every line.
+        stretches.sort_by_key(|stretch| stretch.id);
+        stretches
+            .iter()
+            .filter_map(|stretch| {
+                let mut point = points.remove(&stretch.id)?;
+                Some(engine.written_blocks(stretch).map(|blocks| {
+                    point.written = blocks * BLOCK_BYTES;
+                    point
+                }))
+            })
+            .collect()
+    }
+
+    /// Returns what the store holds and has done.
+    ///
+    /// # Errors
+    /// Those of asking the medium for its free space.
+    pub fn stats(&self) -> Result<StoreStats> {
+        let engine = &self.running.engine;
+        let (branches, snapshots, points, live) = {
+            let catalog = engine.catalog.lock();
+            let named = || catalog.branches.values().filter(|entry| !entry.ephemeral);
+            let live: u64 = catalog
+                .stretches
+                .values()
+                .map(|stretch| stretch.state.lock().live.values().sum::<u64>())
+                .sum();
+            let snapshots: usize = named().map(|entry| entry.snapshots.len()).sum();
+            (
+                named().count() as u64,
+                snapshots as u64,
+                catalog.stretches.len() as u64,
+                live * BLOCK_BYTES,
+            )
+        };
+        let segments = engine.segments.list();
+        let bytes_of = |wanted: Option<SegmentKind>| {
+            segments
+                .iter()
+                .filter(|(_, kind, _)| wanted.is_none_or(|w| w == *kind))
+                .map(|(.., bytes)| bytes)
+                .sum()
+        };
+        let journal = engine.journal.with_ring(|ring| JournalStats {
+            files: u64::from(ring.files()),
+            bytes: u64::from(ring.files()) * ring.file_bytes,
+            live_bytes: ring.live_bytes(),
+            frames: ring.counts.frames,
+            syncs: ring.counts.syncs,
+            written: ring.counts.bytes,
+        });
+        Ok(StoreStats {
+            branches,
+            snapshots,
+            points,
+            buffer: BufferStats {
+                bytes: engine.buffered_bytes(),
+                soft: engine.soft_buffer_bytes(),
+                hard: engine.buffer_bytes,
+            },
+            journal,
+            segments: SegmentStats {
+                count: segments.len() as u64,
+                bytes: bytes_of(None),
+                live,
+                index_bytes: bytes_of(Some(SegmentKind::Index)),
+            },
+            manifest: engine.newest_manifest.load(Ordering::Relaxed),
+            free: engine
+                .medium
+                .free_bytes()
+                .map_err(|e| StoreError::io("the store", "asking for free space", e))?,
+            user_written: engine.user_written.load(Ordering::Relaxed),
+            medium_written: engine.medium_written.load(Ordering::Relaxed),
+        })
+    }
+}

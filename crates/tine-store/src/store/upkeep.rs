@@ -1,0 +1,197 @@
+//! Upkeep: what keeps buffer, journal and space within their bounds.
+//!
+//! One lock serialises it, whoever does the work: the store's own thread early on, or the writer that has met a bound.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::codec::Encoder;
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Priority, Refused, Ticket};
+use crate::journal::record::Record;
+use crate::options::UpkeepMode;
+use crate::store::durable::Effect;
+use crate::store::{Engine, Store};
+
+/// The right to do upkeep: whoever holds the lock has it.
+#[derive(Default)]
+pub(crate) struct Upkeep;
+
+/// Wakes the thread.
+#[derive(Default)]
+pub(crate) struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SignalState {
+    woken: bool,
+    stopped: bool,
+}
+
+impl Signal {
+    pub(crate) fn wake(&self) {
+        let mut state = self.state.lock();
+        if !state.woken {
+            state.woken = true;
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits to be woken; false if there is nothing more to do.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.woken && !state.stopped {
+            self.changed.wait(&mut state);
+        }
+        state.woken = false;
+        !state.stopped
+    }
+}
+
+/// The body of the store's own thread.
+///
+/// An error is not reported from here: it is met again, and then reported, by the writer that runs into the bound.
+pub(crate) fn run(engine: &Engine) {
+    while engine.signal.wait() {
+        let mut upkeep = engine.upkeep.lock();
+        if engine.buffered_bytes() > engine.soft_buffer_bytes() {
+            let _ = engine.drain_all(&mut upkeep);
+        }
+        if engine.journal.is_half_full() {
+            let _ = engine.checkpoint(&mut upkeep);
+        }
+        let _ = engine.reclaim(&mut upkeep);
+    }
+}
+
+impl Engine {
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.buffered.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Above this the store's own thread drains.
+    pub(crate) fn soft_buffer_bytes(&self) -> u64 {
+        self.buffer_bytes / 4
+    }
+
+    /// Makes room for a write in memory and on the medium; may drain.
+    pub(crate) fn make_buffer_room(&self, bytes: u64) -> Result<()> {
+        self.check_writable()?;
+        let wanted = self.buffered_bytes() + bytes;
+        if wanted > self.soft_buffer_bytes() && self.mode == UpkeepMode::Background {
+            self.signal.wake();
+        }
+        if wanted > self.buffer_bytes {
+            let mut upkeep = self.upkeep.lock();
+            if self.buffered_bytes() + bytes > self.buffer_bytes {
+                self.drain_all(&mut upkeep)?;
+            }
+        }
+        match self.space.hold(self.buffered_bytes() + bytes) {
+            Err(StoreError::NoSpace { .. }) => {
+                // What was dropped may not have been given back yet.
+                self.reclaim(&mut self.upkeep.lock())?;
+                self.space.hold(self.buffered_bytes() + bytes)
+            }
+            result => result,
+        }
+    }
+
+    /// Frees files of the journal's ring for a user's frame.
+    pub(crate) fn make_journal_room(&self) -> Result<()> {
+        self.checkpoint(&mut self.upkeep.lock())
+    }
+
+    /// Called after a commit, without any lock.
+    pub(crate) fn after_commit(&self) {
+        if self.journal.is_half_full() {
+            match self.mode {
+                UpkeepMode::Background => self.signal.wake(),
+                // An error is met again by the frame that finds no room.
+                UpkeepMode::Inline => drop(self.checkpoint(&mut self.upkeep.lock())),
+            }
+        }
+    }
+
+    /// Gives back the segments that nothing refers to any more.
+    pub(crate) fn reclaim(&self, _upkeep: &mut Upkeep) -> Result<()> {
+        if !self.medium.can_overwrite() {
+            return Ok(());
+        }
+        self.check_writable()?;
+        let unused = self.segments.take_unused();
+        for chunk in unused.chunks(256) {
+            let mut records = Encoder::default();
+            for &segment in chunk {
+                Record::SegmentRemoved { segment }.encode(&mut records);
+            }
+            let effects = chunk.iter().map(|&segment| Effect::Remove(segment)).collect();
+            self.wait(self.enqueue_upkeep(Item {
+                records: records.bytes,
+                effects,
+                ..Item::default()
+            })?)?;
+        }
+        if !unused.is_empty() {
+            self.sync_removals();
+            self.space.settle(self.buffered_bytes());
+        }
+        Ok(())
+    }
+
+    /// Queues an item that is never refused for want of room.
+    pub(crate) fn enqueue_upkeep(&self, item: Item) -> Result<Ticket> {
+        self.journal
+            .enqueue(item, Priority::Upkeep)
+            .map_err(|refused| match refused {
+                Refused::Failed(error) => error,
+                Refused::NoRoom => StoreError::damaged("the journal refused a record of upkeep"),
+            })
+    }
+}
+
+/// A step of upkeep, for tests that choose when each happens.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpkeepStep {
+    /// Moves everything in memory to segments.
+    Drain,
+    /// Drains, saves runs and puts a manifest.
+    Checkpoint,
+    /// Removes the segments that nothing refers to.
+    Reclaim,
+}
+
+impl Store {
+    /// Does a step of upkeep now.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    #[cfg(feature = "simulation")]
+    pub fn upkeep(&self, step: UpkeepStep) -> Result<()> {
+        let engine = &self.running.engine;
+        let mut upkeep = engine.upkeep.lock();
+        match step {
+            UpkeepStep::Drain => engine.drain_all(&mut upkeep).map(drop),
+            UpkeepStep::Checkpoint => engine.checkpoint(&mut upkeep),
+            UpkeepStep::Reclaim => engine.reclaim(&mut upkeep),
+        }
+    }
+}
+
+/// Starts the store's own thread.
+pub(crate) fn start(engine: &Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
+    let engine = Arc::clone(engine);
+    std::thread::Builder::new()
+        .name("tine-upkeep".into())
+        .spawn(move || run(&engine))
+        .map_err(|e| StoreError::io("the store", "starting a thread", e))
+}

@@ -62,9 +62,13 @@ pub(crate) struct Walker<'a> {
     medium: &'a dyn Medium,
     file_bytes: u64,
     files: u32,
+    /// The first bytes of each file, where epochs and continued paths begin.
+    starts: Vec<Vec<u8>>,
     window: Vec<u8>,
     window_at: Place,
 }
+
+const START_BYTES: usize = EPOCH_COPIES as usize * FRAME_ALIGNMENT;
 
 const WINDOW_BYTES: u64 = 256 << 10;
 
@@ -89,17 +93,35 @@ impl<'a> Walker<'a> {
         let files = medium
             .journal_files()
             .map_err(|e| StoreError::io("journal", "listing its files", e))?;
-        Ok(Self {
+        let mut walker = Self {
             medium,
             file_bytes,
             files,
+            starts: Vec::new(),
             window: Vec::new(),
             window_at: Place { file: 0, offset: 0 },
-        })
+        };
+        for place in walker.starts() {
+            let start = walker.read(place, START_BYTES)?;
+            walker.starts.push(start);
+        }
+        Ok(walker)
+    }
+
+    fn read(&self, place: Place, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.medium
+            .read_journal(place.file, place.offset, &mut bytes)
+            .map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
+        Ok(bytes)
     }
 
     /// Returns bytes of a file, reading past the cache. An error of the medium fails the opening (rule 9).
     fn bytes(&mut self, place: Place, length: usize) -> Result<&[u8]> {
+        if place.offset as usize + length <= START_BYTES {
+            let start = place.offset as usize;
+            return Ok(&self.starts[place.file as usize][start..start + length]);
+        }
         let inside = place.file == self.window_at.file
             && place.offset >= self.window_at.offset
             && place.offset + length as u64 <= self.window_at.offset + self.window.len() as u64;
@@ -107,13 +129,7 @@ impl<'a> Walker<'a> {
             let want = (length as u64)
                 .max(WINDOW_BYTES)
                 .min(self.file_bytes - place.offset) as usize;
-            // Nothing of the old window may be taken for the new one if the read fails.
-            self.window.clear();
-            let mut window = vec![0; want];
-            self.medium
-                .read_journal(place.file, place.offset, &mut window)
-                .map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
-            self.window = window;
+            self.window = self.read(place, want)?;
             self.window_at = place;
         }
         let start = (place.offset - self.window_at.offset) as usize;
@@ -122,10 +138,17 @@ impl<'a> Walker<'a> {
 
     /// Returns the frame at a place if its head is whole.
     fn find(&mut self, place: Place) -> Result<Option<Found>> {
+        self.find_if(place, |_| true)
+    }
+
+    /// Returns the frame at a place if its header is wanted and its head is whole. What is not wanted costs no read
+    /// of its records.
+    fn find_if(&mut self, place: Place, wanted: impl Fn(&Header) -> bool) -> Result<Option<Found>> {
         if place.file >= self.files || place.offset + FRAME_ALIGNMENT as u64 > self.file_bytes {
             return Ok(None);
         }
-        let Some(header) = decode_header(self.bytes(place, FRAME_ALIGNMENT)?) else {
+        let header = decode_header(self.bytes(place, FRAME_ALIGNMENT)?);
+        let Some(header) = header.filter(wanted) else {
             return Ok(None);
         };
         let most = frame_bytes_max(self.file_bytes);
@@ -151,7 +174,9 @@ impl<'a> Walker<'a> {
                 offset: place.offset + copy * FRAME_ALIGNMENT as u64,
                 ..place
             };
-            if let Some(found) = self.find(at)?
+            let first =
+                |header: &Header| header.frame.sequence == 1 && header.head_bytes() == FRAME_ALIGNMENT;
+            if let Some(found) = self.find_if(at, first)?
                 && let Some(cut) = found.is_epoch()
             {
                 return Ok(Some((found, cut)));
@@ -243,15 +268,14 @@ impl<'a> Walker<'a> {
         let frame = last.header.frame;
         let mut behind = None;
         for place in [last.end].into_iter().chain(self.starts()) {
-            if let Some(found) = self.find(place)? {
-                let next = found.header.frame;
-                if next.nonce == frame.nonce
-                    && next.sequence == frame.sequence + 1
-                    && follows(&found.header, &found.head, frame.chain)
-                {
-                    behind = Some(found);
-                    break;
-                }
+            let continues = |header: &Header| {
+                header.frame.nonce == frame.nonce && header.frame.sequence == frame.sequence + 1
+            };
+            behind = self
+                .find_if(place, continues)?
+                .filter(|found| follows(&found.header, &found.head, frame.chain));
+            if behind.is_some() {
+                break;
             }
         }
         if planted(Bug::StaleFrame) && behind.is_none() {

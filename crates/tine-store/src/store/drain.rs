@@ -131,6 +131,19 @@ impl Engine {
             .iter()
             .map(|one| (Arc::clone(&one.stretch), one.upto))
             .collect();
+        // Segments hold blocks only; a change of size goes with the frame that publishes its group.
+        for one in &captured {
+            for CapturedGroup { group, .. } in &one.groups {
+                if let Some(size) = group.size {
+                    Record::Resized {
+                        stretch: one.stretch.id,
+                        group: group.number,
+                        size,
+                    }
+                    .encode(&mut records);
+                }
+            }
+        }
         let mut unpublished = Unpublished {
             engine: self,
             segments: Vec::new(),

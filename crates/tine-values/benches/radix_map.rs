@@ -40,6 +40,7 @@ impl Place {
 const _: () = assert!(size_of::<Place>() == 16);
 
 struct Scale {
+    /// A power of two.
     keys: u64,
     writes: u64,
     rounds: u32,
@@ -49,7 +50,7 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick" || argument == "--test");
     let scale = if quick {
         Scale {
-            keys: 40_000,
+            keys: 1 << 16,
             writes: 10_000,
             rounds: 1,
         }
@@ -80,9 +81,12 @@ fn main() {
 }
 
 fn measure<T: Clone>(scale: &Scale, value: impl Fn(u64) -> T, weight: impl Fn(&T) -> u64) {
-    let keys = |seed: u64| Random(seed).map(|number| number % scale.keys);
+    let keys = |seed: u64| Random(seed).map(|number| number & (scale.keys - 1));
     let count = scale.writes as usize;
 
+    report("(making the keys, in all below)", count, scale.rounds, || {
+        black_box(keys(1).take(count).fold(0, u64::wrapping_add));
+    });
     let mut map = RadixMap::new();
     let mut tree = BTreeMap::new();
     report("insert, fresh", count, 1, || {

@@ -13,6 +13,8 @@
 
 extern crate alloc;
 
+#[cfg(doctest)]
+mod compile_fail;
 mod count;
 mod shared;
 

@@ -4,9 +4,11 @@
 #![cfg(loom)]
 #![allow(unsafe_code)]
 
+// The tally of the living is std's: it is no part of what is tried.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use tine_values::{RadixMap, Shared};
 
@@ -111,7 +113,10 @@ fn three_owners_go_at_once() {
 
 #[test]
 fn two_forks_of_a_map_write_at_once() {
-    loom::model(|| {
+    // Two forks touch many counts: a tenth of a second with up to three preemptions, 12 s without a bound.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
         let living = Arc::new(AtomicUsize::new(0));
         let mut one = RadixMap::new();
         one.insert(1, Watched::new(1, &living));

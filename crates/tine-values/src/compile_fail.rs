@@ -1,0 +1,43 @@
+//! What must not compile. The error numbers are checked on nightly only; each block differs from one that
+//! compiles in the one line that matters.
+//!
+//! Owners on two threads would share a `Cell`:
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::Shared::new(std::cell::Cell::new(1)));
+//! ```
+//!
+//! The last owner, on another thread, would drop an `Rc`:
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::RadixMap::from_iter([(1, std::rc::Rc::new(1))]));
+//! ```
+//!
+//! A `&Shared` can be cloned on the thread it is sent to:
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::Shared::new(std::cell::Cell::new(1)));
+//! ```
+//!
+//! A reference into a map keeps it from being written:
+//!
+//! ```compile_fail,E0502
+//! let mut map = tine_values::RadixMap::from_iter([(1, 1)]);
+//! let one = map.get(1);
+//! map.insert(1, 2);
+//! assert_eq!(one, Some(&1));
+//! ```
+//!
+//! A map does not outlive what its values borrow:
+//!
+//! ```compile_fail,E0597
+//! let mut map = tine_values::RadixMap::new();
+//! {
+//!     let text = String::from("short");
+//!     map.insert(1, &text[..]);
+//! }
+//! assert!(!map.is_empty());
+//! ```

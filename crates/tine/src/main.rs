@@ -1,2 +1,35 @@
-//! The command `tine`.
-fn main() {}
+//! The command `tine`: disks that fork, at the prompt.
+//!
+//! **Invariant:** all that prints, reads the environment or ends the process is in this crate; the libraries do none
+//! of it. Data goes to standard output, everything else to standard error.
+
+mod args;
+mod cli;
+mod commands;
+mod confirm;
+mod context;
+mod error;
+mod image;
+mod input;
+mod interrupt;
+mod near;
+mod progress;
+mod size;
+mod text;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let context = context::Context::new(&cli.global);
+    let outcome = commands::run(&cli.command, &context);
+    // What a command printed before it failed is still the caller's.
+    let printed = context.ui.finish();
+    match outcome.and_then(|exit| printed.map(|()| exit)) {
+        Ok(exit) => exit.into(),
+        Err(error) => error.report(&context.ui),
+    }
+}

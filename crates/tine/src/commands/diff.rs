@@ -1,0 +1,112 @@
+//! `tine diff`: the ranges in which two disks differ.
+
+use serde::Serialize;
+use tine_store::{DiffRange, Target};
+
+use crate::args;
+use crate::context::{Context, Missing};
+use crate::error::{Exit, Outcome};
+use crate::size::human;
+use crate::text::count;
+
+/// Shows where two branches or snapshots differ
+///
+/// One range a line: its offset and its length in bytes. Ranges are whole blocks of 4 KiB.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine diff golden web1
+  tine diff web1@clean web1 --stat
+  tine diff web1@clean web1 --exit-code --quiet || echo changed")]
+pub(crate) struct Args {
+    /// The one
+    #[arg(value_name = "A", value_parser = args::target)]
+    a: Target,
+    /// The other
+    #[arg(value_name = "B", value_parser = args::target)]
+    b: Target,
+    /// Shows only how many ranges and bytes
+    #[arg(long)]
+    stat: bool,
+    /// Exits with 1 when they differ
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Serialize)]
+struct Stat {
+    a: String,
+    b: String,
+    a_size: u64,
+    b_size: u64,
+    ranges: usize,
+    bytes: u64,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let ui = &context.ui;
+    let stat = context.with_store(Missing::Refuse, |store| {
+        let (a, b) = (store.state(&args.a)?, store.state(&args.b)?);
+        let mut stat = Stat {
+            a: args.a.to_string(),
+            b: args.b.to_string(),
+            a_size: a.size(),
+            b_size: b.size(),
+            ranges: 0,
+            bytes: 0,
+        };
+        for range in store.diff(&a, &b)? {
+            let range = range?;
+            stat.ranges += 1;
+            stat.bytes += range.length;
+            if !args.stat {
+                let DiffRange { offset, length, .. } = range;
+                if ui.json {
+                    ui.object(&range)?;
+                } else {
+                    ui.line(format_args!("{offset:>15} {length:>12}"))?;
+                }
+            }
+        }
+        Ok(stat)
+    })?;
+    let differ = stat.ranges > 0 || stat.a_size != stat.b_size;
+    let summary = summary(&stat, differ);
+    match (args.stat, ui.json) {
+        (true, true) => ui.object(&stat)?,
+        (true, false) => ui.line(summary)?,
+        (false, _) => {
+            ui.finish()?;
+            ui.say(summary);
+        }
+    }
+    Ok(if args.exit_code && differ {
+        Exit::Differ
+    } else {
+        Exit::Done
+    })
+}
+
+fn summary(stat: &Stat, differ: bool) -> String {
+    let Stat {
+        a,
+        b,
+        a_size,
+        b_size,
+        ranges,
+        bytes,
+    } = stat;
+    if !differ {
+        return format!("`{a}` and `{b}` are equal");
+    }
+    let sizes = if a_size == b_size {
+        String::new()
+    } else {
+        format!("; they are {} and {} long", human(*a_size), human(*b_size))
+    };
+    format!(
+        "`{a}` and `{b}` differ in {}, {}{sizes}",
+        count(*ranges, "range"),
+        human(*bytes)
+    )
+}

@@ -1,0 +1,153 @@
+//! `tine drop`: forgets branches and snapshots.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use tine_store::{BranchName, SnapshotName, Store, StoreError, Target};
+
+use crate::context::Context;
+use crate::error::{Exit, Outcome};
+use crate::size::human;
+use crate::text::{count, list};
+use crate::{args, confirm};
+
+/// Drops branches with their snapshots, or single snapshots
+///
+/// Nothing else changes: forks of what is dropped keep all they share with it.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine drop web1
+  tine drop web1@clean web2@clean
+  tine ls --json | jq -r .name | grep ^job- | xargs tine drop --yes")]
+pub(crate) struct Args {
+    /// The branches and snapshots
+    #[arg(value_name = "NAME[@SNAP]", required = true, value_parser = args::target)]
+    targets: Vec<Target>,
+    /// Does not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Dropped {
+    name: BranchName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<SnapshotName>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let (branches, snapshots) = sort(&args.targets);
+    let loss = |store: &Store| loss(store, &branches, &snapshots).map(Some);
+    confirm::guarded(context, args.yes, loss, |store| {
+        let known: BTreeSet<_> = store.branches()?.into_iter().map(|branch| branch.name).collect();
+        // All or nothing, as far as mistyped names go.
+        if let Some(unknown) = branches.iter().find(|name| !known.contains(name)) {
+            return Err(StoreError::UnknownBranch {
+                name: unknown.clone(),
+            }
+            .into());
+        }
+        for (branch, snapshot) in &snapshots {
+            store.drop_snapshot(branch, snapshot)?;
+        }
+        if !branches.is_empty() {
+            store.drop_branches(&branches)?;
+        }
+        Ok(())
+    })?;
+    if context.ui.json {
+        for name in &branches {
+            context.ui.object(&Dropped {
+                name: name.clone(),
+                snapshot: None,
+            })?;
+        }
+        for (name, snapshot) in &snapshots {
+            context.ui.object(&Dropped {
+                name: name.clone(),
+                snapshot: Some(snapshot.clone()),
+            })?;
+        }
+    }
+    context
+        .ui
+        .say(format_args!("Dropped {}", list(&named(&branches, &snapshots))));
+    Ok(Exit::Done)
+}
+
+/// Sorts what is to go into branches and snapshots, each once; a snapshot goes with its branch.
+fn sort(targets: &[Target]) -> (Vec<BranchName>, Vec<(BranchName, SnapshotName)>) {
+    let branches: BTreeSet<_> = targets
+        .iter()
+        .filter_map(|target| match target {
+            Target::Branch(branch) => Some(branch.clone()),
+            Target::Snapshot(..) => None,
+        })
+        .collect();
+    let snapshots: BTreeSet<_> = targets
+        .iter()
+        .filter_map(|target| match target {
+            Target::Snapshot(branch, snapshot) if !branches.contains(branch) => {
+                Some((branch.clone(), snapshot.clone()))
+            }
+            Target::Snapshot(..) | Target::Branch(_) => None,
+        })
+        .collect();
+    (branches.into_iter().collect(), snapshots.into_iter().collect())
+}
+
+fn named(branches: &[BranchName], snapshots: &[(BranchName, SnapshotName)]) -> Vec<Target> {
+    let branches = branches.iter().map(|branch| Target::Branch(branch.clone()));
+    let snapshots = snapshots
+        .iter()
+        .map(|(branch, snapshot)| Target::Snapshot(branch.clone(), snapshot.clone()));
+    branches.chain(snapshots).collect()
+}
+
+/// Says what dropping loses; fails when something of it is not there.
+fn loss(store: &Store, branches: &[BranchName], snapshots: &[(BranchName, SnapshotName)]) -> Outcome<String> {
+    let infos: BTreeMap<_, _> = store
+        .branches()?
+        .into_iter()
+        .map(|info| (info.name.clone(), info))
+        .collect();
+    let info = |name: &BranchName| {
+        infos
+            .get(name)
+            .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
+    };
+    for (branch, snapshot) in snapshots {
+        if !info(branch)?
+            .snapshots
+            .iter()
+            .any(|known| &known.name == snapshot)
+        {
+            return Err(StoreError::UnknownSnapshot {
+                branch: branch.clone(),
+                snapshot: snapshot.clone(),
+            }
+            .into());
+        }
+    }
+    let (mut written, mut with_them) = (0, 0);
+    for branch in branches {
+        let info = info(branch)?;
+        written += info.written;
+        with_them += info.snapshots.len();
+    }
+    let mut loss = format!("dropping {} loses ", list(&named(branches, snapshots)));
+    if branches.is_empty() {
+        loss.push_str(if snapshots.len() == 1 {
+            "that state of the disk"
+        } else {
+            "those states of the disks"
+        });
+    } else {
+        loss.push_str(&format!("{} written since the last point", human(written)));
+    }
+    if with_them > 0 {
+        loss.push_str(&format!(" and {}", count(with_them, "snapshot")));
+    }
+    Ok(loss)
+}

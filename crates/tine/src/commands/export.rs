@@ -1,0 +1,232 @@
+//! `tine export`: a disk as a raw image.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use tine_store::{ExportReport, ExportTarget, State, Store, StoreError, Target};
+
+use crate::args;
+use crate::context::{Context, Missing};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::interrupt;
+use crate::progress::Meter;
+use crate::size::human;
+use crate::ui::output_failed;
+
+/// Writes a branch or snapshot to a raw image
+///
+/// The image is sparse. It is made as FILE.partial, synced and then renamed, so FILE is never half an image.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine export web1 web1.img
+  tine export web1@clean - | zstd > web1.img.zst
+  tine export web1 - | dd of=/dev/sdX bs=1M conv=fsync")]
+pub(crate) struct Args {
+    /// The branch or snapshot
+    #[arg(value_name = "NAME[@SNAP]", value_parser = args::target)]
+    target: Target,
+    /// The image to make, or `-` for standard output
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    /// Replaces FILE if it exists
+    #[arg(short, long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Exported<'a> {
+    name: String,
+    file: &'a Path,
+    size: u64,
+    data: u64,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let started = Instant::now();
+    let report = if args.file == Path::new("-") {
+        to_stream(args, context)?
+    } else {
+        to_file(args, context)?
+    };
+    let ExportReport { size, data, .. } = report;
+    context.ui.say(format_args!(
+        "Exported `{}` to `{}`: {}, {} of it data, in {:.1} s",
+        args.target,
+        args.file.display(),
+        human(size),
+        human(data),
+        started.elapsed().as_secs_f64()
+    ));
+    if context.ui.json && args.file != Path::new("-") {
+        context.ui.object(&Exported {
+            name: args.target.to_string(),
+            file: &args.file,
+            size,
+            data,
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Signals keep their default here: there is nothing to clean up.
+fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
+    if io::stdout().is_terminal() {
+        return Err(CommandError::new("standard output is a terminal")
+            .hint("`tine export NAME - | …`, or name a file"));
+    }
+    let mut stdout: File = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(output_failed)?
+        .into();
+    let mut meter = Meter::new(&context.ui, "Exporting");
+    context.with_store(Missing::Refuse, |store| {
+        let state = store.state(&args.target)?;
+        let result = store.export(&state, ExportTarget::Stream(&mut stdout), &mut |progress| {
+            meter.report(progress)
+        });
+        result.map_err(|error| match &error {
+            StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                CommandError::ClosedPipe
+            }
+            _ => error.into(),
+        })
+    })
+}
+
+fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
+    interrupt::catch()?;
+    let file = destination(args)?;
+    context.with_store(Missing::Refuse, |store| {
+        // The name is looked up first: a mistyped one must not leave a file behind.
+        let state = store.state(&args.target)?;
+        let partial = Partial::create(&file, args.force)?;
+        let mut meter = Meter::new(&context.ui, "Exporting");
+        let report = fill(store, &state, &partial, &mut meter)?;
+        partial.publish(&file)?;
+        Ok(report)
+    })
+}
+
+fn fill(store: &Store, state: &State, partial: &Partial, meter: &mut Meter) -> Outcome<ExportReport> {
+    let result = store.export(state, ExportTarget::File(&partial.file), &mut |progress| {
+        meter.report(progress)
+    });
+    let report = result.map_err(|error| match &error {
+        StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            let folder = partial.folder().display().to_string();
+            CommandError::from(error).hint(format!(
+                "free some space in `{folder}`; what was made of the image is removed"
+            ))
+        }
+        _ => CommandError::from(error),
+    })?;
+    partial
+        .file
+        .sync_all()
+        .map_err(|error| CommandError::io(format!("syncing `{}`", partial.path.display()), error))?;
+    Ok(report)
+}
+
+/// Returns the file to make, behind symbolic links, after a look at what is there.
+fn destination(args: &Args) -> Outcome<PathBuf> {
+    let path = &args.file;
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.clone()),
+        Err(error) => return Err(CommandError::io(format!("looking at `{shown}`"), error)),
+    };
+    if metadata.is_dir() {
+        let inside = path.join(format!("{}.img", args.target));
+        return Err(CommandError::new(format!("`{shown}` is a directory"))
+            .hint(format!("name a file in it, such as `{}`", inside.display())));
+    }
+    if !metadata.is_file() {
+        return Err(
+            CommandError::new(format!("`{shown}` is not a regular file")).hint(format!(
+                "`tine export {} - | dd of={shown} bs=1M conv=fsync` writes to it",
+                args.target
+            )),
+        );
+    }
+    if !args.force {
+        return Err(CommandError::new(format!("`{shown}` exists")).hint("`--force` replaces it"));
+    }
+    fs::canonicalize(path).map_err(|error| CommandError::io(format!("looking at `{shown}`"), error))
+}
+
+/// An image in the making; removed again unless it is published.
+struct Partial {
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Partial {
+    fn create(file: &Path, force: bool) -> Outcome<Self> {
+        let mut name = file
+            .file_name()
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| CommandError::new(format!("`{}` names no file", file.display())))?;
+        name.push(".partial");
+        let path = file.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        if force {
+            options.create(true).truncate(true)
+        } else {
+            options.create_new(true)
+        };
+        match options.open(&path) {
+            Ok(file) => Ok(Self {
+                file,
+                path,
+                published: false,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(CommandError::new(format!("`{}` is in the way", path.display()))
+                    .hint("an export that was killed left it, or one is at work; `--force` overwrites it"))
+            }
+            Err(error) => Err(CommandError::io(format!("creating `{}`", path.display()), error)),
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Gives the image its name and makes that durable.
+    fn publish(mut self, file: &Path) -> Outcome<()> {
+        let failed = |error| {
+            CommandError::io(
+                format!("renaming `{}` to `{}`", self.path.display(), file.display()),
+                error,
+            )
+        };
+        fs::rename(&self.path, file).map_err(failed)?;
+        self.published = true;
+        File::open(self.folder())
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| {
+                CommandError::io(format!("syncing the directory of `{}`", file.display()), error)
+            })
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nobody is left to tell; the next export says what is in the way.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `tine import`: brings a disk into the store.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use tine_store::{BranchName, ImportReport, ImportSource};
+
+use crate::context::{Context, Missing};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::input::Input;
+use crate::interrupt;
+use crate::progress::Meter;
+use crate::size::human;
+use crate::{args, image, size};
+
+/// Brings a raw image, a directory or a stream in as a branch
+///
+/// The branch appears when all of it is there. Holes and zeroes take no space. A directory becomes an ext4 file system
+/// with its files in it (by mke2fs, without root).
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine import disk.img golden
+  tine import ./rootfs golden --size 10GiB
+  qemu-img convert -O raw disk.qcow2 disk.img && tine import disk.img golden
+  zstdcat disk.img.zst | tine import - golden")]
+pub(crate) struct Args {
+    /// A raw image, a block device, a directory, or `-` for standard input
+    #[arg(value_name = "FILE|DIR|-")]
+    source: PathBuf,
+    /// The new branch
+    #[arg(value_parser = args::branch)]
+    name: BranchName,
+    /// The size of the file system made of a directory [default: twice what is in it and more]
+    #[arg(long, value_parser = size::parse)]
+    size: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Imported<'a> {
+    name: &'a BranchName,
+    size: u64,
+    data: u64,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    interrupt::catch()?;
+    let source = Source::open(args, context)?;
+    let started = Instant::now();
+    let mut meter = Meter::new(&context.ui, "Importing");
+    let report = context.with_store(Missing::Create, |store| {
+        let progress = &mut |progress| meter.report(progress);
+        let imported = match &source {
+            Source::File(file) => store.import(&args.name, ImportSource::File(file), progress),
+            Source::Stream(input) => {
+                store.import(&args.name, ImportSource::Stream(&mut input.reader()), progress)
+            }
+        };
+        // A stream that a signal ended comes back as the reader's error.
+        interrupt::check()?;
+        Ok(imported?)
+    })?;
+    drop(meter);
+    tell(args, context, &report, started)?;
+    Ok(Exit::Done)
+}
+
+fn tell(args: &Args, context: &Context, report: &ImportReport, started: Instant) -> Outcome<()> {
+    let &ImportReport { size, data, .. } = report;
+    context.ui.say(format_args!(
+        "Imported `{}`: {}, {} of it data, in {:.1} s",
+        args.name,
+        human(size),
+        human(data),
+        started.elapsed().as_secs_f64()
+    ));
+    if context.ui.json {
+        context.ui.object(&Imported {
+            name: &args.name,
+            size,
+            data,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Where the disk comes from.
+enum Source {
+    File(File),
+    Stream(Input),
+}
+
+impl Source {
+    fn open(args: &Args, context: &Context) -> Outcome<Self> {
+        let path = args.source.as_path();
+        let is_stream = path == Path::new("-");
+        let metadata = if is_stream {
+            None
+        } else {
+            Some(
+                fs::metadata(path)
+                    .map_err(|error| CommandError::io(format!("opening `{}`", path.display()), error))?,
+            )
+        };
+        if let Some(metadata) = &metadata
+            && metadata.is_dir()
+        {
+            return Ok(Self::File(image::ext4(path, args.size, &scratch(context)?)?));
+        }
+        if args.size.is_some() {
+            return Err(
+                CommandError::new("`--size` is for directories: an image has a size of its own")
+                    .hint("import it first, then `tine resize`"),
+            );
+        }
+        let Some(metadata) = metadata else {
+            return Ok(Self::Stream(Input::standard(&context.ui)?));
+        };
+        let file = File::open(path)
+            .map_err(|error| CommandError::io(format!("opening `{}`", path.display()), error))?;
+        if metadata.file_type().is_fifo() || metadata.file_type().is_char_device() {
+            return Ok(Self::Stream(Input::new(file, &format!("`{}`", path.display()))?));
+        }
+        refuse_formats(path, &file)?;
+        if metadata.is_file() && metadata.len() == 0 {
+            return Err(CommandError::new(format!(
+                "nothing to import: `{}` is empty",
+                path.display()
+            )));
+        }
+        Ok(Self::File(file))
+    }
+}
+
+/// Returns a directory with room for an image: $TMPDIR if set, else beside the store, which has to have room anyway.
+fn scratch(context: &Context) -> Outcome<PathBuf> {
+    if let Some(folder) = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()) {
+        return Ok(folder.into());
+    }
+    let store = context.store_path()?;
+    let beside = store
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.is_dir())
+        .map(Path::to_owned);
+    Ok(beside.unwrap_or_else(std::env::temp_dir))
+}
+
+/// Refuses an image whose bytes are not the disk's: imported as they are, they would make a disk that no guest can read.
+fn refuse_formats(path: &Path, file: &File) -> Outcome<()> {
+    const FORMATS: [(&[u8], &str, &str); 4] = [
+        (b"QFI\xfb", "qcow2", "qcow2"),
+        (b"KDMV", "VMDK", "vmdk"),
+        (b"vhdxfile", "VHDX", "vhdx"),
+        (b"conectix", "VHD", "vpc"),
+    ];
+    let mut start = [0; 8];
+    let length = file
+        .read_at(&mut start, 0)
+        .map_err(|error| CommandError::io(format!("reading `{}`", path.display()), error))?;
+    for (magic, name, format) in FORMATS {
+        if start[..length].starts_with(magic) {
+            let path = path.display();
+            return Err(CommandError::new(format!("`{path}` is a {name} image; only raw images are read so far")).hint(
+                format!("`qemu-img convert -f {format} -O raw {path} disk.img` makes a raw one (`-` imports any bytes as they are)"),
+            ));
+        }
+    }
+    Ok(())
+}

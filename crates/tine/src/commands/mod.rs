@@ -1,0 +1,76 @@
+//! The commands, one file each: its arguments with their help, and one function.
+
+mod check;
+mod completions;
+mod create;
+mod demo;
+mod diff;
+mod drop;
+mod export;
+mod fork;
+mod import;
+mod ls;
+mod man;
+mod read;
+mod rename;
+mod resize;
+mod rollback;
+mod show;
+mod snapshot;
+mod stats;
+mod tree;
+mod write;
+
+use crate::context::Context;
+use crate::error::Outcome;
+
+/// What tine can do.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    Import(import::Args),
+    Create(create::Args),
+    Fork(fork::Args),
+    Snapshot(snapshot::Args),
+    Rollback(rollback::Args),
+    Diff(diff::Args),
+    Ls(ls::Args),
+    Tree(tree::Args),
+    Show(show::Args),
+    Read(read::Args),
+    Write(write::Args),
+    Export(export::Args),
+    Rename(rename::Args),
+    Resize(resize::Args),
+    Drop(drop::Args),
+    Check(check::Args),
+    Stats(stats::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Runs a command.
+pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
+    match command {
+        Command::Import(args) => import::run(args, context),
+        Command::Create(args) => create::run(args, context),
+        Command::Fork(args) => fork::run(args, context),
+        Command::Snapshot(args) => snapshot::run(args, context),
+        Command::Rollback(args) => rollback::run(args, context),
+        Command::Diff(args) => diff::run(args, context),
+        Command::Ls(args) => ls::run(args, context),
+        Command::Tree(args) => tree::run(args, context),
+        Command::Show(args) => show::run(args, context),
+        Command::Read(args) => read::run(args, context),
+        Command::Write(args) => write::run(args, context),
+        Command::Export(args) => export::run(args, context),
+        Command::Rename(args) => rename::run(args, context),
+        Command::Resize(args) => resize::run(args, context),
+        Command::Drop(args) => drop::run(args, context),
+        Command::Check(args) => check::run(args, context),
+        Command::Stats(args) => stats::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Man(args) => man::run(args, context),
+    }
+}

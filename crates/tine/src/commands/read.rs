@@ -1,0 +1,72 @@
+//! `tine read`: bytes of a disk to standard output.
+
+use std::ops::Range;
+
+use tine_store::Target;
+
+use crate::context::{Context, Missing};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::size::human;
+use crate::{args, size};
+
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
+
+/// Writes bytes of a branch or snapshot to standard output
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine read web1 --offset 1MiB --length 4k | hexdump -C
+  tine read web1@clean --length 512 > boot-sector")]
+pub(crate) struct Args {
+    /// The branch or snapshot
+    #[arg(value_name = "NAME[@SNAP]", value_parser = args::target)]
+    target: Target,
+    /// Where to begin
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = size::parse)]
+    offset: u64,
+    /// How much [default: to the end]
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    length: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    if context.ui.json {
+        return Err(CommandError::new(
+            "`read` prints bytes as they are: there is no `--json` for it",
+        ));
+    }
+    context.with_store(Missing::Refuse, |store| {
+        let state = store.state(&args.target)?;
+        let mut range = within(&args.target, state.size(), args.offset, args.length)?;
+        let mut piece = vec![0; usize::try_from(PIECE.min(range.end - range.start)).unwrap_or(0)];
+        while range.start < range.end {
+            let length = PIECE.min(range.end - range.start);
+            let bytes = &mut piece[..usize::try_from(length).unwrap_or(0)];
+            state.read_at(bytes, range.start)?;
+            context.ui.bytes(bytes)?;
+            range.start += length;
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Returns the range that an offset and a length name, or an error when it goes past the end.
+pub(super) fn within(target: &Target, size: u64, offset: u64, length: Option<u64>) -> Outcome<Range<u64>> {
+    let end = match length {
+        Some(length) => offset.checked_add(length),
+        None => Some(size),
+    };
+    match end {
+        Some(end) if offset <= size && end <= size => Ok(offset..end),
+        _ => {
+            let range = match length {
+                Some(length) => format!("{length} bytes at {offset} go"),
+                None => format!("offset {offset} is"),
+            };
+            Err(CommandError::new(format!("{range} past the end of `{target}`"))
+                .hint(format!("it is {size} bytes long ({})", human(size))))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `tine write`: bytes from standard input to a disk.
+
+use std::io::{self, Read};
+
+use serde::Serialize;
+use tine_store::{Branch, BranchName, Target};
+
+use super::read::within;
+use crate::context::{Context, Missing};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::input::Input;
+use crate::size::human;
+use crate::{args, size};
+
+/// How much is written at once, aligned to itself on the disk.
+const PIECE: u64 = 1 << 20;
+
+/// Writes standard input to a branch
+///
+/// When the command has ended without an error, all of it is durable.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  echo hello | tine write web1 --offset 1MiB
+  head -c 512 boot.img | tine write web1 --length 512")]
+pub(crate) struct Args {
+    /// The branch
+    #[arg(value_parser = args::branch)]
+    name: BranchName,
+    /// Where to begin
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = size::parse)]
+    offset: u64,
+    /// How much; less from standard input is an error [default: all there is]
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    length: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    name: &'a BranchName,
+    offset: u64,
+    length: u64,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let input = Input::standard(&context.ui)?;
+    let length = context.with_store(Missing::Refuse, |store| {
+        let branch = store.branch(&args.name)?;
+        let target = Target::Branch(args.name.clone());
+        let end = within(&target, branch.size(), args.offset, args.length)?.end;
+        let mut position = args.offset;
+        let copied = copy(&mut input.reader(), &branch, args, &mut position, end);
+        let written = position - args.offset;
+        // What came before an error stays, so it is made durable and the error tells how much.
+        let flushed = branch.flush();
+        match copied {
+            Ok(()) => {
+                flushed?;
+                Ok(written)
+            }
+            Err(error) if flushed.is_ok() => Err(error.hint_more(format!("{written} bytes were written"))),
+            Err(error) => Err(error),
+        }
+    })?;
+    let &Args { ref name, offset, .. } = args;
+    context
+        .ui
+        .say(format_args!("Wrote {} to `{name}` at {offset}", human(length)));
+    if context.ui.json {
+        context.ui.object(&Written { name, offset, length })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Copies from `input` to the branch; `end` is where the room, or what was asked for, ends. `position` follows.
+fn copy(input: &mut impl Read, branch: &Branch, args: &Args, position: &mut u64, end: u64) -> Outcome<()> {
+    let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
+    let failed = |error| CommandError::io("reading standard input", error);
+    while *position < end {
+        let wanted = (PIECE - *position % PIECE).min(end - *position);
+        let bytes = &mut piece[..usize::try_from(wanted).unwrap_or(0)];
+        let read = fill(input, bytes).map_err(failed)?;
+        branch.write_at(&bytes[..read], *position)?;
+        *position += read as u64;
+        if read < bytes.len() {
+            return match args.length {
+                Some(length) => Err(CommandError::new(format!(
+                    "standard input ended before {length} bytes"
+                ))),
+                None => Ok(()),
+            };
+        }
+    }
+    if args.length.is_none() && fill(input, &mut [0]).map_err(failed)? == 1 {
+        return Err(CommandError::new(format!(
+            "standard input goes on past the end of `{}`",
+            args.name
+        )));
+    }
+    Ok(())
+}
+
+/// Reads until `buffer` is full or the input ends.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

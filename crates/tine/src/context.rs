@@ -1,0 +1,193 @@
+//! What every command works with: the voice, and the way to the store.
+//!
+//! Commands reach the store only through [`Context::with_store`]. That is also the place where a daemon that has the
+//! store will be found and asked instead.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError, Target};
+
+use crate::cli::Global;
+use crate::error::{CommandError, Outcome};
+use crate::near::near;
+use crate::ui::{Ui, tell};
+
+/// How long a command waits while another process has the store.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What to do where there is no store yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Make one: the command brings data.
+    Create,
+    /// Fail, unless it is the user's own: a mistyped path must not look like an empty store.
+    Refuse,
+}
+
+/// What every command works with.
+pub(crate) struct Context {
+    /// The command's voice.
+    pub(crate) ui: Ui,
+    store: Option<PathBuf>,
+    quiet: bool,
+    wait: Duration,
+}
+
+impl Context {
+    /// Takes what all commands share from the command line.
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            ui: Ui::new(global.json, global.quiet),
+            // An empty TINE_STORE is none.
+            store: global.store.clone().filter(|path| !path.as_os_str().is_empty()),
+            quiet: global.quiet,
+            wait: if global.no_wait { Duration::ZERO } else { WAIT },
+        }
+    }
+
+    /// Returns where the store is: as told, or in the user's data directory.
+    pub(crate) fn store_path(&self) -> Outcome<PathBuf> {
+        match &self.store {
+            Some(path) => Ok(path.clone()),
+            None => users_store(),
+        }
+    }
+
+    /// Opens the store, does `work` and closes it; an unknown name among its errors gets the names near to it.
+    ///
+    /// The store is closed when the work fails, too: what it did before stays.
+    pub(crate) fn with_store<T>(
+        &self,
+        missing: Missing,
+        work: impl FnOnce(&Store) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let store = self.open(missing)?;
+        let result = work(&store).map_err(|error| with_near_names(&store, error));
+        let closed = store.close();
+        let done = result?;
+        closed?;
+        Ok(done)
+    }
+
+    fn open(&self, missing: Missing) -> Outcome<Store> {
+        let path = self.store_path()?;
+        match Store::open(&path, self.open_options()) {
+            Err(StoreError::NoStore { .. }) if missing == Missing::Create || self.store.is_none() => {
+                self.create(&path)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    fn create(&self, path: &Path) -> Outcome<Store> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| {
+                CommandError::io(format!("creating the directory `{}`", parent.display()), error)
+            })?;
+        }
+        match Store::create(path, &CreateOptions::default(), self.open_options()) {
+            Ok(store) => {
+                self.ui
+                    .say(format_args!("Created the store `{}`", path.display()));
+                Ok(store)
+            }
+            // Another process was quicker, or there is something else.
+            Err(error @ StoreError::StoreExists { .. }) => match Store::open(path, self.open_options()) {
+                Err(StoreError::NoStore { .. }) => Err(error.into()),
+                opened => Ok(opened?),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_options(&self) -> OpenOptions {
+        let quiet = self.quiet;
+        let on_wait = move |holder: Option<&LockHolder>| {
+            if quiet {
+                return;
+            }
+            match holder {
+                Some(holder) => {
+                    tell(format_args!(
+                        "Waiting for the store: process {} has it (`{}`)\n",
+                        holder.pid, holder.command
+                    ));
+                }
+                None => tell(format_args!("Waiting for the store: another process has it\n")),
+            }
+        };
+        OpenOptions {
+            wait: self.wait,
+            on_wait: Some(Box::new(on_wait)),
+            ..OpenOptions::default()
+        }
+    }
+}
+
+/// Returns the user's own store: `tine/store` in the data directory.
+fn users_store() -> Outcome<PathBuf> {
+    let data = env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        env::var_os("HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    match data.or_else(|| Some(home()?.join(".local/share"))) {
+        Some(data) => Ok(data.join("tine/store")),
+        None => Err(
+            CommandError::new("no place for the store: neither XDG_DATA_HOME nor HOME is set")
+                .hint("`--store DIR` or TINE_STORE names one"),
+        ),
+    }
+}
+
+/// Adds to an error about an unknown name the names that are near to it.
+fn with_near_names(store: &Store, error: CommandError) -> CommandError {
+    let hint = match error.store_error() {
+        Some(StoreError::UnknownBranch { name }) => hint_branch(store, name.as_ref()),
+        Some(StoreError::UnknownSnapshot { branch, snapshot }) => {
+            hint_snapshot(store, branch.as_ref(), snapshot.as_ref())
+        }
+        _ => None,
+    };
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn hint_branch(store: &Store, name: &str) -> Option<String> {
+    let branches = store.branches().ok()?;
+    let near = near(name, branches.iter().map(|branch| branch.name.as_ref()));
+    Some(match (branches.is_empty(), did_you_mean(&near)) {
+        (true, _) => "the store is empty; `tine import FILE NAME` brings a disk in".to_owned(),
+        (false, Some(question)) => format!("{question} `tine ls` shows all branches"),
+        (false, None) => "`tine ls` shows all branches".to_owned(),
+    })
+}
+
+fn hint_snapshot(store: &Store, branch: &str, snapshot: &str) -> Option<String> {
+    let info = store.branch_info(&branch.parse().ok()?).ok()?;
+    let near = near(
+        snapshot,
+        info.snapshots.iter().map(|snapshot| snapshot.name.as_ref()),
+    );
+    let near: Vec<String> = near
+        .iter()
+        .filter_map(|snapshot| Some(Target::Snapshot(info.name.clone(), snapshot.parse().ok()?).to_string()))
+        .collect();
+    Some(match (info.snapshots.is_empty(), did_you_mean(&near)) {
+        (true, _) => format!("`{branch}` has no snapshots; `tine snapshot {branch}@NAME` makes one"),
+        (false, Some(question)) => format!("{question} `tine show {branch}` shows its snapshots"),
+        (false, None) => format!("`tine show {branch}` shows its snapshots"),
+    })
+}
+
+fn did_you_mean<T: std::fmt::Display>(names: &[T]) -> Option<String> {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+}

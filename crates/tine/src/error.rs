@@ -1,0 +1,167 @@
+//! How a command ends: its exit status, and what it says when it fails.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use tine_store::StoreError;
+
+use crate::interrupt;
+use crate::ui::Ui;
+
+/// What a command returns.
+pub(crate) type Outcome<T = Exit> = Result<T, CommandError>;
+
+/// The exit status of a command that did its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: the two differ, or damage was found.
+    Differ,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Differ => Self::from(1),
+        }
+    }
+}
+
+/// Why a command stopped.
+#[derive(Debug)]
+pub(crate) enum CommandError {
+    /// It failed: exit status 2.
+    Failed(Box<Failure>),
+    /// It was asked to stop by a signal and left all as it was: exit status 128 and the signal, so 130 for Ctrl-C.
+    Interrupted(u8),
+    /// Whoever read its output has seen enough: no error.
+    ClosedPipe,
+}
+
+/// What went wrong, and the remedy.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    cause: Cause,
+    hint: Option<String>,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Store(StoreError),
+    Io { what: String, source: io::Error },
+    Said(String),
+}
+
+impl CommandError {
+    /// Returns a failure of the command's own.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::failed(Cause::Said(message.into()), None)
+    }
+
+    /// Returns a failure of the operating system's: `what` names what was tried and on what.
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::StorageFull => Some("free some space and try again".to_owned()),
+            _ => None,
+        };
+        Self::failed(
+            Cause::Io {
+                what: what.into(),
+                source,
+            },
+            hint,
+        )
+    }
+
+    /// Adds the remedy.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Failed(failure) = &mut self {
+            failure.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// Adds what else there is to know to the remedy that is there already.
+    pub(crate) fn hint_more(mut self, more: impl Into<String>) -> Self {
+        if let Self::Failed(failure) = &mut self {
+            let more = more.into();
+            failure.hint = Some(match failure.hint.take() {
+                Some(hint) => format!("{hint}; {more}"),
+                None => more,
+            });
+        }
+        self
+    }
+
+    /// Returns the engine's error if that is what this is.
+    pub(crate) fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Failed(failure) => match &failure.cause {
+                Cause::Store(error) => Some(error),
+                Cause::Io { .. } | Cause::Said(_) => None,
+            },
+            Self::Interrupted(_) | Self::ClosedPipe => None,
+        }
+    }
+
+    fn failed(cause: Cause, hint: Option<String>) -> Self {
+        Self::Failed(Box::new(Failure { cause, hint }))
+    }
+
+    /// Tells standard error what happened and returns the exit status.
+    pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
+        match self {
+            Self::Failed(failure) => {
+                ui.error(&failure.message());
+                for cause in failure.causes() {
+                    ui.cause(&cause);
+                }
+                if let Some(hint) = &failure.hint {
+                    ui.hint(hint);
+                }
+                ExitCode::from(2)
+            }
+            Self::Interrupted(signal) => ExitCode::from(128 + signal),
+            Self::ClosedPipe => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl Failure {
+    fn message(&self) -> String {
+        match &self.cause {
+            Cause::Store(error) => error.to_string(),
+            Cause::Io { what, .. } => format!("{what} failed"),
+            Cause::Said(message) => message.clone(),
+        }
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut next = match &self.cause {
+            Cause::Store(error) => error.source(),
+            Cause::Io { source, .. } => Some(source as &dyn Error),
+            Cause::Said(_) => None,
+        };
+        let mut causes = Vec::new();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        causes
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Cancelled)
+            && let Some(signal) = interrupt::caught()
+        {
+            return Self::Interrupted(signal);
+        }
+        let hint = error.hint();
+        Self::failed(Cause::Store(error), hint)
+    }
+}

@@ -1,0 +1,94 @@
+//! Ctrl-C: the first one asks, the second one kills.
+//!
+//! Only commands with something to clean up catch signals; every other ends by the signal's default, and the store is
+//! right all the same: it is at every moment.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{CommandError, Outcome};
+
+/// The signal that was caught, 0 for none. Signals belong to the process, and so does this.
+static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// Catches the signals that ask a command to stop, from now on; a second one ends the process at once.
+pub(crate) fn catch() -> Outcome<()> {
+    if CAUGHT.get().is_some() {
+        return Ok(());
+    }
+    let caught = CAUGHT.get_or_init(Arc::default);
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first signal finds the flag down and raises it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
+            .and_then(|_| flag::register(signal, Arc::clone(&asked)))
+            .and_then(|_| {
+                flag::register_usize(signal, Arc::clone(caught), usize::try_from(signal).unwrap_or(0))
+            })
+            .map_err(|error| CommandError::io("catching signals", error))?;
+    }
+    Ok(())
+}
+
+/// Returns the signal that was caught, if any.
+pub(crate) fn caught() -> Option<u8> {
+    let signal = CAUGHT.get()?.load(Ordering::Relaxed);
+    u8::try_from(signal).ok().filter(|signal| *signal != 0)
+}
+
+/// Fails when a signal was caught.
+pub(crate) fn check() -> Outcome<()> {
+    match caught() {
+        Some(signal) => Err(CommandError::Interrupted(signal)),
+        None => Ok(()),
+    }
+}
+
+/// Says whether to go on, as progress callbacks do.
+pub(crate) fn go_on() -> ControlFlow<()> {
+    match caught() {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    }
+}
+
+/// A stream that a caught signal ends even while it waits for data.
+pub(crate) struct Interruptible<R> {
+    inner: R,
+}
+
+impl<R: Read + AsFd> Interruptible<R> {
+    /// Wraps `inner`, which must not have a buffer of its own: the wait is for its descriptor.
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner }
+    }
+}
+
+impl<R: Read + AsFd> Read for Interruptible<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A signal may come between the look and the wait, so that the wait is short; it costs nothing while data flows.
+        const LOOK_AGAIN: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 200_000_000,
+        };
+        loop {
+            if caught().is_some() {
+                // Not `Interrupted`, which readers take for "try again".
+                return Err(io::Error::other("interrupted"));
+            }
+            let mut wait = [PollFd::new(&self.inner, PollFlags::IN)];
+            match poll(&mut wait, Some(&LOOK_AGAIN)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return self.inner.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Sizes as people write and read them.
+
+/// Reads a number of bytes: `4096`, `1_000`, `4k`, `10GiB`, `1.5G`, `2MB`.
+///
+/// One letter and `KiB` are powers of 1024, as disks are made; `kB` is a power of 1000.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let number_ends = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.'))
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_ends);
+    let unit = unit_bytes(unit.trim()).ok_or_else(|| {
+        format!(
+            "`{}` is no unit of size (B, k, M, G, T, P, KiB …, kB …)",
+            unit.trim()
+        )
+    })?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let (whole, fraction) = (whole.replace('_', ""), fraction.replace('_', ""));
+    if whole.is_empty() || fraction.contains('.') || (number.contains('.') && fraction.is_empty()) {
+        return Err("not a size such as `4096`, `4k` or `10GiB`".to_owned());
+    }
+    let too_large = || "more than 2^64 bytes".to_owned();
+    let bytes = whole
+        .parse::<u64>()
+        .ok()
+        .and_then(|whole| whole.checked_mul(unit))
+        .ok_or_else(too_large)?;
+    if fraction.len() > 18 {
+        return Err("too many digits after the point".to_owned());
+    }
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+    let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(unit);
+    if !part.is_multiple_of(scale) {
+        return Err("not a whole number of bytes".to_owned());
+    }
+    u64::try_from(part / scale)
+        .ok()
+        .and_then(|part| bytes.checked_add(part))
+        .ok_or_else(too_large)
+}
+
+fn unit_bytes(unit: &str) -> Option<u64> {
+    let unit = unit.to_ascii_lowercase();
+    let (letter, base) = match unit.as_str() {
+        "" | "b" => return Some(1),
+        long if long.len() == 3 && long.ends_with("ib") => (long, 1024_u64),
+        decimal if decimal.len() == 2 && decimal.ends_with('b') => (decimal, 1000),
+        letter if letter.len() == 1 => (letter, 1024),
+        _ => return None,
+    };
+    let power = "kmgtp".find(&letter[..1])? + 1;
+    base.checked_pow(u32::try_from(power).ok()?)
+}
+
+/// Writes a number of bytes for people: `0 B`, `512 B`, `4.0 KiB`, `10.0 GiB`.
+pub(crate) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Tenths of the unit, rounded; `1023.95 KiB` becomes `1.0 MiB`, not `1024.0 KiB`.
+    let mut unit = 0;
+    let mut size = 1024_u128;
+    let tenths = |size: u128| (u128::from(bytes) * 10 + size / 2) / size;
+    while tenths(size) >= 10_240 && unit + 1 < UNITS.len() {
+        unit += 1;
+        size *= 1024;
+    }
+    let tenths = tenths(size);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("1_000", 1000),
+            ("4k", 4096),
+            ("4K", 4096),
+            ("4kB", 4000),
+            ("4 KiB", 4096),
+            ("10GiB", 10 << 30),
+            ("10g", 10 << 30),
+            ("1.5G", 3 << 29),
+            ("2MB", 2_000_000),
+            ("1P", 1 << 50),
+            ("0.5k", 512),
+        ] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "k",
+            "GiB",
+            "-1",
+            "1.2.3",
+            "1.",
+            "4x",
+            "4kk",
+            "ten",
+            "0.0001k",
+            "99999999999999999999",
+            "20000P",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_with_one_digit_after_the_point() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (4096, "4.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (10 << 30, "10.0 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

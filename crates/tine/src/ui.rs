@@ -1,0 +1,122 @@
+//! Where words go: data to standard output, everything else to standard error.
+//!
+//! **Invariant:** nothing here panics. A closed pipe is [`CommandError::ClosedPipe`], which is no error; words for
+//! standard error that cannot be said are dropped.
+
+use std::cell::RefCell;
+use std::fmt::{self, Display};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::error::{CommandError, Outcome};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+const HEAD: Style = Style::new().bold();
+
+/// The command's voice.
+pub(crate) struct Ui {
+    out: RefCell<BufWriter<Stdout>>,
+    /// Whether data goes out as JSON.
+    pub(crate) json: bool,
+    quiet: bool,
+    colour_out: bool,
+    colour_err: bool,
+}
+
+impl Ui {
+    /// Makes a voice; colour depends on the terminal and on NO_COLOR.
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let has_colour = |choice| choice != anstream::ColorChoice::Never;
+        Self {
+            out: RefCell::new(BufWriter::with_capacity(64 << 10, io::stdout())),
+            json,
+            quiet,
+            colour_out: has_colour(anstream::AutoStream::choice(&io::stdout())),
+            colour_err: has_colour(anstream::AutoStream::choice(&io::stderr())),
+        }
+    }
+
+    /// Prints a line of data.
+    pub(crate) fn line(&self, line: impl Display) -> Outcome<()> {
+        writeln!(self.out.borrow_mut(), "{line}").map_err(output_failed)
+    }
+
+    /// Prints a line of headings.
+    pub(crate) fn heading(&self, line: impl Display) -> Outcome<()> {
+        if self.colour_out {
+            self.line(format_args!("{HEAD}{line}{HEAD:#}"))
+        } else {
+            self.line(line)
+        }
+    }
+
+    /// Prints an object as one line of JSON.
+    pub(crate) fn object(&self, object: &impl Serialize) -> Outcome<()> {
+        let mut out = self.out.borrow_mut();
+        serde_json::to_writer(&mut *out, object).map_err(|error| output_failed(error.into()))?;
+        out.write_all(b"\n").map_err(output_failed)
+    }
+
+    /// Prints bytes as they are.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Outcome<()> {
+        self.out.borrow_mut().write_all(bytes).map_err(output_failed)
+    }
+
+    /// Sends on what is still buffered.
+    pub(crate) fn finish(&self) -> Outcome<()> {
+        self.out.borrow_mut().flush().map_err(output_failed)
+    }
+
+    /// Says what was done, unless asked to be quiet.
+    pub(crate) fn say(&self, words: impl Display) {
+        if !self.quiet {
+            tell(format_args!("{words}\n"));
+        }
+    }
+
+    /// Returns whether a bar or other passing words may be drawn.
+    pub(crate) fn may_draw(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Says that something went wrong.
+    pub(crate) fn error(&self, message: &str) {
+        self.labelled("error", ERROR, message);
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn hint(&self, hint: &str) {
+        self.labelled("hint", HINT, hint);
+    }
+
+    /// Says what something goes back to.
+    pub(crate) fn cause(&self, cause: &str) {
+        self.labelled("caused by", Style::new(), cause);
+    }
+
+    fn labelled(&self, label: &str, style: Style, words: &str) {
+        if self.colour_err {
+            tell(format_args!("{style}{label}:{style:#} {words}\n"));
+        } else {
+            tell(format_args!("{label}: {words}\n"));
+        }
+    }
+}
+
+/// Writes to standard error, whatever becomes of it.
+pub(crate) fn tell(words: fmt::Arguments<'_>) {
+    // One write, so that the lines of several processes do not mix.
+    let _ = io::stderr().write_all(words.to_string().as_bytes());
+}
+
+/// Turns a failure to print into the command's end.
+pub(crate) fn output_failed(error: io::Error) -> CommandError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        CommandError::ClosedPipe
+    } else {
+        CommandError::io("writing to standard output", error)
+    }
+}

@@ -1,0 +1,496 @@
+//! Goal: what a person or a script sees is what was meant, word for word.
+//! Method: the real binary, its standard output, standard error and exit status as one snapshot, with times, places
+//! and process ids filtered.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use common::{Bench, tool};
+
+/// Compares what a step printed with the snapshot beside it.
+macro_rules! prints {
+    ($bench:expr, $($line:expr),+ ; @$expected:literal) => {{
+        let mut printed = String::new();
+        $(printed.push_str(&$bench.session($line));)+
+        insta::with_settings!({ filters => vec![
+            (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?", "[time]"),
+            (r"in \d+\.\d s\b", "in [seconds]"),
+            (r"process \d+", "process [pid]"),
+        ] }, { insta::assert_snapshot!(printed, @$expected) });
+    }};
+}
+
+#[test]
+fn help_tells_everything() {
+    let bench = Bench::new();
+    insta::assert_snapshot!("help", bench.session("tine --help"));
+}
+
+#[test]
+fn story_of_the_readme() {
+    let (Some(mke2fs), Some(e2fsck)) = (tool("mke2fs"), tool("e2fsck")) else {
+        return eprintln!("skipped: mke2fs and e2fsck are needed (package e2fsprogs)");
+    };
+    let bench = Bench::new();
+    fs::create_dir(bench.path("rootfs")).unwrap();
+    fs::write(bench.path("rootfs/hello.txt"), "hello\n".repeat(1000)).unwrap();
+    let made = Command::new(mke2fs)
+        .args(["-q", "-t", "ext4", "-d", "rootfs", "golden.img", "64M"])
+        .current_dir(bench.path(""))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+
+    bench.succeeds("tine import golden.img golden");
+    bench.succeeds("tine fork golden web1");
+    bench.succeeds("tine snapshot web1@clean");
+    prints!(bench,
+        "printf 'what a mess' | tine write web1 --offset 4096",
+        "tine diff golden web1",
+        "tine diff web1@clean web1 --stat --json",
+        "tine ls",
+        "tine tree";
+        @r#"
+    $ printf 'what a mess' | tine write web1 --offset 4096
+    ! Wrote 11 B to `web1` at 4096
+    [0]
+    $ tine diff golden web1
+               4096         4096
+    ! `golden` and `web1` differ in 1 range, 4.0 KiB
+    [0]
+    $ tine diff web1@clean web1 --stat --json
+    {"a":"web1@clean","b":"web1","a_size":67108864,"b_size":67108864,"ranges":1,"bytes":4096}
+    [0]
+    $ tine ls
+    NAME        SIZE  WRITTEN  ORIGIN  SNAPSHOTS  CREATED (UTC)
+    golden  64.0 MiB      0 B  -               0  [time]
+    web1    64.0 MiB  4.0 KiB  golden          1  [time]
+    [0]
+    $ tine tree
+    web1@clean, (golden when it was forked) [320.0 KiB]
+    ├─ golden
+    └─ web1 [4.0 KiB]
+    [0]
+    "#);
+    bench.succeeds("tine rollback web1@clean --yes");
+    bench.succeeds("tine export web1 web1.img");
+    assert!(fs::read(bench.path("golden.img")).unwrap() == fs::read(bench.path("web1.img")).unwrap());
+    let judged = Command::new(e2fsck)
+        .args(["-fn", "web1.img"])
+        .current_dir(bench.path(""))
+        .output()
+        .unwrap();
+    assert!(
+        judged.status.success(),
+        "{}",
+        String::from_utf8_lossy(&judged.stdout)
+    );
+    prints!(bench, "tine rollback web1", "tine check --data >/dev/null"; @"
+    $ tine rollback web1
+    ! Rolled `web1` back to `golden`; nothing was lost
+    [0]
+    $ tine check --data >/dev/null
+    [0]
+    ");
+}
+
+#[test]
+fn a_directory_becomes_a_file_system() {
+    if tool("mke2fs").is_none() {
+        return eprintln!("skipped: mke2fs is needed (package e2fsprogs)");
+    }
+    let bench = Bench::new();
+    fs::create_dir(bench.path("rootfs")).unwrap();
+    fs::write(bench.path("rootfs/hello.txt"), "hello\n").unwrap();
+    bench.succeeds("tine import rootfs golden --size 32MiB");
+    bench.succeeds("tine export golden golden.img");
+    let image = fs::File::open(bench.path("golden.img")).unwrap();
+    let mut magic = [0; 2];
+    image.read_exact_at(&mut magic, 1024 + 0x38).unwrap();
+    assert_eq!(magic, [0x53, 0xef], "an ext4 superblock");
+    assert_eq!(image.metadata().unwrap().len(), 32 << 20);
+}
+
+#[test]
+fn forks_are_named_and_told() {
+    let bench = Bench::with_disk();
+    prints!(bench,
+        "tine fork disk",
+        "tine fork disk --count 2",
+        "tine fork disk-3 web",
+        "tine fork disk --count 2 job --quiet",
+        "tine fork disk@nowhere",
+        "tine fork disk web",
+        "tine fork dsk --json",
+        "tine fork web other --json";
+        @r#"
+    $ tine fork disk
+    disk-1
+    ! Forked `disk` as `disk-1` (shares 16.0 MiB)
+    [0]
+    $ tine fork disk --count 2
+    disk-2
+    disk-3
+    ! Forked `disk` as `disk-2` to `disk-3` (2 branches, each shares 16.0 MiB)
+    [0]
+    $ tine fork disk-3 web
+    ! Forked `disk-3` as `web` (shares 16.0 MiB)
+    [0]
+    $ tine fork disk --count 2 job --quiet
+    job-1
+    job-2
+    [0]
+    $ tine fork disk@nowhere
+    ! error: branch `disk` has no snapshot named `nowhere`
+    ! hint: `disk` has no snapshots; `tine snapshot disk@NAME` makes one
+    [2]
+    $ tine fork disk web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name, or `tine drop web` first
+    [2]
+    $ tine fork dsk --json
+    ! error: no branch named `dsk`
+    ! hint: did you mean `disk`? `tine ls` shows all branches
+    [2]
+    $ tine fork web other --json
+    {"name":"other","origin":"web","size":16777216}
+    ! Forked `web` as `other` (shares 16.0 MiB)
+    [0]
+    "#);
+}
+
+#[test]
+fn what_destroys_asks_first() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine snapshot disk@clean");
+    bench.succeeds("head -c 8192 /dev/urandom | tine write disk --offset 1M");
+    prints!(bench,
+        "tine rollback disk@clean",
+        "tine rollback disk@clean --keep broken",
+        "tine rollback disk@clean",
+        "tine rollback broken --json --yes",
+        "tine drop disk broken",
+        "tine resize disk 16k",
+        "tine resize disk 16k --yes",
+        "tine drop disk@clean --yes",
+        "tine drop disk broken --yes",
+        "tine ls";
+        @r#"
+    $ tine rollback disk@clean
+    ! error: rolling `disk` back to `disk@clean` loses 8.0 KiB written since
+    ! hint: `--yes` does it all the same
+    [2]
+    $ tine rollback disk@clean --keep broken
+    ! Rolled `disk` back to `disk@clean`; what it was is kept as `broken`
+    [0]
+    $ tine rollback disk@clean
+    ! Rolled `disk` back to `disk@clean`; nothing was lost
+    [0]
+    $ tine rollback broken --json --yes
+    {"name":"broken","to":"disk","lost":0,"kept":null}
+    ! Rolled `broken` back to `disk`; nothing was lost
+    [0]
+    $ tine drop disk broken
+    ! error: dropping `broken` and `disk` loses 0 B written since the last point and 1 snapshot
+    ! hint: `--yes` does it all the same
+    [2]
+    $ tine resize disk 16k
+    ! error: shrinking `disk` from 16.0 MiB to 16.0 KiB loses 1008.0 KiB of data beyond the new end
+    ! hint: `--yes` does it all the same
+    [2]
+    $ tine resize disk 16k --yes
+    ! Resized `disk` from 16.0 MiB to 16.0 KiB
+    [0]
+    $ tine drop disk@clean --yes
+    ! Dropped `disk@clean`
+    [0]
+    $ tine drop disk broken --yes
+    ! Dropped `broken` and `disk`
+    [0]
+    $ tine ls
+    ! No branches yet; `tine import FILE NAME` brings a disk in
+    [0]
+    "#);
+}
+
+#[test]
+fn bad_input_is_told_apart() {
+    let bench = Bench::with_disk();
+    fs::write(bench.path("empty"), "").unwrap();
+    fs::write(bench.path("disk.qcow2"), b"QFI\xfb----").unwrap();
+    prints!(bench,
+        "tine import missing.img x",
+        "tine import empty x",
+        "tine import disk.qcow2 x",
+        "tine import - x </dev/null",
+        "tine create x 12parsecs",
+        "tine create 'a b' 4k",
+        "tine create disk 4k",
+        "printf x | tine write disk --offset 17M",
+        "tine write disk </dev/null",
+        "printf 'abc' | tine write disk --length 4",
+        "head -c 5000 /dev/zero | tine write disk --offset 16773120",
+        "tine read disk --offset 16M --length 1",
+        "tine export disk .",
+        "tine export disk empty",
+        "tine export disk /dev/null",
+        "tine export dissk new.img",
+        "tine export disk nowhere/new.img",
+        "tine snapshot disk",
+        "tine show disk@a",
+        "tine --store nowhere ls",
+        "tine ls >/dev/full";
+        @"
+    $ tine import missing.img x
+    ! error: opening `missing.img` failed
+    ! caused by: No such file or directory (os error 2)
+    [2]
+    $ tine import empty x
+    ! error: nothing to import: `empty` is empty
+    [2]
+    $ tine import disk.qcow2 x
+    ! error: `disk.qcow2` is a qcow2 image; only raw images are read so far
+    ! hint: `qemu-img convert -f qcow2 -O raw disk.qcow2 disk.img` makes a raw one (`-` imports any bytes as they are)
+    [2]
+    $ tine import - x </dev/null
+    ! error: standard input is empty
+    [2]
+    $ tine create x 12parsecs
+    ! error: invalid value '12parsecs' for '<SIZE>': `parsecs` is no unit of size (B, k, M, G, T, P, KiB …, kB …)
+    ! 
+    ! For more information, try '--help'.
+    [2]
+    $ tine create 'a b' 4k
+    ! error: invalid value 'a b' for '<NAME>': the name `a b` has a character other than letters, digits, `.`, `_` and `-` (names are 1 to 128 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit)
+    ! 
+    ! For more information, try '--help'.
+    [2]
+    $ tine create disk 4k
+    ! error: there is already a branch named `disk`
+    ! hint: choose another name, or `tine drop disk` first
+    [2]
+    $ printf x | tine write disk --offset 17M
+    ! error: offset 17825792 is past the end of `disk`
+    ! hint: it is 16777216 bytes long (16.0 MiB)
+    [2]
+    $ tine write disk </dev/null
+    ! error: standard input is empty
+    [2]
+    $ printf 'abc' | tine write disk --length 4
+    ! error: standard input ended before 4 bytes
+    ! hint: 3 bytes were written
+    [2]
+    $ head -c 5000 /dev/zero | tine write disk --offset 16773120
+    ! error: standard input goes on past the end of `disk`
+    ! hint: 4096 bytes were written
+    [2]
+    $ tine read disk --offset 16M --length 1
+    ! error: 1 bytes at 16777216 go past the end of `disk`
+    ! hint: it is 16777216 bytes long (16.0 MiB)
+    [2]
+    $ tine export disk .
+    ! error: `.` is a directory
+    ! hint: name a file in it, such as `./disk.img`
+    [2]
+    $ tine export disk empty
+    ! error: `empty` exists
+    ! hint: `--force` replaces it
+    [2]
+    $ tine export disk /dev/null
+    ! error: `/dev/null` is not a regular file
+    ! hint: `tine export disk - | dd of=/dev/null bs=1M conv=fsync` writes to it
+    [2]
+    $ tine export dissk new.img
+    ! error: no branch named `dissk`
+    ! hint: did you mean `disk`? `tine ls` shows all branches
+    [2]
+    $ tine export disk nowhere/new.img
+    ! error: creating `nowhere/new.img.partial` failed
+    ! caused by: No such file or directory (os error 2)
+    [2]
+    $ tine snapshot disk
+    ! error: invalid value 'disk' for '<NAME@SNAP>...': a snapshot has a name of its own: `disk@SNAP`
+    ! 
+    ! For more information, try '--help'.
+    [2]
+    $ tine show disk@a
+    ! error: branch `disk` has no snapshot named `a`
+    ! hint: `disk` has no snapshots; `tine snapshot disk@NAME` makes one
+    [2]
+    $ tine --store nowhere ls
+    ! error: there is no store at `nowhere`
+    ! hint: `tine import` or `tine create` makes one; `--store` or TINE_STORE names another
+    [2]
+    $ tine ls >/dev/full
+    ! error: writing to standard output failed
+    ! caused by: No space left on device (os error 28)
+    ! hint: free some space and try again
+    [2]
+    ");
+    assert!(!bench.path("new.img.partial").exists());
+    assert!(!bench.path("nowhere").exists());
+}
+
+#[test]
+fn bytes_come_back_as_they_went_in() {
+    let bench = Bench::with_disk();
+    prints!(bench,
+        "printf 'hello' | tine write disk --offset 1_000",
+        "tine read disk --offset 998 --length 9 | tr '\\0' .",
+        "tine write disk --offset 16777214 --length 2 </dev/zero --json",
+        "tine diff disk disk --exit-code",
+        "tine fork disk other --quiet && printf x | tine write other --quiet && tine diff disk other --exit-code --json";
+        @r#"
+    $ printf 'hello' | tine write disk --offset 1_000
+    ! Wrote 5 B to `disk` at 1000
+    [0]
+    $ tine read disk --offset 998 --length 9 | tr '\0' .
+    e
+    helloti
+    [0]
+    $ tine write disk --offset 16777214 --length 2 </dev/zero --json
+    {"name":"disk","offset":16777214,"length":2}
+    ! Wrote 2 B to `disk` at 16777214
+    [0]
+    $ tine diff disk disk --exit-code
+    ! `disk` and `disk` are equal
+    [0]
+    $ tine fork disk other --quiet && printf x | tine write other --quiet && tine diff disk other --exit-code --json
+    {"offset":0,"length":4096}
+    ! `disk` and `other` differ in 1 range, 4.0 KiB
+    [1]
+    "#);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let bench = Bench::with_disk();
+    for line in [
+        "tine ls",
+        "tine --help",
+        "tine man",
+        "tine export disk -",
+        "tine read disk",
+        "tine tree --json",
+    ] {
+        // The reader is gone before the first byte is written.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = bench
+            .command(line)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {:?}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+    }
+}
+
+#[test]
+fn fifty_processes_fork_at_once() {
+    let bench = Bench::with_disk();
+    thread::scope(|scope| {
+        let forks: Vec<_> = (0..50)
+            .map(|_| scope.spawn(|| bench.run("tine fork disk --quiet")))
+            .collect();
+        for fork in forks {
+            let output = fork.join().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    });
+    let names: Vec<_> = (1..=50).map(|number| format!("disk-{number}")).collect();
+    let listed = bench.succeeds("tine ls");
+    for name in names {
+        assert!(
+            listed.lines().any(|line| line.split(' ').next() == Some(&name)),
+            "{name} is missing"
+        );
+    }
+}
+
+#[test]
+fn a_first_use_makes_the_users_store_once() {
+    let bench = Bench::new();
+    let home = bench.path("home");
+    let in_home = |line: &str| {
+        let mut command = bench.command(line);
+        command
+            .env_remove("TINE_STORE")
+            .env_remove("XDG_DATA_HOME")
+            .env("HOME", &home);
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(
+        in_home("tine ls").starts_with("Created the store `"),
+        "the first use says so"
+    );
+    assert!(home.join(".local/share/tine/store").is_dir());
+    assert_eq!(in_home("tine create disk 1M"), "Created `disk`, 1.0 MiB, empty\n");
+    assert_eq!(in_home("tine ls --quiet"), "");
+}
+
+#[test]
+fn interrupts_leave_nothing_behind() {
+    let bench = Bench::with_disk();
+    for signal in ["INT", "TERM"] {
+        let mut import = bench.command("exec tine import - half");
+        let mut child = import
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, &[7; 1 << 20]).unwrap();
+        thread::sleep(std::time::Duration::from_millis(300));
+        // The pipe stays open: the import is waiting for more when the signal comes.
+        let killed = Command::new("kill")
+            .args([&format!("-{signal}"), &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(if signal == "INT" { 130 } else { 143 }));
+        drop(stdin);
+    }
+    let listed = bench.succeeds("tine ls");
+    assert!(!listed.contains("half"), "{listed}");
+    bench.succeeds("tine check --data");
+}
+
+#[test]
+fn demo_holds() {
+    let bench = Bench::new();
+    let shown = bench.succeeds("TMPDIR=$PWD tine demo --forks 20");
+    assert!(shown.contains("Everything held."), "{shown}");
+    assert!(
+        fs::read_dir(bench.path("")).unwrap().next().is_none(),
+        "the demo cleans up"
+    );
+}
+
+#[test]
+fn manual_and_completions_are_whole() {
+    let bench = Bench::new();
+    bench.succeeds("tine man --dir man");
+    let pages = fs::read_dir(bench.path("man")).unwrap().count();
+    assert_eq!(pages, 21, "a page for tine and for each command");
+    assert!(bench.succeeds("tine man fork").contains(".SH EXAMPLES"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            bench
+                .succeeds(&format!("tine completions {shell}"))
+                .contains("rollback")
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! A place to try the command in: a directory with a store of its own.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory with a store in it, both removed at the end.
+pub(crate) struct Bench {
+    folder: TempDir,
+    beside: TempDir,
+}
+
+impl Bench {
+    /// Makes an empty directory; there is no store yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            beside: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Makes a store with a branch `disk` of 16 MiB, with something in its first megabyte.
+    pub(crate) fn with_disk() -> Self {
+        let bench = Self::new();
+        bench.succeeds("tine create disk 16MiB");
+        bench.succeeds("yes tine | head -c 1M | tine write disk");
+        bench
+    }
+
+    /// Returns a path in the directory.
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns where the store is.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.beside.path().join("store")
+    }
+
+    /// Returns a line of shell as a command: in the directory, in an environment that is the same everywhere.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let tine = Path::new(env!("CARGO_BIN_EXE_tine"));
+        let path = format!(
+            "{}:{}",
+            tine.parent().unwrap().display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", line])
+            .current_dir(self.folder.path())
+            .env("PATH", path)
+            .env("TINE_STORE", self.store())
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("COLUMNS")
+            .env_remove("TMPDIR")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a line of shell.
+    pub(crate) fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    /// Runs a line of shell that must succeed, and returns what it printed.
+    pub(crate) fn succeeds(&self, line: &str) -> String {
+        let output = self.run(line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "`{line}` ended with {}: {said}",
+            output.status
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a line of shell and returns it with all it printed and its exit status, as in a terminal.
+    pub(crate) fn session(&self, line: &str) -> String {
+        let output = self.run(line);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let status = output
+            .status
+            .code()
+            .map_or_else(|| output.status.to_string(), |code| code.to_string());
+        let marked = |mark: &str, text: &str| {
+            text.lines()
+                .map(|line| format!("{mark}{line}\n"))
+                .collect::<String>()
+        };
+        let text = format!(
+            "$ {line}\n{}{}[{status}]\n",
+            marked("", &stdout),
+            marked("! ", &stderr)
+        );
+        text.replace(&self.store().display().to_string(), "[store]")
+    }
+}
+
+/// Returns the path of a program, also of those for the administrator.
+pub(crate) fn tool(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}

@@ -1,0 +1,237 @@
+//! Goal: a full disk is an answer, not a disaster.
+//! Method: a store on a small file system of its own is filled until it says no. What was flushed before is all
+//! there, reads go on, and so does work, in the same process, once something is dropped.
+//!
+//! Needs root, a loop device and mkfs.ext4; skips by name without them.
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Bench, tool};
+use tempfile::TempDir;
+use tine::store::{Branch, BranchName, CreateOptions, OpenOptions, Store, StoreError, Target};
+
+const VOLUME_BYTES: u64 = 96 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
+
+#[test]
+fn work_goes_on_once_something_is_dropped() {
+    let Some(volume) = Volume::new() else { return };
+    let store = Store::create(&volume.path("store"), &small_journal(), OpenOptions::default()).unwrap();
+    let keep = store.create_branch(&name("keep"), 1 << 30).unwrap();
+    for chunk in 0..8 {
+        write(&keep, chunk).unwrap();
+    }
+    keep.flush().unwrap();
+    store
+        .fork(&Target::Branch(name("keep")), &name("filler"))
+        .unwrap();
+    let filler = store.branch(&name("filler")).unwrap();
+
+    let flushed = fill(&filler);
+    assert!(flushed > 20, "the volume had room for {flushed} chunks only");
+    // Full is full, again and again, and reads do not mind.
+    assert!(matches!(
+        fill_once(&filler, flushed),
+        Err(StoreError::NoSpace { .. })
+    ));
+    for chunk in 0..8 {
+        assert!(holds(&keep, chunk));
+    }
+    for chunk in 0..flushed {
+        assert!(holds(&filler, chunk), "chunk {chunk} was flushed");
+    }
+
+    drop(filler);
+    store.drop_branches(&[name("filler")]).unwrap();
+    // What is given back may take the upkeep a moment.
+    let patience = Instant::now() + Duration::from_secs(10);
+    for chunk in 8..24 {
+        while let Err(error) = fill_once(&keep, chunk) {
+            assert!(matches!(error, StoreError::NoSpace { .. }), "{error}");
+            assert!(Instant::now() < patience, "dropping a fork gave no room: {error}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    drop(keep);
+    store.close().unwrap();
+
+    let store = Store::open(&volume.path("store"), OpenOptions::default()).unwrap();
+    let keep = store.branch(&name("keep")).unwrap();
+    for chunk in 0..24 {
+        assert!(holds(&keep, chunk), "chunk {chunk} after opening again");
+    }
+    let report = store
+        .check(true, &mut |_| std::ops::ControlFlow::Continue(()))
+        .unwrap();
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_store_that_ends_full_opens_again() {
+    let Some(volume) = Volume::new() else { return };
+    let path = volume.path("store");
+    let store = Store::create(&path, &small_journal(), OpenOptions::default()).unwrap();
+    let filler = store.create_branch(&name("filler"), 1 << 30).unwrap();
+    let flushed = fill(&filler);
+    // As a crash: nothing is put in order.
+    drop(filler);
+    drop(store);
+
+    let store = Store::open(&path, OpenOptions::default()).unwrap();
+    let filler = store.branch(&name("filler")).unwrap();
+    for chunk in 0..flushed {
+        assert!(holds(&filler, chunk), "chunk {chunk} was flushed");
+    }
+    drop(filler);
+    store.drop_branches(&[name("filler")]).unwrap();
+    store.close().unwrap();
+}
+
+#[test]
+fn the_command_says_what_to_do() {
+    let Some(volume) = Volume::new() else { return };
+    let bench = Bench::new();
+    let tine = |line: &str| {
+        let output = bench
+            .command(line)
+            .env("TINE_STORE", volume.path("store"))
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(tine("tine create keep 1GiB").0, Some(0));
+    assert_eq!(tine("echo precious | tine write keep").0, Some(0));
+    assert_eq!(tine("tine fork keep filler").0, Some(0));
+    let (status, said) = tine("head -c 512M /dev/urandom | tine write filler --offset 4k");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("no space left"), "{said}");
+    assert!(said.contains("hint: free some space"), "{said}");
+    // Not even a full disk may keep one from dropping.
+    let (status, said) = tine("tine drop filler --yes");
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = tine("head -c 8M /dev/urandom | tine write keep --offset 4k");
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(
+        tine("test \"$(tine read keep --length 8)\" = precious").0,
+        Some(0)
+    );
+    assert_eq!(tine("tine check --data").0, Some(0));
+
+    fs::write(volume.path("image"), "").unwrap();
+    let (status, said) = tine(&format!(
+        "tine write keep --offset 16M --length 24M </dev/urandom && tine export keep {}",
+        volume.path("new.img").display()
+    ));
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        !volume.path("new.img").exists() && !volume.path("new.img.partial").exists(),
+        "nothing half made"
+    );
+}
+
+/// Writes and flushes chunk after chunk until there is no room; returns how many were flushed.
+fn fill(branch: &Branch) -> usize {
+    for chunk in 0.. {
+        match fill_once(branch, chunk) {
+            Ok(()) => {}
+            Err(StoreError::NoSpace { .. }) => return chunk,
+            Err(error) => panic!("a full disk must be told as such: {error:?}"),
+        }
+    }
+    unreachable!("a chunk more always fits")
+}
+
+fn fill_once(branch: &Branch, chunk: usize) -> Result<(), StoreError> {
+    write(branch, chunk)?;
+    branch.flush()
+}
+
+fn write(branch: &Branch, chunk: usize) -> Result<(), StoreError> {
+    branch.write_at(&content(chunk), (chunk * CHUNK_BYTES) as u64)
+}
+
+fn holds(branch: &Branch, chunk: usize) -> bool {
+    let mut bytes = vec![0; CHUNK_BYTES];
+    branch.read_at(&mut bytes, (chunk * CHUNK_BYTES) as u64).unwrap();
+    bytes == content(chunk)
+}
+
+/// Bytes that differ from block to block and from chunk to chunk.
+fn content(chunk: usize) -> Vec<u8> {
+    (0..CHUNK_BYTES / 8)
+        .flat_map(|word| ((chunk as u64 + 1) << 32 | word as u64).to_le_bytes())
+        .collect()
+}
+
+fn name(name: &str) -> BranchName {
+    name.parse().unwrap()
+}
+
+fn small_journal() -> CreateOptions {
+    CreateOptions {
+        journal_file_bytes: 1 << 20,
+        journal_files: 4,
+    }
+}
+
+/// A small file system of its own.
+struct Volume {
+    folder: TempDir,
+}
+
+impl Volume {
+    /// Makes and mounts it, or says why not.
+    fn new() -> Option<Self> {
+        let skipped = |why: &str| {
+            println!("skipped: {why}");
+            None
+        };
+        let Some(mkfs) = tool("mkfs.ext4") else {
+            return skipped("mkfs.ext4 is needed (package e2fsprogs)");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("volume.img");
+        File::create(&image).unwrap().set_len(VOLUME_BYTES).unwrap();
+        assert!(
+            Command::new(mkfs)
+                .arg("-q")
+                .arg(&image)
+                .status()
+                .unwrap()
+                .success()
+        );
+        fs::create_dir(folder.path().join("mnt")).unwrap();
+        let mount = Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(folder.path().join("mnt"))
+            .output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self { folder }),
+            Ok(output) => skipped(&format!(
+                "cannot mount a loop device: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
+            Err(error) => skipped(&format!("cannot run mount: {error}")),
+        }
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join("mnt").join(name)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg(self.folder.path().join("mnt"))
+            .status();
+    }
+}

@@ -223,11 +223,6 @@ impl Journal {
         result
     }
 
-    /// Returns the bytes of a file of the ring.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
     /// Returns the bytes of the frames that the next opening would replay.
     pub(crate) fn replay_bytes(&self) -> u64 {
         self.ring.lock().replay_bytes()

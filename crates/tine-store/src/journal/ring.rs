@@ -35,6 +35,9 @@ pub(crate) struct LogFrame {
 /// Copies of an epoch's first frame, each in a place of its own.
 pub(crate) const EPOCH_COPIES: u64 = 2;
 
+/// On write-once media a checkpoint is due when this many files are held.
+const CHAIN_FILES: u64 = 4;
+
 /// How much can still be written before files have to be freed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -83,7 +86,8 @@ pub(crate) fn frame_bytes_max(file_bytes: u64) -> usize {
 impl Ring {
     /// Makes the ring of a new store.
     pub(crate) fn create(medium: Arc<dyn Medium>, file_bytes: u64, files: u32) -> Result<()> {
-        for file in 0..files {
+        // On write-once media each file is made when it is needed.
+        for file in (0..files).filter(|_| medium.can_overwrite()) {
             add_file(&*medium, file, file_bytes)?;
         }
         medium
@@ -142,7 +146,7 @@ impl Ring {
         };
         let copies = EPOCH_COPIES * FRAME_ALIGNMENT as u64;
         ring.place = match clean_end {
-            Some(end) if end.offset + copies <= file_bytes => end,
+            Some(end) if end.offset + copies <= file_bytes && ring.medium.can_overwrite() => end,
             _ => Place {
                 file: ring.fresh_file()?,
                 offset: 0,
@@ -176,11 +180,21 @@ impl Ring {
 
     /// Returns what can still be written.
     pub(crate) fn room(&self) -> Room {
-        let free = (0..self.files).filter(|&file| self.is_free(file)).count() as u64;
+        let free = if self.medium.can_overwrite() {
+            (0..self.files).filter(|&file| self.is_free(file)).count() as u64
+        } else {
+            // A chain of new files is bounded like a ring of a few.
+            let held = self.held.iter().filter(|&&frames| frames > 0).count() as u64;
+            CHAIN_FILES.saturating_sub(held.max(1))
+        };
         Room {
             tail: self.file_bytes - self.place.offset.min(self.file_bytes),
             free_files: free,
-            files: u64::from(self.files),
+            files: if self.medium.can_overwrite() {
+                u64::from(self.files)
+            } else {
+                CHAIN_FILES
+            },
         }
     }
 
@@ -198,26 +212,41 @@ impl Ring {
         file != self.place.file && self.held[file as usize] == 0
     }
 
-    /// Returns the next free file in ring order, adding one to the ring if there is none.
+    /// Returns the next free file in ring order, adding one to the ring if there is none. On write-once media every
+    /// file is a new one: an opening that died may have written to any that is there.
     fn fresh_file(&mut self) -> Result<u32> {
-        let next = self.place.file + 1;
-        let found = (0..self.files)
-            .map(|step| (next + step) % self.files)
-            .find(|&file| self.is_free(file));
-        if let (Some(file), true) = (found, self.medium.can_overwrite()) {
-            return Ok(file);
-        }
-        let fresh = (0..self.files).find(|&file| self.is_free(file) && file > self.place.file);
-        if let Some(file) = fresh.filter(|_| !self.medium.can_overwrite()) {
-            return Ok(file);
+        if self.medium.can_overwrite() {
+            let next = self.place.file + 1;
+            let mut files = (0..self.files).map(|step| (next + step) % self.files);
+            if let Some(file) = files.find(|&file| self.is_free(file)) {
+                self.make_whole(file)?;
+                return Ok(file);
+            }
         }
         add_file(&*self.medium, self.files, self.file_bytes)?;
-        self.medium
-            .sync_area(Area::Journal)
-            .map_err(|e| StoreError::io("journal", "sync of the directory", e))?;
+        self.sync_directory()?;
         self.files += 1;
         self.held.push(0);
         Ok(self.files - 1)
+    }
+
+    /// A process that died while it made a file may have left a short one.
+    fn make_whole(&self, file: u32) -> Result<()> {
+        let mut page = [0; FRAME_ALIGNMENT];
+        let last = self.file_bytes - FRAME_ALIGNMENT as u64;
+        match self.medium.read_journal(file, last, &mut page) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                add_file(&*self.medium, file, self.file_bytes)?;
+                self.sync_directory()
+            }
+            result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "read", e)),
+        }
+    }
+
+    fn sync_directory(&self) -> Result<()> {
+        self.medium
+            .sync_area(Area::Journal)
+            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
     }
 
     fn header(&self, records: usize, payload_blocks: u32) -> Header {

@@ -8,6 +8,7 @@
 //! frame was durable.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 
 use crate::block::BLOCK;
 use crate::checksum::crc32c;
@@ -110,9 +111,13 @@ impl<'a> Walker<'a> {
 
     fn read(&self, place: Place, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
-        self.medium
-            .read_journal(place.file, place.offset, &mut bytes)
-            .map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
+        match self.medium.read_journal(place.file, place.offset, &mut bytes) {
+            // A file that was not made whole has no frame: it is synced before it gets one.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => bytes.fill(0),
+            result => {
+                result.map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?
+            }
+        }
         Ok(bytes)
     }
 
@@ -167,22 +172,21 @@ impl<'a> Walker<'a> {
         Ok(Some(Found { place, header, head }))
     }
 
-    /// Returns an epoch's first frame whose two places begin at `place`; either copy suffices.
-    fn find_epoch(&mut self, place: Place) -> Result<Option<(Found, Option<FrameRef>)>> {
+    /// Returns the epochs' first frames in the two places that begin at `base`, each with the cut that it names.
+    ///
+    /// Usually the two copies of one; but a copy that was lost leaves what was there before, which may be another's.
+    fn find_epochs(&mut self, base: Place) -> Result<Vec<(Found, Option<FrameRef>)>> {
+        let first = |header: &Header| header.frame.sequence == 1 && header.head_bytes() == FRAME_ALIGNMENT;
+        let mut epochs = Vec::new();
         for copy in 0..EPOCH_COPIES {
-            let at = Place {
-                offset: place.offset + copy * FRAME_ALIGNMENT as u64,
-                ..place
-            };
-            let first =
-                |header: &Header| header.frame.sequence == 1 && header.head_bytes() == FRAME_ALIGNMENT;
-            if let Some(found) = self.find_if(at, first)?
+            let offset = base.offset + copy * FRAME_ALIGNMENT as u64;
+            if let Some(found) = self.find_if(Place { offset, ..base }, first)?
                 && let Some(cut) = found.is_epoch()
             {
-                return Ok(Some((found, cut)));
+                epochs.push((found, cut));
             }
         }
-        Ok(None)
+        Ok(epochs)
     }
 
     fn starts(&self) -> impl Iterator<Item = Place> + use<> {
@@ -232,26 +236,18 @@ impl<'a> Walker<'a> {
             offset: base.offset + EPOCH_COPIES * FRAME_ALIGNMENT as u64,
             ..base
         };
-        self.walked(found, end)
+        // Whichever copy was found, the frame is known by its first place.
+        Ok(Walked {
+            place: base,
+            ..self.walked(found, end)?
+        })
     }
 
     /// Finds the frame that a manifest names as its floor.
     fn floor(&mut self, floor: &FrameRef, place: Place) -> Result<Walked> {
-        if let Some((found, _)) = self.find_epoch(place)?
-            && found.header.frame == *floor
-        {
-            return self.epoch(found, place);
-        }
-        // The manifest may name an epoch's second copy.
-        if floor.sequence == 1 && place.offset >= FRAME_ALIGNMENT as u64 {
-            let base = Place {
-                offset: place.offset - FRAME_ALIGNMENT as u64,
-                ..place
-            };
-            if let Some((found, _)) = self.find_epoch(base)?
-                && found.header.frame == *floor
-            {
-                return self.epoch(found, base);
+        for (found, _) in self.find_epochs(place)? {
+            if found.header.frame == *floor {
+                return self.epoch(found, place);
             }
         }
         match self.find(place)? {
@@ -283,19 +279,19 @@ impl<'a> Walker<'a> {
         }
         let mut epoch: Option<(Found, Place)> = None;
         for base in [last.end].into_iter().chain(self.starts()) {
-            let Some((found, cut)) = self.find_epoch(base)? else {
-                continue;
-            };
-            let names_last = cut == Some(frame)
-                || planted(Bug::CutForgotten)
-                    && behind.is_none()
-                    && cut.is_some_and(|cut| cut.nonce == frame.nonce)
-                    && !known.contains(&found.header.frame.nonce);
-            let higher = epoch
-                .as_ref()
-                .is_none_or(|(best, _)| found.header.frame.epoch > best.header.frame.epoch);
-            if names_last && higher {
-                epoch = Some((found, base));
+            for (found, cut) in self.find_epochs(base)? {
+                let names_last = cut == Some(frame)
+                    || planted(Bug::CutForgotten)
+                        && behind.is_none()
+                        && cut.is_some_and(|cut| cut.nonce == frame.nonce)
+                        && !known.contains(&found.header.frame.nonce);
+                // Of two with one number the later file's is the later opening's: write-once media have both.
+                let higher = epoch
+                    .as_ref()
+                    .is_none_or(|(best, _)| found.header.frame.epoch >= best.header.frame.epoch);
+                if names_last && higher {
+                    epoch = Some((found, base));
+                }
             }
         }
         match (epoch, behind) {

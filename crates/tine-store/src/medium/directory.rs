@@ -388,10 +388,11 @@ impl Medium for DirectoryMedium {
         }
         let opened = self.open_journal_file(file)?;
         let mut files = self.journal.lock();
-        if file as usize != files.len() {
-            return Err(io::Error::other("journal files are numbered without gaps"));
+        match files.get_mut(file as usize) {
+            Some(short) => *short = opened,
+            None if file as usize == files.len() => files.push(opened),
+            None => return Err(io::Error::other("journal files are numbered without gaps")),
         }
-        files.push(opened);
         Ok(())
     }
 

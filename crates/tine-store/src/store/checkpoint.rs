@@ -142,8 +142,7 @@ impl Engine {
                 .map_err(|e| StoreError::io("segments", "sync of the directory", e))
         })();
         if result.is_err() {
-            // What cannot be removed is an orphan, which the next opening removes.
-            let _ = self.medium.remove_object(name);
+            self.abandon(name);
         }
         result.map(|()| SEGMENT_HEADER_BYTES + runs.len() as u64 + trailer.len() as u64)
     }
@@ -193,10 +192,7 @@ impl Engine {
             ..Item::default()
         };
         self.wait(self.enqueue_upkeep(item)?)?;
-        if self.medium.can_overwrite() {
-            // An older manifest that stays is removed by the next opening.
-            let _ = self.medium.remove_object(ObjectName::Manifest(older));
-        }
+        self.abandon(ObjectName::Manifest(older));
         Ok(())
     }
 

@@ -29,6 +29,9 @@ use crate::store::upkeep::Upkeep;
 /// A segment gets no further group when it has this many bytes of data.
 const SEGMENT_DATA_BYTES: u64 = 16 << 20;
 
+/// What the publishing frame says of one stretch takes fewer bytes, segments and sizes included.
+const PUBLISHED_BYTES_MAX: usize = 128;
+
 const APPEND_BYTES: usize = 1 << 20;
 
 /// What is to be stored of one stretch.
@@ -112,7 +115,14 @@ impl Engine {
                 .filter_map(capture),
         );
         captured.sort_by_key(|captured| captured.stretch.id);
-        self.store(upkeep, captured)
+        // One frame speaks of all that is stored at once, so that is bounded too.
+        let at_once = self.journal.frame_bytes_max() / PUBLISHED_BYTES_MAX;
+        let mut stored = false;
+        while !captured.is_empty() {
+            let rest = captured.split_off(captured.len().min(at_once));
+            stored |= self.store(upkeep, std::mem::replace(&mut captured, rest))?;
+        }
+        Ok(stored)
     }
 
     /// Moves what a branch's head has in memory to segments.
@@ -222,6 +232,14 @@ impl Engine {
         ))
     }
 
+    /// Removes an object that will not be part of the store. What cannot be removed is an orphan, which the next
+    /// opening removes where it can.
+    pub(crate) fn abandon(&self, name: ObjectName) {
+        if self.medium.can_overwrite() {
+            let _ = self.medium.remove_object(name);
+        }
+    }
+
     /// Appends to an object that is being made.
     pub(crate) fn append(&self, writer: &mut dyn ObjectWriter, name: ObjectName, bytes: &[u8]) -> Result<()> {
         self.medium_written
@@ -239,8 +257,7 @@ struct Unpublished<'a> {
 impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
         for &segment in &self.segments {
-            // What cannot be removed is an orphan, which the next opening removes.
-            let _ = self.engine.medium.remove_object(ObjectName::Segment(segment));
+            self.engine.abandon(ObjectName::Segment(segment));
         }
     }
 }
@@ -321,7 +338,9 @@ impl Planned {
             .map(|group| vec![NOT_STORED; group.slots].into_boxed_slice())
             .collect();
         let first = self.data.len() as u32;
-        for (group, block) in &found {
+        // What is dead but pinned lies behind the part: those who look at it know where, the index does not.
+        let (dead, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, block)| block.dead);
+        for (group, block) in alive.iter().chain(&dead) {
             maps[*group][block.slot] = self.data.len() as u32;
             self.data.push(block.data.clone());
         }
@@ -340,7 +359,7 @@ impl Planned {
                 groups[taken - 1].group.number
             },
             first,
-            blocks: found.iter().map(|(_, block)| block.stored).collect(),
+            blocks: alive.iter().map(|(_, block)| block.stored).collect(),
             tombstones: tombstones.collect(),
         };
         self.parts.push(NewPart {
@@ -351,7 +370,6 @@ impl Planned {
                 .map(|group| Arc::clone(&group.group))
                 .zip(maps)
                 .collect(),
-            alive: found.iter().filter(|(_, block)| !block.dead).count() as u64,
         });
         taken
     }

@@ -1,6 +1,7 @@
 //! What happens when a frame is durable, in the order of the journal.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::buffer::{Group, NOT_STORED, Place};
 use crate::journal::record::FrameRef;
@@ -38,8 +39,6 @@ pub(crate) struct NewPart {
     pub(crate) stretch: Arc<Stretch>,
     pub(crate) part: Arc<Part>,
     pub(crate) groups: Vec<(Arc<Group>, Box<[u32]>)>,
-    /// Blocks that were alive when the segment was written.
-    pub(crate) alive: u64,
 }
 
 /// The runs of a stretch as a new manifest has them.
@@ -75,8 +74,7 @@ impl Engine {
                 for root in roots {
                     self.adopt_root(root);
                 }
-                self.newest_manifest
-                    .store(number, std::sync::atomic::Ordering::Relaxed);
+                self.newest_manifest.store(number, Ordering::Relaxed);
             }
         }
     }
@@ -88,18 +86,34 @@ impl Engine {
         }
     }
 
+    /// Blocks of segments that no run covers: the next opening reads their footers.
+    pub(crate) fn uncovered_blocks(&self) -> u64 {
+        let catalog = self.catalog.lock();
+        let blocks = |stretch: &Arc<Stretch>| -> u64 {
+            stretch
+                .state
+                .lock()
+                .parts
+                .iter()
+                .map(|part| part.part.blocks.len() as u64)
+                .sum()
+        };
+        catalog.stretches.values().map(blocks).sum()
+    }
+
     fn publish(&self, segment: &Arc<Segment>, new: NewPart) {
         let mut state = new.stretch.state.lock();
         if state.dropped {
             return;
         }
         // What was overwritten since the segment was written is dead in it, once the overwriting is durable.
-        let mut died = 0;
+        let mut alive = 0;
         for (group, blocks) in new.groups {
             let mut place = group.source.place.write();
             if let Place::Buffered(slots) = &*place {
-                let dead = |(slot, block): (&crate::buffer::Slot, &u32)| *block != NOT_STORED && slot.dead;
-                died += slots.iter().zip(&blocks).filter(|pair| dead(*pair)).count() as u64;
+                let still =
+                    |(slot, block): &(&crate::buffer::Slot, &u32)| **block != NOT_STORED && !slot.dead;
+                alive += slots.iter().zip(&blocks).filter(still).count() as u64;
             }
             *place = Place::Stored {
                 segment: Arc::clone(segment),
@@ -107,19 +121,17 @@ impl Engine {
             };
         }
         let stored = new.part.blocks.len() as u64;
-        let dead_at_birth = stored - new.alive;
         let upto = new.part.upto;
         state.groups.retain(|group| group.number > upto);
         state.published = state.published.max(upto);
-        if new.alive > 0 {
+        if stored > 0 {
             self.segments.retain(segment.id);
-            state.live.insert(segment.id, new.alive);
+            state.live.insert(segment.id, stored);
         }
-        let killer = state.open_group;
-        if died > dead_at_birth {
-            state
-                .kills
-                .push((killer, [(segment.id, died - dead_at_birth)].into()));
+        if alive < stored {
+            // The group that overwrote it is not known, but it is not behind the one that is open now.
+            let killer = state.open_group;
+            state.kills.push((killer, [(segment.id, stored - alive)].into()));
         }
         self.segments.retain(segment.id);
         state.parts.push(PublishedPart {
@@ -159,18 +171,14 @@ impl Engine {
         if self.medium.can_overwrite() {
             let name = ObjectName::Segment(segment);
             if self.medium.remove_object(name).is_ok() {
-                self.removed_since_sync
-                    .store(true, std::sync::atomic::Ordering::Relaxed);
+                self.removed_since_sync.store(true, Ordering::Relaxed);
             }
         }
     }
 
     /// Makes removals durable; only saves space after a crash, so an error is no failure.
     pub(crate) fn sync_removals(&self) {
-        if self
-            .removed_since_sync
-            .swap(false, std::sync::atomic::Ordering::Relaxed)
-        {
+        if self.removed_since_sync.swap(false, Ordering::Relaxed) {
             let _ = self.medium.sync_area(Area::Segment);
         }
     }

@@ -382,6 +382,7 @@ impl Engine {
 
     /// Gives back what was dropped: at once, or by the store's own thread.
     fn after_drop(&self) -> Result<()> {
+        self.after_commit();
         match self.mode {
             crate::options::UpkeepMode::Background => self.signal.wake(),
             crate::options::UpkeepMode::Inline => self.reclaim(&mut self.upkeep.lock())?,

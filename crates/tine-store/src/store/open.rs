@@ -40,6 +40,11 @@ const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;
 /// With two files, one could never be freed while the other is written.
 const JOURNAL_FILES_MIN: u32 = 3;
 
+/// After a clean close the next opening replays no more than this.
+const REPLAY_BYTES_MAX: u64 = 1 << 20;
+/// After a clean close the next opening reads no more footers than for so many blocks.
+const UNCOVERED_AT_CLOSE: u64 = 16 << 10;
+
 /// `store.json`.
 #[derive(Serialize, Deserialize)]
 struct Parameters {
@@ -265,7 +270,8 @@ impl Store {
         }
         let mut upkeep = engine.upkeep.lock();
         engine.reclaim(&mut upkeep)?;
-        if engine.journal.replay_bytes() > engine.journal.file_bytes() / 2 {
+        if engine.journal.replay_bytes() > REPLAY_BYTES_MAX || engine.uncovered_blocks() > UNCOVERED_AT_CLOSE
+        {
             engine.checkpoint(&mut upkeep)?;
         }
         let mut records = Encoder::default();

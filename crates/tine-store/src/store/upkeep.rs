@@ -14,6 +14,9 @@ use crate::options::UpkeepMode;
 use crate::store::durable::Effect;
 use crate::store::{Engine, Store};
 
+/// More blocks than this in segments that no run covers make a checkpoint due: 24 bytes of memory each.
+const UNCOVERED_MAX: u64 = 1 << 20;
+
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
 pub(crate) struct Upkeep;
@@ -65,7 +68,7 @@ pub(crate) fn run(engine: &Engine) {
         if engine.buffered_bytes() > engine.soft_buffer_bytes() {
             let _ = engine.drain_all(&mut upkeep);
         }
-        if engine.journal.is_half_full() {
+        if engine.journal.is_half_full() || engine.uncovered_blocks() > UNCOVERED_MAX {
             let _ = engine.checkpoint(&mut upkeep);
         }
         let _ = engine.reclaim(&mut upkeep);
@@ -93,6 +96,9 @@ impl Engine {
             let mut upkeep = self.upkeep.lock();
             if self.buffered_bytes() + bytes > self.buffer_bytes {
                 self.drain_all(&mut upkeep)?;
+                if self.uncovered_blocks() > UNCOVERED_MAX {
+                    self.checkpoint(&mut upkeep)?;
+                }
             }
         }
         match self.space.hold(self.buffered_bytes() + bytes) {

@@ -22,7 +22,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// How long a command may take to notice that its disk is gone.
 const FAREWELL_MAX: Duration = Duration::from_secs(15);
 /// How many commands are run at most before the power is cut between two of them.
-const COMMANDS_MAX: u64 = 10;
+const COMMANDS_MAX: u64 = 16;
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
@@ -65,8 +65,8 @@ enum Power {
 pub(crate) enum Stop {
     /// The power was cut meanwhile.
     Cut,
-    /// The command was killed; the power is on.
-    Killed,
+    /// The command was killed, or failed as a sync did; the power is on.
+    Struck,
     /// The program broke its promise.
     Violation(String),
 }
@@ -149,18 +149,24 @@ pub(crate) fn survive(
 }
 
 impl Runner<'_> {
-    /// Runs a command to its end, whatever that is.
+    /// Runs a command to its end; that it fails by itself is no error here.
     pub(crate) fn run(&mut self, step: Step) -> Result<Output, Stop> {
         self.report.commands += 1;
-        let before = self.mount.device().counters().operations;
+        let operations_before = self.mount.device().counters().operations;
+        let awaited_failure = self.mount.device().awaits_failing_sync();
         let ended = self
             .start(step)
             .map_err(|error| Stop::Violation(format!("the command does not start: {error}")))?;
-        let operations = self.mount.device().counters().operations - before;
+        let operations = self.mount.device().counters().operations - operations_before;
         if operations > 0 {
             self.operations_each = (3 * self.operations_each + operations).div_ceil(4);
         }
-        ended
+        let sync_failed = awaited_failure && !self.mount.device().awaits_failing_sync();
+        self.report.failed_syncs += u64::from(sync_failed);
+        match ended {
+            Ok(output) if sync_failed && !output.succeeded => Err(Stop::Struck),
+            ended => ended,
+        }
     }
 
     /// Runs a command that has to succeed.
@@ -183,7 +189,7 @@ impl Runner<'_> {
         self.cut_power(random)?;
         for recovery in 0.. {
             if recovery < 3 && random.chance(35) {
-                self.arm_cut(random, 2);
+                self.arm_cut(random, 0);
             }
             if self.settle(workload)? == Power::On {
                 break;
@@ -196,26 +202,28 @@ impl Runner<'_> {
     }
 
     fn arm(&mut self, random: &mut Random) {
-        if random.chance(25) {
-            let nth = 1 + random.below(4);
+        if random.chance(30) {
+            let nth = 1 + random.below(self.operations_each);
             self.history.push(format!("-- sync {nth} is going to fail"));
             let fate = Random::new(random.bits());
             self.mount.device().arm_failing_sync(nth, fate);
         }
         if random.chance(25) {
-            let nth = 1 + random.below(3 * self.operations_each);
+            let nth = 1 + random.below(4 * self.operations_each);
             self.history
                 .push(format!("-- at operation {nth} the command is going to be killed"));
             self.mount.device().arm_halt(nth);
         }
         if random.chance(80) {
-            self.arm_cut(random, 4);
+            // Not too early: a cut costs more to look at than the commands before it.
+            let spared = random.below(12) * self.operations_each;
+            self.arm_cut(random, spared);
         }
     }
 
-    /// Arms a cut within the next few commands.
-    fn arm_cut(&mut self, random: &mut Random, commands: u64) {
-        let nth = 1 + random.below(commands * self.operations_each);
+    /// Arms a cut after the `spared` next operations, within the next two commands then.
+    fn arm_cut(&mut self, random: &mut Random, spared: u64) {
+        let nth = spared + 1 + random.below(2 * self.operations_each);
         let at_cut = *random.pick(&[AtCut::Hang, AtCut::Fail]);
         self.history
             .push(format!("-- operation {nth} is going to be cut ({at_cut:?})"));
@@ -225,24 +233,21 @@ impl Runner<'_> {
     /// Runs commands until the power is cut, or for a while.
     fn work(&mut self, workload: &mut dyn Workload, random: &mut Random) -> Result<(), String> {
         for _ in 0..=random.below(COMMANDS_MAX) {
-            let awaited_failure = self.mount.device().awaits_failing_sync();
             let step = workload.next(random);
             let what = step.what.clone();
-            let ended = self.run(step);
-            let sync_failed = awaited_failure && !self.mount.device().awaits_failing_sync();
-            self.report.failed_syncs += u64::from(sync_failed);
-            let fault = sync_failed || matches!(ended, Err(Stop::Killed));
-            match ended {
+            let faults_before = self.report.faults();
+            match self.run(step) {
+                Ok(output) if output.succeeded => workload.acknowledge(),
+                Ok(output) => return Err(format!("`{what}` failed: {}", output.stderr.trim())),
                 Err(Stop::Cut) => return Ok(()),
                 Err(Stop::Violation(what)) => return Err(what),
-                Ok(output) if output.succeeded => workload.acknowledge(),
-                Ok(output) if !fault => return Err(format!("`{what}` failed: {}", output.stderr.trim())),
-                Ok(_) | Err(Stop::Killed) => {
+                Err(Stop::Struck) => {
                     self.settle(workload)?;
                 }
             }
             // What a fault has left only in the page cache must not be what the answer rested on: so, often look soon.
-            if self.mount.device().is_cut() || fault && random.chance(50) {
+            let faults = self.report.faults() - faults_before;
+            if self.mount.device().is_cut() || faults > 0 && random.chance(50) {
                 return Ok(());
             }
         }
@@ -255,7 +260,7 @@ impl Runner<'_> {
             match workload.verify(self) {
                 Ok(()) => return Ok(Power::On),
                 Err(Stop::Cut) => return Ok(Power::Cut),
-                Err(Stop::Killed) => {}
+                Err(Stop::Struck) => {}
                 Err(Stop::Violation(what)) => return Err(what),
             }
         }
@@ -298,7 +303,7 @@ impl Runner<'_> {
             Ended::Killed if is_cut => Err(Stop::Cut),
             Ended::Killed => {
                 self.report.kills += 1;
-                Err(Stop::Killed)
+                Err(Stop::Struck)
             }
             // After the cut only success says something: that the program relies on what it did.
             Ended::Exit(status) if status.success() => Ok(output),
@@ -366,6 +371,13 @@ impl fmt::Display for Ended {
             Self::Killed => write!(f, "killed"),
             Self::TooLong(limit) => write!(f, "still running after {} s", limit.as_secs()),
         }
+    }
+}
+
+impl Report {
+    /// Returns how often something failed while the power was on.
+    fn faults(&self) -> u64 {
+        self.failed_syncs + self.kills
     }
 }
 

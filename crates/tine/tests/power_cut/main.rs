@@ -19,6 +19,8 @@ mod disk;
 mod filesystem;
 mod harness;
 mod log;
+mod model;
 mod mount;
 mod random;
 mod serve;
+mod store;

@@ -18,7 +18,7 @@ pub(crate) enum Survival {
 }
 
 impl Survival {
-    /// All ways, the likely ones for a random choice.
+    /// All ways.
     pub(crate) const ALL: [Self; 5] = [
         Self::Nothing,
         Self::Everything,

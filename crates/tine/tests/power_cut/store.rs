@@ -1,0 +1,200 @@
+//! `tine` itself: random commands on one store, of which every acknowledged one has to outlast every power cut.
+
+use crate::harness::{Report, Runner, Step, Stop, Violation, Workload, survive};
+use crate::model::{Bytes, Operation, State, Visible, difference};
+use crate::mount::Mount;
+use crate::random::Random;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+/// How many cuts one store has to survive, before the next seed begins with an empty disk.
+const CUTS_EACH: u64 = 10;
+
+/// The store, as acknowledged.
+struct Store {
+    binary: OsString,
+    directory: PathBuf,
+    state: State,
+    in_flight: Option<Operation>,
+    /// Whether something was ever acknowledged or found: until then there may be no store at all.
+    exists: bool,
+}
+
+impl Store {
+    fn new(binary: &OsStr, root: &Path) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            directory: root.join("store"),
+            state: State::default(),
+            in_flight: None,
+            exists: false,
+        }
+    }
+
+    fn step(&self, arguments: &[String], input: &[u8]) -> Step {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("--store")
+            .arg(&self.directory)
+            .args(arguments)
+            .env_remove("TINE_STORE");
+        let mut what = format!("tine {}", arguments.join(" "));
+        if !input.is_empty() {
+            what = format!("{what} < {} bytes", input.len());
+        }
+        Step {
+            command,
+            input: input.to_vec(),
+            what,
+        }
+    }
+
+    fn ask(&self, runner: &mut Runner<'_>, arguments: &[&str]) -> Result<Vec<u8>, Stop> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Ok(runner.must_run(self.step(&arguments, &[]))?.stdout)
+    }
+
+    /// Reads all that the store shows.
+    fn look(&self, runner: &mut Runner<'_>) -> Result<Visible, Stop> {
+        let listing = self.ask(runner, &["ls", "--json"])?;
+        let targets = targets(&listing).ok_or_else(|| {
+            Stop::Violation(format!(
+                "`tine ls --json` printed {:?}",
+                String::from_utf8_lossy(&listing)
+            ))
+        })?;
+        let mut visible = Visible::new();
+        for target in targets {
+            let bytes: Bytes = Arc::new(self.ask(runner, &["export", &target, "-"])?);
+            visible.insert(target, bytes);
+        }
+        Ok(visible)
+    }
+
+    /// Returns the state that was found, if it is one that may be.
+    fn recognise(&self, found: &Visible) -> Option<State> {
+        let is_found = |state: &State| state.visible() == *found;
+        let in_flight = self.in_flight.as_ref();
+        let after = in_flight.map(|operation| self.state.after(operation));
+        let between = in_flight
+            .into_iter()
+            .flat_map(|operation| operation.partly(&self.state));
+        let whole = after.into_iter().chain([self.state.clone()]);
+        whole.chain(between).find(is_found)
+    }
+}
+
+impl Workload for Store {
+    fn next(&mut self, random: &mut Random) -> Step {
+        let operation = Operation::random(&self.state, random);
+        let step = self.step(&operation.arguments(), operation.input());
+        self.in_flight = Some(operation);
+        step
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(operation) = self.in_flight.take() {
+            self.state = self.state.after(&operation);
+            self.exists = true;
+        }
+    }
+
+    fn verify(&mut self, runner: &mut Runner<'_>) -> Result<(), Stop> {
+        if !self.exists {
+            // What is left of the first command need not be a store; the next one has to make one of it.
+            if !runner.run(self.step(&["ls".to_owned()], &[]))?.succeeded {
+                self.in_flight = None;
+                return Ok(());
+            }
+            self.exists = true;
+        }
+        self.ask(runner, &["check", "--data"])?;
+        let found = self.look(runner)?;
+        let Some(state) = self.recognise(&found) else {
+            let expected = difference(&self.state.visible(), &found);
+            let in_flight = self.in_flight.as_ref().map(Operation::arguments);
+            return Err(Stop::Violation(format!(
+                "not as acknowledged: {expected} (in flight: {})",
+                in_flight.map_or_else(|| "nothing".to_owned(), |arguments| arguments.join(" "))
+            )));
+        };
+        self.state = state;
+        self.in_flight = None;
+        Ok(())
+    }
+}
+
+/// Returns the branches and snapshots that `tine ls --json` lists.
+fn targets(listing: &[u8]) -> Option<Vec<String>> {
+    let mut targets = Vec::new();
+    for line in std::str::from_utf8(listing).ok()?.lines() {
+        let branch: serde_json::Value = serde_json::from_str(line).ok()?;
+        let name = branch.get("name")?.as_str()?;
+        targets.push(name.to_owned());
+        for snapshot in branch.get("snapshots")?.as_array()? {
+            targets.push(format!("{name}@{}", snapshot.get("snapshot")?.as_str()?));
+        }
+    }
+    Some(targets)
+}
+
+/// Returns a number from the environment.
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number, not {value:?}")),
+    )
+}
+
+/// Cuts the power of one store after the other, as often as the environment says. None is returned where no file
+/// system can be mounted.
+fn torture(test: &str, binary: &OsStr) -> Option<Result<Report, Box<Violation>>> {
+    let only_seed = number("TINE_SEED");
+    let torture = std::env::var_os("TINE_TORTURE").is_some();
+    let cuts = number("TINE_CUTS").unwrap_or(if torture { 1000 } else { 50 });
+    let mut total = Report::default();
+    for seed in only_seed.unwrap_or(0).. {
+        let mut mount = Mount::new_or_skip(test)?;
+        let mut store = Store::new(binary, mount.path());
+        // A cut of the last store more than asked for does no harm; a seed has to mean the same in every run.
+        match survive(&mut mount, &mut store, seed, CUTS_EACH) {
+            Ok(report) => total += report,
+            Err(mut violation) => {
+                total += violation.report;
+                violation.report = total;
+                return Some(Err(violation));
+            }
+        }
+        if only_seed.is_some() || total.cuts >= cuts {
+            break;
+        }
+    }
+    Some(Ok(total))
+}
+
+#[test]
+fn tine_survives_power_cuts() {
+    let binary = OsStr::new(env!("CARGO_BIN_EXE_tine"));
+    match torture("tine_survives_power_cuts", binary) {
+        Some(Ok(report)) => println!("tine survived {report}"),
+        Some(Err(violation)) => panic!("tine does not survive a power cut: {violation}"),
+        None => {}
+    }
+}
+
+#[test]
+fn a_planted_bug_is_caught() {
+    let Some(binary) = std::env::var_os("TINE_POWER_CUT_BINARY") else {
+        println!("skipped: a_planted_bug_is_caught: TINE_POWER_CUT_BINARY names no binary with a bug");
+        return;
+    };
+    match torture("a_planted_bug_is_caught", &binary) {
+        Some(Ok(report)) => panic!("the bug was not caught: {report}"),
+        Some(Err(violation)) => println!("caught: {violation}"),
+        None => {}
+    }
+}

@@ -388,9 +388,10 @@ impl Medium for DirectoryMedium {
         }
         let opened = self.open_journal_file(file)?;
         let mut files = self.journal.lock();
+        let count = files.len();
         match files.get_mut(file as usize) {
             Some(short) => *short = opened,
-            None if file as usize == files.len() => files.push(opened),
+            None if file as usize == count => files.push(opened),
             None => return Err(io::Error::other("journal files are numbered without gaps")),
         }
         Ok(())

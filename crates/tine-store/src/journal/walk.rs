@@ -115,7 +115,7 @@ impl<'a> Walker<'a> {
             // A file that was not made whole has no frame: it is synced before it gets one.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => bytes.fill(0),
             result => {
-                result.map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?
+                result.map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
             }
         }
         Ok(bytes)

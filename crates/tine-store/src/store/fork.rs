@@ -396,9 +396,7 @@ impl Engine {
             if !unfinished {
                 catalog.entry(from)?;
             }
-            if from != to {
-                catalog.check_free(to)?;
-            }
+            catalog.check_free(to)?;
             let entry = catalog
                 .branches
                 .get(from)

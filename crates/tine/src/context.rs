@@ -82,6 +82,12 @@ impl Context {
     }
 
     fn create(&self, path: &Path) -> Outcome<Store> {
+        if path.exists() && !path.is_dir() {
+            return Err(
+                CommandError::new(format!("the store `{}` is not a directory", path.display()))
+                    .hint("`--store DIR` or TINE_STORE names another"),
+            );
+        }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| {
                 CommandError::io(format!("creating the directory `{}`", parent.display()), error)

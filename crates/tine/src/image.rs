@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{CommandError, Outcome};
-use crate::interrupt;
 use crate::size;
 
 /// Where Debian and others keep the programs of the administrator, who need not be the one who calls us.
@@ -60,7 +59,6 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
         .stdin(Stdio::null())
         .output()
         .map_err(|error| CommandError::io("running mke2fs", error))?;
-    interrupt::check()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said: Vec<_> = said
@@ -92,7 +90,6 @@ impl Content {
         let mut content = Self { files: 0, bytes: 0 };
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            interrupt::check()?;
             let failed = |error: io::Error| {
                 CommandError::io(format!("reading the directory `{}`", folder.display()), error)
             };

@@ -40,9 +40,9 @@ enum Finding<'a> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    interrupt::catch()?;
     let mut meter = Meter::new(&context.ui, "Checking");
     let checked = context.with_store(Missing::Refuse, |store| {
+        interrupt::catch()?;
         Ok(store.check(args.data, &mut |progress| meter.report(progress))?)
     });
     drop(meter);

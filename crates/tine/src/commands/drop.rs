@@ -76,25 +76,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Sorts what is to go into branches and snapshots, each once; a snapshot goes with its branch.
+/// Sorts what is to go into branches and snapshots, each once and in the order given; a snapshot goes with its branch.
 fn sort(targets: &[Target]) -> (Vec<BranchName>, Vec<(BranchName, SnapshotName)>) {
-    let branches: BTreeSet<_> = targets
-        .iter()
-        .filter_map(|target| match target {
-            Target::Branch(branch) => Some(branch.clone()),
-            Target::Snapshot(..) => None,
-        })
-        .collect();
-    let snapshots: BTreeSet<_> = targets
-        .iter()
-        .filter_map(|target| match target {
-            Target::Snapshot(branch, snapshot) if !branches.contains(branch) => {
-                Some((branch.clone(), snapshot.clone()))
-            }
-            Target::Snapshot(..) | Target::Branch(_) => None,
-        })
-        .collect();
-    (branches.into_iter().collect(), snapshots.into_iter().collect())
+    let mut seen = BTreeSet::new();
+    let (mut branches, mut snapshots) = (Vec::new(), Vec::new());
+    for target in targets.iter().filter(|target| seen.insert(*target)) {
+        match target {
+            Target::Branch(branch) => branches.push(branch.clone()),
+            Target::Snapshot(branch, snapshot) => snapshots.push((branch.clone(), snapshot.clone())),
+        }
+    }
+    snapshots.retain(|(branch, _)| !seen.contains(&Target::Branch(branch.clone())));
+    (branches, snapshots)
 }
 
 fn named(branches: &[BranchName], snapshots: &[(BranchName, SnapshotName)]) -> Vec<Target> {

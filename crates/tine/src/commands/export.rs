@@ -48,21 +48,26 @@ struct Exported<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let started = Instant::now();
-    let report = if args.file == Path::new("-") {
+    let is_stream = args.file == Path::new("-");
+    let report = if is_stream {
         to_stream(args, context)?
     } else {
         to_file(args, context)?
     };
     let ExportReport { size, data, .. } = report;
     context.ui.say(format_args!(
-        "Exported `{}` to `{}`: {}, {} of it data, in {:.1} s",
+        "Exported `{}` to {}: {}, {} of it data, in {:.1} s",
         args.target,
-        args.file.display(),
+        if is_stream {
+            "standard output".to_owned()
+        } else {
+            format!("`{}`", args.file.display())
+        },
         human(size),
         human(data),
         started.elapsed().as_secs_f64()
     ));
-    if context.ui.json && args.file != Path::new("-") {
+    if context.ui.json && !is_stream {
         context.ui.object(&Exported {
             name: args.target.to_string(),
             file: &args.file,
@@ -100,11 +105,11 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
 }
 
 fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
-    interrupt::catch()?;
     let file = destination(args)?;
     context.with_store(Missing::Refuse, |store| {
         // The name is looked up first: a mistyped one must not leave a file behind.
         let state = store.state(&args.target)?;
+        interrupt::catch()?;
         let partial = Partial::create(&file, args.force)?;
         let mut meter = Meter::new(&context.ui, "Exporting");
         let report = fill(store, &state, &partial, &mut meter)?;

@@ -47,11 +47,11 @@ struct Imported<'a> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    interrupt::catch()?;
     let source = Source::open(args, context)?;
     let started = Instant::now();
     let mut meter = Meter::new(&context.ui, "Importing");
     let report = context.with_store(Missing::Create, |store| {
+        interrupt::catch()?;
         let progress = &mut |progress| meter.report(progress);
         let imported = match &source {
             Source::File(file) => store.import(&args.name, ImportSource::File(file), progress),
@@ -69,7 +69,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 }
 
 fn tell(args: &Args, context: &Context, report: &ImportReport, started: Instant) -> Outcome<()> {
-    let &ImportReport { size, data, .. } = report;
+    let size = report.size;
+    // Data is counted in blocks, and a disk may end within one.
+    let data = report.data.min(size);
     context.ui.say(format_args!(
         "Imported `{}`: {}, {} of it data, in {:.1} s",
         args.name,

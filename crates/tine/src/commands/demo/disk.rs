@@ -14,7 +14,7 @@ const FIRST_LINE: &str = "This disk is golden: every fork begins as what is writ
 const EDITED_LINE: &str = "This disk was forked and edited; nobody else can see this line.";
 const _: () = assert!(FIRST_LINE.len() == EDITED_LINE.len());
 
-const DISK_BYTES: u64 = 256 << 20;
+const DISK_BYTES: u64 = 128 << 20;
 
 /// The disk `golden.img`.
 pub(super) struct Disk {
@@ -43,7 +43,7 @@ impl Disk {
             });
         };
         files(&folder.join("files")).map_err(made)?;
-        let args = ["-q", "-t", "ext4", "-d", "files", "golden.img", "256M"];
+        let args = ["-q", "-t", "ext4", "-d", "files", "golden.img", "128M"];
         stage.program(&format!("mke2fs {}", args.join(" ")), &mke2fs, &args, Show::All)?;
         let line_offset = find_line(&folder.join("golden.img")).map_err(made)?;
         let line_offset = line_offset.ok_or_else(|| broken("`story.txt` is not in the image"))?;
@@ -78,22 +78,26 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes sure that an image has the edited line.
-    pub(super) fn look_for_edit(&self, stage: &Stage<'_>, image: &str) -> Outcome<()> {
-        let Some(tools) = &self.tools else {
-            return Ok(());
+    /// Makes sure that a fork and the image exported from it have the edited line.
+    pub(super) fn look_for_edit(&self, stage: &Stage<'_>, fork: &str, image: &str) -> Outcome<()> {
+        let printed = match &self.tools {
+            Some(tools) => {
+                let line = format!("debugfs -R 'cat story.txt' {image} | head -1");
+                stage.program(
+                    &line,
+                    &tools.debugfs,
+                    &["-R", "cat story.txt", image],
+                    Show::Head(1),
+                )?
+            }
+            None => stage.tine(
+                &["read", fork, "--length", &EDITED_LINE.len().to_string()],
+                Show::All,
+            )?,
         };
-        let line = format!("debugfs -R 'cat story.txt' {image} | head -1");
-        let story = stage.program(
-            &line,
-            &tools.debugfs,
-            &["-R", "cat story.txt", image],
-            Show::Head(1),
-        )?;
-        let story = String::from_utf8_lossy(&story);
-        match story.lines().next() {
+        match String::from_utf8_lossy(&printed).lines().next() {
             Some(EDITED_LINE) => Ok(()),
-            other => Err(broken(format_args!("`{image}` has {other:?} for its first line"))),
+            other => Err(broken(format_args!("`{fork}` has {other:?} for its first line"))),
         }
     }
 
@@ -141,7 +145,7 @@ fn patterned(image: &Path) -> io::Result<()> {
     let file = File::create_new(image)?;
     file.set_len(DISK_BYTES)?;
     for megabyte in 0..24 {
-        file.write_all_at(&noise(megabyte + 1, 1 << 20), (megabyte * 10) << 20)?;
+        file.write_all_at(&noise(megabyte + 1, 1 << 20), (megabyte * 5) << 20)?;
     }
     file.write_all_at(format!("{FIRST_LINE}\n").as_bytes(), 0)
 }

@@ -99,7 +99,7 @@ fn play(args: &Args, stage: &Stage<'_>) -> Outcome<()> {
     stage.scene("The edited one has its edit; a fork that nobody touched, and the golden disk, have not.")?;
     stage.tine(&["export", "job-1", "job-1.img"], Show::All)?;
     disk.judge(stage, "job-1.img")?;
-    disk.look_for_edit(stage, "job-1.img")?;
+    disk.look_for_edit(stage, "job-1", "job-1.img")?;
     let last = format!("job-{}", args.forks);
     let last_image = format!("{last}.img");
     stage.tine(&["export", &last, &last_image], Show::All)?;

@@ -68,15 +68,14 @@ impl<'a> Stage<'a> {
         self.ui.finish()
     }
 
-    /// Runs `tine` with these arguments.
-    pub(super) fn tine(&self, args: &[&str], show: Show) -> Outcome<()> {
+    /// Runs `tine` with these arguments and returns what it printed.
+    pub(super) fn tine(&self, args: &[&str], show: Show) -> Outcome<Vec<u8>> {
         self.typed(
             &format!("tine {}", args.join(" ")),
             self.tine_command(args),
             None,
             show,
         )
-        .map(drop)
     }
 
     /// Runs `tine` with `input` at its standard input, which a user would make by `producer`.

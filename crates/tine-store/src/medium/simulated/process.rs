@@ -232,17 +232,22 @@ impl Medium for Process {
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         let (mut state, course) = self.change(Kind::Write)?;
-        if file != state.ring_files {
-            return Err(state.violate(
-                Violation::OutsideJournal { file, offset: 0 },
-                io::ErrorKind::InvalidInput,
-            ));
+        let name = FileName::Journal(file);
+        let length = state.cached(name).map_or(0, |id| state.files[&id].length());
+        // Only a file that was left short may be made again.
+        if file > state.ring_files || length >= bytes {
+            let violation = Violation::OutsideJournal { file, offset: 0 };
+            return Err(state.violate(violation, io::ErrorKind::InvalidInput));
         }
-        state.need_space(bytes)?;
+        state.need_space(bytes - length)?;
         course.result()?;
-        let id = state.new_file(FileBytes::zeroes(bytes));
-        state.name_file(FileName::Journal(file), Some(id));
-        state.ring_files += 1;
+        if let Some(short) = state.file_mut(name) {
+            *short = FileBytes::zeroes(bytes);
+        } else {
+            let id = state.new_file(FileBytes::zeroes(bytes));
+            state.name_file(name, Some(id));
+        }
+        state.ring_files = state.ring_files.max(file + 1);
         state.counters.written_bytes += bytes;
         Ok(())
     }

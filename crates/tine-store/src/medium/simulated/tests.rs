@@ -272,6 +272,9 @@ fn a_new_journal_file_can_be_short_or_gone() {
         let process = after.start();
         assert_eq!(process.journal_files().unwrap(), count);
         assert_eq!(process.read_journal(1, 4096, &mut page(0)).is_ok(), whole);
+        // A short file can be made again, a whole one is never cleared.
+        assert_eq!(process.create_journal_file(1, 8192).is_ok(), !whole);
+        process.write_journal(1, 4096, &page(1)).unwrap();
     }
 }
 

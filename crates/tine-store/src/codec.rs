@@ -89,6 +89,15 @@ impl<'a> Decoder<'a> {
         self.array()
     }
 
+    /// Reads what is either 0 or 1.
+    pub(crate) fn flag(&mut self) -> Result<bool> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.invalid("a flag is neither 0 nor 1")),
+        }
+    }
+
     /// Reads a count of items of which each takes at least `least` bytes.
     pub(crate) fn count(&mut self, least: usize) -> Result<usize> {
         let count = self.u32()? as usize;
@@ -104,13 +113,12 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn option(&mut self) -> Result<Option<u64>> {
-        let present = self.u8()?;
+        let present = self.flag()?;
         let value = self.u64()?;
-        match present {
-            0 => Ok(None),
-            1 => Ok(Some(value)),
-            _ => Err(self.invalid("an optional field is neither there nor absent")),
+        if !present && value != 0 {
+            return Err(self.invalid("an absent field has a value"));
         }
+        Ok(present.then_some(value))
     }
 
     /// Returns how many bytes are left.

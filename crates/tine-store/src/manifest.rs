@@ -4,6 +4,7 @@
 //! names its place P, of which its metadata is, and a floor L ≤ P, the first frame with data that no root in it
 //! covers (rule 2). Here it is written whole each time; the delta of rule 13 comes with the trees.
 
+use crate::block::DISK_BYTES_MAX;
 use crate::buffer::StretchId;
 use crate::checksum::crc32c;
 use crate::codec::{Decoder, Encoder};
@@ -18,6 +19,10 @@ use crate::segment::format::SegmentKind;
 
 const MAGIC: [u8; 8] = *b"tineMAN1";
 const HEADER_BYTES: usize = 32;
+/// Stretches, branches and groups are counted up to here.
+pub(crate) const NUMBER_MAX: u64 = 1 << 60;
+/// No manifest is longer: some ten million names.
+const MANIFEST_BYTES_MAX: u64 = 4 << 30;
 
 /// A stretch as its root has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,16 +149,17 @@ impl Manifest {
                 };
                 Ok((id, kind, from.u64()?))
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         let count = from.count(50)?;
         let stretches = (0..count)
             .map(|_| decode_stretch(&mut from))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         let count = from.count(46)?;
         let branches = (0..count)
             .map(|_| decode_branch(&mut from))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         from.end()?;
+        check(&from, &stretches, &segments, next_stretch, next_branch, &branches)?;
         Ok(Self {
             number,
             floor,
@@ -208,6 +214,9 @@ impl Manifest {
             .open_object(name)
             .map_err(|e| StoreError::io(name, "open", e))?;
         let length = object.length().map_err(|e| StoreError::io(name, "length", e))?;
+        if length > MANIFEST_BYTES_MAX {
+            return Ok(None);
+        }
         let half = length / 2;
         for copy in 0..2 {
             let mut bytes = vec![0; half as usize];
@@ -235,6 +244,40 @@ fn whole_body(number: u64, copy: &[u8]) -> Option<&[u8]> {
     }
     let body = copy[HEADER_BYTES..].get(..usize::try_from(bytes).ok()?)?;
     (crc32c(body) == body_checksum).then_some(body)
+}
+
+/// Numbers stay clear of the ends of their types, so that counting on from them is safe.
+fn check(
+    from: &Decoder<'_>,
+    stretches: &[StretchRecord],
+    segments: &[(SegmentId, SegmentKind, u64)],
+    next_stretch: StretchId,
+    next_branch: u64,
+    branches: &[BranchRecord],
+) -> Result<()> {
+    let sane = |number: u64| number < NUMBER_MAX;
+    let blocks_max: u64 = segments
+        .iter()
+        .map(|(.., bytes)| bytes / 4096)
+        .fold(0, u64::saturating_add);
+    let ascending = stretches.windows(2).all(|pair| pair[0].id < pair[1].id);
+    let stretches_are_sane = stretches.iter().all(|stretch| {
+        stretch.id < next_stretch
+            && stretch.parent.is_none_or(|parent| parent < stretch.id)
+            && stretch.size <= DISK_BYTES_MAX
+            && sane(stretch.covered)
+            && stretch.alive.is_none_or(sane)
+            && stretch
+                .live
+                .iter()
+                .all(|(_, blocks)| *blocks <= blocks_max && sane(*blocks))
+    });
+    let branches_are_sane = branches.iter().all(|branch| branch.id < next_branch);
+    if ascending && sane(next_stretch) && sane(next_branch) && stretches_are_sane && branches_are_sane {
+        Ok(())
+    } else {
+        Err(from.invalid("it has numbers that cannot be"))
+    }
 }
 
 fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
@@ -265,7 +308,7 @@ fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
 fn decode_branch(from: &mut Decoder<'_>) -> Result<BranchRecord> {
     let (id, name, head) = (from.u64()?, from.text()?.to_owned(), from.u64()?);
     let (point, origin_name) = (from.option()?, from.text()?.to_owned());
-    let (created, ephemeral) = (from.u64()?, from.u8()? != 0);
+    let (created, ephemeral) = (from.u64()?, from.flag()?);
     let count = from.count(20)?;
     let snapshots = (0..count)
         .map(|_| {

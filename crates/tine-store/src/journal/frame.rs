@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The header's checksum covers header and records; each block's checksum is in its record. The chain value links a
-//! frame to all frames of its epoch before it, beginning with the epoch's random nonce: what a guest wrote into a
-//! block can imitate a frame, but not the nonce.
+//! frame to all frames of its epoch before it, beginning with the epoch's random nonce. What a guest wrote into a block
+//! can look like a frame, but it knows neither the store's key nor the nonce.
 
 use crate::block::BLOCK;
 use crate::checksum::{chain, crc32c_of};
@@ -24,7 +24,15 @@ pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
 const MAGIC: [u8; 8] = *b"tineFRM1";
 /// Where the chain value lies in the header: the chain covers what is before and behind.
 const CHAIN_AT: usize = 40;
+/// Where the number of the copy lies, which the chain leaves out.
+const COPY_AT: usize = 72;
+const KEY_AT: usize = 76;
+const RESERVED_AT: usize = 92;
 const CHECKSUM_AT: usize = HEADER_BYTES - 4;
+
+/// 128 random bits of the store, in every frame: nothing that a guest can write into a block knows them, nor do the
+/// frames of another store.
+pub(crate) type JournalKey = [u8; 16];
 
 /// What a frame's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub(crate) struct Header {
     pub(crate) manifest: u64,
     pub(crate) records_bytes: u32,
     pub(crate) payload_blocks: u32,
+    /// Which of an epoch's two first frames this is; 0 for all others. Alone outside of the chain.
+    pub(crate) copy: u32,
 }
 
 impl Header {
@@ -63,7 +73,13 @@ pub(crate) fn chain_start(nonce: &[u8; 16]) -> u64 {
 /// Writes a frame's head (header, records, zeroes) into `out` and returns the frame's chain value.
 ///
 /// `frame.chain` is ignored: it follows from `previous_chain`.
-pub(crate) fn encode_head(header: &Header, previous_chain: u64, records: &[u8], out: &mut Vec<u8>) -> u64 {
+pub(crate) fn encode_head(
+    header: &Header,
+    key: &JournalKey,
+    previous_chain: u64,
+    records: &[u8],
+    out: &mut Vec<u8>,
+) -> u64 {
     let start = out.len();
     let mut encoder = Encoder {
         bytes: std::mem::take(out),
@@ -77,6 +93,8 @@ pub(crate) fn encode_head(header: &Header, previous_chain: u64, records: &[u8], 
     encoder.u64(header.manifest);
     encoder.count(records.len());
     encoder.u32(header.payload_blocks);
+    encoder.u32(header.copy);
+    encoder.raw(key);
     encoder.bytes.resize(start + HEADER_BYTES, 0);
     encoder.raw(records);
     *out = encoder.bytes;
@@ -89,19 +107,26 @@ pub(crate) fn encode_head(header: &Header, previous_chain: u64, records: &[u8], 
 }
 
 fn link(previous_chain: u64, header: &[u8], records: &[u8]) -> u64 {
-    chain(
-        previous_chain,
-        &[&header[..CHAIN_AT], &header[CHAIN_AT + 8..CHECKSUM_AT], records],
-    )
+    let covered = [
+        &header[..CHAIN_AT],
+        &header[CHAIN_AT + 8..COPY_AT],
+        &header[KEY_AT..CHECKSUM_AT],
+        records,
+    ];
+    chain(previous_chain, &covered)
 }
 
 fn head_checksum(head: &[u8]) -> u32 {
     crc32c_of(&[&head[..CHECKSUM_AT], &head[HEADER_BYTES..]])
 }
 
-/// Reads a header's fields, without any check of its checksum; `None` if it is no header at all.
-pub(crate) fn decode_header(bytes: &[u8]) -> Option<Header> {
-    if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
+/// Reads a header's fields, without any check of its checksum; `None` if it is no header of this store at all.
+pub(crate) fn decode_header(bytes: &[u8], key: &JournalKey) -> Option<Header> {
+    let is_header = bytes.len() >= HEADER_BYTES
+        && bytes[..8] == MAGIC
+        && bytes[KEY_AT..RESERVED_AT] == *key
+        && bytes[RESERVED_AT..CHECKSUM_AT].iter().all(|&byte| byte == 0);
+    if !is_header {
         return None;
     }
     let mut from = Decoder::new("frame header", &bytes[8..HEADER_BYTES]);
@@ -118,6 +143,7 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Option<Header> {
         manifest: from.u64().ok()?,
         records_bytes: from.u32().ok()?,
         payload_blocks: from.u32().ok()?,
+        copy: from.u32().ok()?,
     })
 }
 

@@ -255,7 +255,7 @@ impl Record {
     pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self> {
         Ok(match from.u8()? {
             EPOCH => {
-                let cut = if from.u8()? != 0 {
+                let cut = if from.flag()? {
                     Some(FrameRef::decode(from)?)
                 } else {
                     None
@@ -279,7 +279,7 @@ impl Record {
                 group: from.u64()?,
                 start: from.u64()?,
                 count: from.u64()?,
-                hole: from.u8()? != 0,
+                hole: from.flag()?,
             },
             RESIZED => Self::Resized {
                 stretch: from.u64()?,
@@ -310,7 +310,7 @@ impl Record {
                 origin: Some(from.text()?)
                     .filter(|origin| !origin.is_empty())
                     .map(str::to_owned),
-                ephemeral: from.u8()? != 0,
+                ephemeral: from.flag()?,
             }),
             HEAD_MOVED => Self::HeadMoved {
                 branch: from.u64()?,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
-use crate::journal::frame::{FRAME_ALIGNMENT, FRAME_BYTES_MAX, Header, chain_start, encode_head, head_bytes};
+use crate::journal::frame::{
+    FRAME_ALIGNMENT, FRAME_BYTES_MAX, Header, JournalKey, chain_start, encode_head, head_bytes,
+};
 use crate::journal::record::{FrameRef, Record};
 use crate::medium::{Area, Medium};
 use crate::planted::{Bug, planted};
@@ -61,6 +63,7 @@ pub(crate) struct RingCounts {
 pub(crate) struct Ring {
     medium: Arc<dyn Medium>,
     pub(crate) file_bytes: u64,
+    key: JournalKey,
     files: u32,
     /// Where the next frame goes, if it fits.
     place: Place,
@@ -102,6 +105,7 @@ impl Ring {
     pub(crate) fn begin_epoch(
         medium: Arc<dyn Medium>,
         file_bytes: u64,
+        key: JournalKey,
         manifest: u64,
         log: VecDeque<LogFrame>,
         clean_end: Option<Place>,
@@ -110,11 +114,12 @@ impl Ring {
             .journal_files()
             .map_err(|e| StoreError::io("journal", "listing its files", e))?;
         let cut = log.back().map(|last| last.frame);
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce)
-            .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        let nonce = crate::store::random_bits()?;
+        let epoch = cut.map_or(Some(1), |cut| cut.epoch.checked_add(1));
+        let epoch = epoch
+            .ok_or_else(|| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
         let last = FrameRef {
-            epoch: cut.map_or(1, |cut| cut.epoch + 1),
+            epoch,
             nonce,
             sequence: 0,
             chain: chain_start(&nonce),
@@ -134,6 +139,7 @@ impl Ring {
             medium,
             held,
             file_bytes,
+            key,
             files,
             place,
             last,
@@ -154,14 +160,19 @@ impl Ring {
         };
         let mut records = crate::codec::Encoder::default();
         Record::Epoch { cut }.encode(&mut records);
-        let mut head = Vec::new();
-        let header = ring.header(records.bytes.len(), 0);
-        let chain = encode_head(&header, ring.last.chain, &records.bytes, &mut head);
-        ring.last = FrameRef {
-            chain,
-            ..header.frame
-        };
-        for _ in 0..EPOCH_COPIES {
+        let previous = ring.last;
+        for copy in 0..EPOCH_COPIES as u32 {
+            ring.last = previous;
+            let header = Header {
+                copy,
+                ..ring.header(records.bytes.len(), 0)
+            };
+            let mut head = Vec::new();
+            let chain = encode_head(&header, &ring.key, previous.chain, &records.bytes, &mut head);
+            ring.last = FrameRef {
+                chain,
+                ..header.frame
+            };
             ring.put(&head, Vec::new())?;
         }
         ring.sync()?;
@@ -171,6 +182,11 @@ impl Ring {
     /// Returns the last frame written.
     pub(crate) fn last(&self) -> FrameRef {
         self.last
+    }
+
+    /// Returns the store's key.
+    pub(crate) fn key(&self) -> JournalKey {
+        self.key
     }
 
     /// Returns how many files there are.
@@ -259,6 +275,7 @@ impl Ring {
             manifest: self.manifest,
             records_bytes: records as u32,
             payload_blocks,
+            copy: 0,
         }
     }
 
@@ -273,7 +290,7 @@ impl Ring {
         let header = self.header(records.len(), payload_blocks);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let chain = encode_head(&header, self.last.chain, records, &mut buffer);
+        let chain = encode_head(&header, &self.key, self.last.chain, records, &mut buffer);
         fill(&mut buffer);
         debug_assert_eq!(buffer.len(), header.frame_bytes());
         self.last = FrameRef {

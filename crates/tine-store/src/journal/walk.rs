@@ -14,7 +14,8 @@ use crate::block::BLOCK;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::journal::frame::{
-    FRAME_ALIGNMENT, Header, decode_header, decode_records, follows, head_is_whole, payload_blocks,
+    FRAME_ALIGNMENT, Header, JournalKey, decode_header, decode_records, follows, head_is_whole,
+    payload_blocks,
 };
 use crate::journal::record::{FrameRef, Record};
 use crate::journal::ring::{EPOCH_COPIES, Place, frame_bytes_max};
@@ -62,6 +63,7 @@ impl Path {
 pub(crate) struct Walker<'a> {
     medium: &'a dyn Medium,
     file_bytes: u64,
+    key: JournalKey,
     files: u32,
     /// The first bytes of each file, where epochs and continued paths begin.
     starts: Vec<Vec<u8>>,
@@ -90,13 +92,14 @@ impl Found {
 }
 
 impl<'a> Walker<'a> {
-    pub(crate) fn new(medium: &'a dyn Medium, file_bytes: u64) -> Result<Self> {
+    pub(crate) fn new(medium: &'a dyn Medium, file_bytes: u64, key: JournalKey) -> Result<Self> {
         let files = medium
             .journal_files()
             .map_err(|e| StoreError::io("journal", "listing its files", e))?;
         let mut walker = Self {
             medium,
             file_bytes,
+            key,
             files,
             starts: Vec::new(),
             window: Vec::new(),
@@ -111,12 +114,21 @@ impl<'a> Walker<'a> {
 
     fn read(&self, place: Place, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
+        let failed = |e| StoreError::io(format_args!("journal/{}", place.file), "read", e);
         match self.medium.read_journal(place.file, place.offset, &mut bytes) {
-            // A file that was not made whole has no frame: it is synced before it gets one.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => bytes.fill(0),
-            result => {
-                result.map_err(|e| StoreError::io(format_args!("journal/{}", place.file), "read", e))?;
+            // A file that was not made whole has no frames behind its end; those before it are looked at.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                for (page, at) in bytes
+                    .chunks_mut(FRAME_ALIGNMENT)
+                    .zip((place.offset..).step_by(FRAME_ALIGNMENT))
+                {
+                    match self.medium.read_journal(place.file, at, page) {
+                        Err(error) if error.kind() == ErrorKind::UnexpectedEof => page.fill(0),
+                        result => result.map_err(failed)?,
+                    }
+                }
             }
+            result => result.map_err(failed)?,
         }
         Ok(bytes)
     }
@@ -149,10 +161,15 @@ impl<'a> Walker<'a> {
     /// Returns the frame at a place if its header is wanted and its head is whole. What is not wanted costs no read
     /// of its records.
     fn find_if(&mut self, place: Place, wanted: impl Fn(&Header) -> bool) -> Result<Option<Found>> {
-        if place.file >= self.files || place.offset + FRAME_ALIGNMENT as u64 > self.file_bytes {
+        let last = self.file_bytes - FRAME_ALIGNMENT as u64;
+        if place.file >= self.files
+            || place.offset > last
+            || !place.offset.is_multiple_of(FRAME_ALIGNMENT as u64)
+        {
             return Ok(None);
         }
-        let header = decode_header(self.bytes(place, FRAME_ALIGNMENT)?);
+        let key = self.key;
+        let header = decode_header(self.bytes(place, FRAME_ALIGNMENT)?, &key);
         let Some(header) = header.filter(wanted) else {
             return Ok(None);
         };
@@ -172,13 +189,16 @@ impl<'a> Walker<'a> {
         Ok(Some(Found { place, header, head }))
     }
 
-    /// Returns the epochs' first frames in the two places that begin at `base`, each with the cut that it names.
+    /// Returns the first frames of the epochs that begin at `base`, each with the cut that it names.
     ///
     /// Usually the two copies of one; but a copy that was lost leaves what was there before, which may be another's.
     fn find_epochs(&mut self, base: Place) -> Result<Vec<(Found, Option<FrameRef>)>> {
-        let first = |header: &Header| header.frame.sequence == 1 && header.head_bytes() == FRAME_ALIGNMENT;
         let mut epochs = Vec::new();
         for copy in 0..EPOCH_COPIES {
+            let first = |header: &Header| {
+                let copy = u64::from(header.copy) == copy;
+                copy && header.frame.sequence == 1 && header.head_bytes() == FRAME_ALIGNMENT
+            };
             let offset = base.offset + copy * FRAME_ALIGNMENT as u64;
             if let Some(found) = self.find_if(Place { offset, ..base }, first)?
                 && let Some(cut) = found.is_epoch()
@@ -265,7 +285,8 @@ impl<'a> Walker<'a> {
         let mut behind = None;
         for place in [last.end].into_iter().chain(self.starts()) {
             let continues = |header: &Header| {
-                header.frame.nonce == frame.nonce && header.frame.sequence == frame.sequence + 1
+                header.frame.nonce == frame.nonce
+                    && frame.sequence.checked_add(1) == Some(header.frame.sequence)
             };
             behind = self
                 .find_if(place, continues)?
@@ -305,9 +326,20 @@ impl<'a> Walker<'a> {
 
     /// Walks from the floor to the end; an error if the journal is damaged.
     pub(crate) fn walk(&mut self, floor: &FrameRef, place: Place) -> Result<Path> {
+        // What a manifest says is not trusted to be a place.
+        let place = Place {
+            offset: place.offset.min(self.file_bytes),
+            ..place
+        };
         let mut frames = vec![self.floor(floor, place)?];
         let mut known = HashSet::from([floor.nonce]);
+        let most = u64::from(self.files) * (self.file_bytes / FRAME_ALIGNMENT as u64);
         while let Some(next) = self.next(&frames[frames.len() - 1], &known)? {
+            if frames.len() as u64 > most {
+                return Err(StoreError::damaged(
+                    "the journal's frames form a ring without an end",
+                ));
+            }
             known.insert(next.header.frame.nonce);
             frames.push(next);
         }
@@ -330,7 +362,7 @@ impl<'a> Walker<'a> {
     /// Behind a clean end there is nothing but, perhaps, an epoch's first frame at the start of a file: so a store
     /// that was closed opens without reading its whole ring.
     fn look_behind(&mut self, last: FrameRef, closed: bool, known: &HashSet<[u8; 16]>) -> Result<()> {
-        let bad = last.sequence + 1;
+        let bad = last.sequence.saturating_add(1);
         let pages = if closed {
             EPOCH_COPIES
         } else {

@@ -122,7 +122,7 @@ pub(crate) fn decode_footer(bytes: &[u8]) -> Result<Vec<Part>> {
                     Tombstone {
                         start: from.u64()?,
                         count: from.u64()?,
-                        hole: from.u8()? != 0,
+                        hole: from.flag()?,
                     },
                 ))
             })

@@ -71,6 +71,13 @@ impl Segment {
             .map_err(|e| StoreError::io(self.name(), "read", e))
     }
 
+    /// Returns the bytes of the object.
+    pub(crate) fn length(&self) -> Result<u64> {
+        self.object()?
+            .length()
+            .map_err(|e| StoreError::io(self.name(), "length", e))
+    }
+
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
     pub(crate) fn read_blocks(&self, bytes: &mut [u8], first: u32) -> Result<()> {
         debug_assert!(bytes.len().is_multiple_of(BLOCK));
@@ -84,10 +91,7 @@ impl Segment {
     /// Reads and verifies header, trailer and footer of a data segment, past the cache.
     pub(crate) fn read_parts(&self, expected: Option<(u64, u32)>) -> Result<Vec<Part>> {
         let bad = |what: &str| StoreError::damaged(format!("{}: {what}", self.name()));
-        let object = self.object()?;
-        let length = object
-            .length()
-            .map_err(|e| StoreError::io(self.name(), "length", e))?;
+        let length = self.length()?;
         if expected.is_some_and(|(expected, _)| expected != length)
             || length < SEGMENT_HEADER_BYTES + TRAILER_BYTES as u64
         {
@@ -105,13 +109,19 @@ impl Segment {
         {
             return Err(bad("the trailer does not fit"));
         }
+        let blocks_end = trailer.footer_offset.checked_sub(SEGMENT_HEADER_BYTES);
+        let Some(blocks) = blocks_end
+            .filter(|bytes| bytes.is_multiple_of(BLOCK_BYTES))
+            .map(|bytes| bytes / BLOCK_BYTES)
+        else {
+            return Err(bad("the footer does not begin where blocks end"));
+        };
         let mut footer = vec![0; trailer.footer_bytes as usize];
         self.read(&mut footer, trailer.footer_offset, Reading::PastCache)?;
         if crate::checksum::crc32c(&footer) != trailer.footer_checksum {
             return Err(bad("the footer is bad"));
         }
         let parts = decode_footer(&footer)?;
-        let blocks = (trailer.footer_offset - SEGMENT_HEADER_BYTES) / BLOCK_BYTES;
         if parts
             .iter()
             .any(|part| u64::from(part.first) + part.blocks.len() as u64 > blocks)

@@ -138,7 +138,8 @@ impl Engine {
         };
         // No frame is written meanwhile, so that none is found half written.
         let walked = self.journal.with_ring(|ring| {
-            Walker::new(&*self.medium, ring.file_bytes)?.walk(&manifest.floor, manifest.floor_place)
+            Walker::new(&*self.medium, ring.file_bytes, ring.key())?
+                .walk(&manifest.floor, manifest.floor_place)
         });
         match walked {
             Ok(path) => report.frames = path.frames.len() as u64,

@@ -156,11 +156,15 @@ impl Engine {
     /// Reads and verifies a run.
     pub(crate) fn read_run(&self, run: &RunRef) -> Result<Vec<RunExtent>> {
         let segment = self.segments.handle(run.segment);
-        let length = usize::try_from(run.bytes)
-            .ok()
-            .filter(|length| *length < 1 << 34)
-            .ok_or_else(|| StoreError::damaged("a run of impossible length"))?;
-        let mut bytes = vec![0; length];
+        // Never more memory than there are bytes, whatever a manifest says.
+        let length = segment.length()?;
+        if run.offset.checked_add(run.bytes).is_none_or(|end| end > length) {
+            return Err(StoreError::damaged(format!(
+                "segments/{}: it does not have the run that it should",
+                run.segment
+            )));
+        }
+        let mut bytes = vec![0; run.bytes as usize];
         segment.read(&mut bytes, run.offset, Reading::Cached)?;
         if crc32c(&bytes) != run.checksum {
             return Err(StoreError::damaged(format!(

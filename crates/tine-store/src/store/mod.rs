@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 pub use branch::Branch;
 pub use check::{CheckReport, Damage};
 pub use diff::{Diff, DiffRange};
+pub(crate) use open::random_bits;
 pub use report::{
     BranchInfo, BufferStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo, StoreStats,
 };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Journal};
-use crate::journal::frame::FRAME_ALIGNMENT;
+use crate::journal::frame::{FRAME_ALIGNMENT, JournalKey};
 use crate::journal::record::Record;
 use crate::journal::ring::{LogFrame, Place, Ring};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
@@ -56,9 +56,39 @@ struct Parameters {
     incompatible_features: Vec<String>,
     /// 128 random bits, in hexadecimal.
     id: String,
+    /// 128 random bits, in hexadecimal, that mark the journal's frames. Secret from whoever writes to the disks.
+    journal_key: String,
     block_bytes: u64,
     journal_file_bytes: u64,
     journal_files: u32,
+}
+
+impl Parameters {
+    fn key(&self) -> Result<JournalKey> {
+        let bad = || StoreError::Unsupported {
+            what: "store.json is bad: `journal_key` is no 128 bits in hexadecimal".into(),
+        };
+        let mut key = JournalKey::default();
+        if self.journal_key.len() != key.len() * 2 || !self.journal_key.is_ascii() {
+            return Err(bad());
+        }
+        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&self.journal_key[at..at + 2], 16).map_err(|_| bad())?;
+        }
+        Ok(key)
+    }
+}
+
+/// Returns 128 random bits.
+pub(crate) fn random_bits() -> Result<[u8; 16]> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+    Ok(bits)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Store {
@@ -138,8 +168,9 @@ impl Store {
             });
         }
         Ring::create(Arc::clone(&medium), file_bytes, create.journal_files)?;
+        let key = random_bits()?;
         // The first manifest is as of the first epoch's first frame, and announced by being there before the store is.
-        let ring = Ring::begin_epoch(Arc::clone(&medium), file_bytes, 0, VecDeque::new(), None)?;
+        let ring = Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, 0, VecDeque::new(), None)?;
         let first = ring
             .log()
             .front()
@@ -156,15 +187,14 @@ impl Store {
             branches: Vec::new(),
         };
         manifest.put(&*medium)?;
-        let mut id = [0u8; 16];
-        getrandom::fill(&mut id)
-            .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        let id = random_bits()?;
         let parameters = Parameters {
             format: FORMAT.into(),
             version: FORMAT_VERSION,
             stable: false,
             incompatible_features: Vec::new(),
-            id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: hexadecimal(&id),
+            journal_key: hexadecimal(&key),
             block_bytes: crate::block::BLOCK_BYTES,
             journal_file_bytes: file_bytes,
             journal_files: create.journal_files,
@@ -191,8 +221,9 @@ impl Store {
     pub fn open_on(medium: Arc<dyn Medium>, options: OpenOptions) -> Result<Self> {
         let parameters = read_parameters(&*medium)?;
         let file_bytes = parameters.journal_file_bytes;
+        let key = parameters.key()?;
         let segments = SegmentTable::new(Arc::clone(&medium));
-        let (manifest, path) = choose_manifest(&*medium, file_bytes)?;
+        let (manifest, path) = choose_manifest(&*medium, file_bytes, key)?;
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -203,11 +234,12 @@ impl Store {
         sync_relied_on(&*medium, number, &log, &relied, &segments)?;
         let ring = if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
             let end = continued.map(|(_, end)| end);
-            Ring::begin_epoch(Arc::clone(&medium), file_bytes, number, log, end)?
+            Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, end)?
         } else {
-            Ring::begin_epoch(Arc::clone(&medium), file_bytes, number, log, clean_end)?
+            Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, clean_end)?
         };
-        let epoch = ring.last().epoch as u32;
+        let epoch = u32::try_from(ring.last().epoch)
+            .map_err(|_| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
         let highest = remove_leftovers(&*medium, number, &segments)?;
         let spare = file_bytes + (4 << 20).min(file_bytes);
         let engine = Arc::new(Engine {
@@ -224,7 +256,7 @@ impl Store {
             epoch,
             next_segment: AtomicU32::new(0),
             newest_manifest: AtomicU64::new(number),
-            next_manifest: AtomicU64::new(highest + 1),
+            next_manifest: AtomicU64::new(highest.saturating_add(1)),
             removed_since_sync: AtomicBool::new(false),
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
@@ -325,7 +357,7 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
 /// Finds the newest announced manifest and walks the journal from its floor.
 ///
 /// A manifest that was never announced is passed over; an announced one that cannot be read is damage.
-fn choose_manifest(medium: &dyn Medium, file_bytes: u64) -> Result<(Manifest, JournalPath)> {
+fn choose_manifest(medium: &dyn Medium, file_bytes: u64, key: JournalKey) -> Result<(Manifest, JournalPath)> {
     let mut numbers: Vec<u64> = manifest_numbers(medium)?;
     numbers.sort_unstable_by_key(|&number| std::cmp::Reverse(number));
     let mut failed = None;
@@ -333,7 +365,7 @@ fn choose_manifest(medium: &dyn Medium, file_bytes: u64) -> Result<(Manifest, Jo
         let Some(manifest) = Manifest::read(medium, number)? else {
             continue;
         };
-        let walked = Walker::new(medium, file_bytes)?.walk(&manifest.floor, manifest.floor_place);
+        let walked = Walker::new(medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
         let path = match walked {
             // Only an older manifest can tell whether this one was announced at all.
             Err(error @ StoreError::Damaged { .. }) => {

@@ -14,7 +14,7 @@ use crate::buffer::{BufferedBlock, Chunk, Group, Place, Slot, Source, StretchId,
 use crate::error::{Result, StoreError};
 use crate::journal::record::{BranchMade, Record, SegmentPublished};
 use crate::journal::walk::{Path, Walked};
-use crate::manifest::{Manifest, StretchRecord};
+use crate::manifest::{Manifest, NUMBER_MAX, StretchRecord};
 use crate::names::{BranchName, SnapshotName};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
@@ -211,7 +211,7 @@ impl<'a> Replayer<'a> {
 
     /// Returns the group to which data belong, unless a root covers it or its stretch was dropped.
     fn data(&mut self, stretch: StretchId, group: u64) -> Result<Option<&mut FoundGroup>> {
-        if stretch >= self.next_stretch {
+        if stretch >= self.next_stretch || group >= NUMBER_MAX {
             return Err(bad("has data of a stretch that was never made"));
         }
         let Some(found) = self.stretches.get_mut(&stretch) else {
@@ -231,6 +231,9 @@ impl<'a> Replayer<'a> {
 
     fn published(&mut self, published: &SegmentPublished, behind: bool) -> Result<()> {
         let id = published.segment;
+        if published.parts.iter().any(|(_, upto)| *upto >= NUMBER_MAX) {
+            return Err(bad("publishes a group that cannot be"));
+        }
         if self.removed.contains(&id) {
             for (stretch, upto) in &published.parts {
                 if let Some(found) = self.stretches.get_mut(stretch) {
@@ -339,6 +342,9 @@ impl<'a> Replayer<'a> {
     }
 
     fn branch_made(&mut self, made: BranchMade) -> Result<()> {
+        if made.branch >= NUMBER_MAX {
+            return Err(bad("makes a branch that cannot be"));
+        }
         self.new_stretch(made.stretch, made.parent, made.size)?;
         self.next_branch = self.next_branch.max(made.branch + 1);
         let branch = FoundBranch {
@@ -357,7 +363,11 @@ impl<'a> Replayer<'a> {
 
     fn new_stretch(&mut self, id: StretchId, parent: Option<StretchId>, size: u64) -> Result<()> {
         let known = |id| self.stretches.contains_key(&id);
-        if known(id) || parent.is_some_and(|parent| !known(parent) || parent >= id) || size > DISK_BYTES_MAX {
+        if id >= NUMBER_MAX
+            || known(id)
+            || parent.is_some_and(|parent| !known(parent) || parent >= id)
+            || size > DISK_BYTES_MAX
+        {
             return Err(bad("makes a stretch that cannot be"));
         }
         self.next_stretch = self.next_stretch.max(id + 1);

@@ -16,7 +16,7 @@ pub(crate) fn when(time: SystemTime) -> String {
 }
 
 /// Writes a number with its noun: `1 range`, `3 ranges`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     format!(
         "{number} {noun}{}",
         if number == 1 {

@@ -20,6 +20,10 @@ macro_rules! prints {
             (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?", "[time]"),
             (r"in \d+\.\d s\b", "in [seconds]"),
             (r"process \d+", "process [pid]"),
+            (r"\d+ frames?", "[n] frames"),
+            (r#""frames":\d+"#, r#""frames":[n]"#),
+            (r"segments/[0-9a-f-]+", "segments/[id]"),
+            (r"checksum (is )?[0-9a-f]{8}, not [0-9a-f]{8}", "checksum ${1}[this], not [that]"),
         ] }, { insta::assert_snapshot!(printed, @$expected) });
     }};
 }
@@ -195,7 +199,7 @@ fn what_destroys_asks_first() {
     ! Rolled `broken` back to `disk`; nothing was lost
     [0]
     $ tine drop disk broken
-    ! error: dropping `broken` and `disk` loses 0 B written since the last point and 1 snapshot
+    ! error: dropping `disk` and `broken` loses 0 B written since the last point and 1 snapshot
     ! hint: `--yes` does it all the same
     [2]
     $ tine resize disk 16k
@@ -209,7 +213,7 @@ fn what_destroys_asks_first() {
     ! Dropped `disk@clean`
     [0]
     $ tine drop disk broken --yes
-    ! Dropped `broken` and `disk`
+    ! Dropped `disk` and `broken`
     [0]
     $ tine ls
     ! No branches yet; `tine import FILE NAME` brings a disk in
@@ -364,6 +368,54 @@ fn bytes_come_back_as_they_went_in() {
     ! `disk` and `other` differ in 1 range, 4.0 KiB
     [1]
     "#);
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine fork disk web");
+    // A bit of the first block of every segment; the index says where it is, so this is data.
+    for segment in fs::read_dir(bench.store().join("segments")).unwrap() {
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(segment.unwrap().path())
+            .unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 5000).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], 5000).unwrap();
+    }
+    prints!(bench, "tine check", "tine check --data", "tine read web | wc -c", "tine check --data --json"; @r#"
+    $ tine check
+    Checked [n] frames, 1 segment, 0 runs: no damage
+    [0]
+    $ tine check --data
+    damaged: segments/[id]: block 0 (bytes 0 to 4096 of the disk) has checksum [this], not [that]; touched: `disk` and `web`
+    Checked [n] frames, 1 segment, 0 runs, 256 blocks: 1 damage
+    [1]
+    $ tine read web | wc -c
+    0
+    ! error: segments/[id]: block 0 is damaged: its checksum is [this], not [that]
+    ! hint: `tine check --data` says which branches are affected; other blocks can still be read
+    [0]
+    $ tine check --data --json
+    {"type":"damage","what":"segments/[id]: block 0 (bytes 0 to 4096 of the disk) has checksum [this], not [that]","branches":["disk","web"]}
+    {"type":"summary","frames":[n],"segments":1,"runs":0,"blocks":256,"damage":1}
+    [1]
+    "#);
+    for manifest in fs::read_dir(bench.store().join("manifest")).unwrap() {
+        fs::write(manifest.unwrap().path(), "nothing").unwrap();
+    }
+    prints!(bench, "tine check", "tine ls"; @"
+    $ tine check
+    damaged: there is no manifest that was announced and can be read; the store does not open
+    Checked 0 frames, 0 segments, 0 runs: 1 damage
+    [1]
+    $ tine ls
+    ! error: the store is damaged: there is no manifest that was announced and can be read
+    ! hint: `tine check --data` says what is affected; restore the store from a backup
+    [2]
+    ");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `tine check`: is everything as it was written?
 
 use serde::Serialize;
-use tine_store::{CheckReport, StoreError};
+use tine_store::{CheckReport, Damage, StoreError};
 
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
@@ -48,12 +48,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     drop(meter);
     let report = match checked {
         Ok(report) => report,
-        // Damaged so badly that it does not open: found, all the same.
-        Err(error) if is_damage(&error) => {
-            error.report(&context.ui);
-            return Ok(Exit::Differ);
-        }
-        Err(error) => return Err(error),
+        Err(error) => match error.store_error() {
+            // Damaged so badly that it does not open: found, all the same.
+            Some(StoreError::Damaged { what }) => beyond_opening(what),
+            _ => return Err(error),
+        },
     };
     match tell(&report, args.data, context).and_then(|()| context.ui.finish()) {
         // The answer is in the exit status, whoever read the rest of it.
@@ -67,11 +66,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     })
 }
 
-fn is_damage(error: &CommandError) -> bool {
-    matches!(
-        error.store_error(),
-        Some(StoreError::Damaged { .. } | StoreError::BlockDamaged { .. })
-    )
+/// Returns the report on a store of which nothing can be read.
+fn beyond_opening(what: &str) -> CheckReport {
+    let damage = Damage {
+        what: format!("{what}; the store does not open"),
+        branches: Vec::new(),
+    };
+    CheckReport {
+        damage: vec![damage],
+        ..CheckReport::default()
+    }
 }
 
 fn tell(report: &CheckReport, data: bool, context: &Context) -> Outcome<()> {
@@ -91,7 +95,7 @@ fn tell(report: &CheckReport, data: bool, context: &Context) -> Outcome<()> {
                 branches: &damage.branches,
             })?;
         } else if damage.branches.is_empty() {
-            ui.line(format_args!("damaged: {}; no branch is touched", damage.what))?;
+            ui.line(format_args!("damaged: {}", damage.what))?;
         } else {
             ui.line(format_args!(
                 "damaged: {}; touched: {}",
@@ -110,15 +114,18 @@ fn tell(report: &CheckReport, data: bool, context: &Context) -> Outcome<()> {
         });
     }
     let blocks_read = if data {
-        format!(", {blocks} blocks")
+        format!(", {}", count(blocks, "block"))
     } else {
         String::new()
     };
-    let verdict = match damage.len() {
+    let verdict = match damage.len() as u64 {
         0 => "no damage".to_owned(),
         number => count(number, "damage"),
     };
     ui.line(format_args!(
-        "Checked {frames} frames, {segments} segments, {runs} runs{blocks_read}: {verdict}"
+        "Checked {}, {}, {}{blocks_read}: {verdict}",
+        count(frames, "frame"),
+        count(segments, "segment"),
+        count(runs, "run")
     ))
 }

@@ -39,7 +39,7 @@ struct Stat {
     b: String,
     a_size: u64,
     b_size: u64,
-    ranges: usize,
+    ranges: u64,
     bytes: u64,
 }
 

@@ -127,7 +127,7 @@ fn loss(store: &Store, branches: &[BranchName], snapshots: &[(BranchName, Snapsh
     for branch in branches {
         let info = info(branch)?;
         written += info.written;
-        with_them += info.snapshots.len();
+        with_them += info.snapshots.len() as u64;
     }
     let mut loss = format!("dropping {} loses ", list(&named(branches, snapshots)));
     if branches.is_empty() {

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         )),
         [first, .., last] => ui.say(format_args!(
             "Forked `{source}` as `{first}` to `{last}` ({}, each shares {})",
-            count(names.len(), "branch"),
+            count(names.len() as u64, "branch"),
             human(size)
         )),
         [] => {}

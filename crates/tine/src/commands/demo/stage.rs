@@ -180,7 +180,8 @@ impl<'a> Stage<'a> {
         }
         let more = text.lines().count().saturating_sub(limit);
         if more > 0 {
-            self.ui.line(format_args!("… and {}", count(more, "more line")))?;
+            self.ui
+                .line(format_args!("… and {}", count(more as u64, "more line")))?;
         }
         for line in String::from_utf8_lossy(&output.stderr).lines() {
             self.ui.line(line)?;

@@ -409,7 +409,7 @@ fn damage_is_found_and_named() {
     prints!(bench, "tine check", "tine ls"; @"
     $ tine check
     damaged: there is no manifest that was announced and can be read; the store does not open
-    Checked 0 frames, 0 segments, 0 runs: 1 damage
+    Checked [n] frames, 0 segments, 0 runs: 1 damage
     [1]
     $ tine ls
     ! error: the store is damaged: there is no manifest that was announced and can be read

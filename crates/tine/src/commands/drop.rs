@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use tine_store::{BranchName, SnapshotName, Store, StoreError, Target};
+use tine_store::{BranchName, PointInfo, SnapshotName, Store, StoreError, Target};
 
 use crate::context::Context;
 use crate::error::{Exit, Outcome};
@@ -123,13 +123,12 @@ fn loss(store: &Store, branches: &[BranchName], snapshots: &[(BranchName, Snapsh
             .into());
         }
     }
-    let (mut written, mut with_them) = (0, 0);
+    let mut with_them = 0;
     for branch in branches {
-        let info = info(branch)?;
-        written += info.written;
-        with_them += info.snapshots.len() as u64;
+        with_them += info(branch)?.snapshots.len() as u64;
     }
-    let mut loss = format!("dropping {} loses ", list(&named(branches, snapshots)));
+    let going = named(branches, snapshots);
+    let mut loss = format!("dropping {} loses ", list(&going));
     if branches.is_empty() {
         loss.push_str(if snapshots.len() == 1 {
             "that state of the disk"
@@ -137,10 +136,59 @@ fn loss(store: &Store, branches: &[BranchName], snapshots: &[(BranchName, Snapsh
             "those states of the disks"
         });
     } else {
-        loss.push_str(&format!("{} written since the last point", human(written)));
+        let written = written_nowhere_else(&store.points()?, &going.into_iter().collect());
+        loss.push_str(&format!("{} that nothing else has", human(written)));
     }
     if with_them > 0 {
-        loss.push_str(&format!(" and {}", count(with_them, "snapshot")));
+        loss.push_str(&format!(", and {}", count(with_them, "snapshot")));
     }
     Ok(loss)
+}
+
+/// Sums what was written to points, which come parents first, that nothing but what is `going` needs.
+fn written_nowhere_else(points: &[PointInfo], going: &BTreeSet<Target>) -> u64 {
+    let goes =
+        |target: &Target| going.contains(target) || going.contains(&Target::Branch(target.branch().clone()));
+    let mut needed = BTreeSet::new();
+    let mut written = 0;
+    // From the last, so that what descends from a point has spoken before it.
+    for point in points.iter().rev() {
+        let head = point.branch.clone().map(Target::Branch);
+        if needed.contains(&point.id) || head.iter().chain(&point.snapshots).any(|target| !goes(target)) {
+            needed.extend(point.parent);
+        } else {
+            written += point.written;
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_need_is_not_lost() {
+        let target = |name: &str| name.parse::<Target>().unwrap();
+        let point = |id, parent, written, branch: Option<&str>, snapshot: Option<&str>| PointInfo {
+            id,
+            parent,
+            size: 1 << 20,
+            written,
+            branch: branch.map(|name| name.parse().unwrap()),
+            snapshots: snapshot.map(target).into_iter().collect(),
+        };
+        let points = [
+            point(1, None, 1000, None, None),
+            point(2, Some(1), 200, None, Some("web@clean")),
+            point(3, Some(2), 30, Some("web"), None),
+            point(4, Some(1), 4, Some("golden"), None),
+        ];
+        let lost =
+            |names: &[&str]| written_nowhere_else(&points, &names.iter().map(|name| target(name)).collect());
+        assert_eq!(lost(&["golden"]), 4);
+        assert_eq!(lost(&["web"]), 230, "the snapshot goes with its branch");
+        assert_eq!(lost(&["web@clean"]), 0, "the branch stands on it");
+        assert_eq!(lost(&["web", "golden"]), 1234);
+    }
 }

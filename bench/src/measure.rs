@@ -1,0 +1,375 @@
+//! Measuring: contestants take turns within one run, and what counts is how they stand to each other in a round.
+//!
+//! The machine is shared and its speed drifts, so a ratio is taken within each round, between neighbours in time; the
+//! median of these ratios is the result and their range the spread.
+
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// What a value is, and so which is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Seconds for one operation.
+    Seconds,
+    /// Operations a second.
+    PerSecond,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// Bytes of space.
+    Bytes,
+}
+
+/// What an operation cost the disk, on average; `None` where it cannot be counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Effort {
+    pub(crate) syncs: Option<f64>,
+    pub(crate) bytes: Option<f64>,
+}
+
+impl Effort {
+    /// Returns what each of `operations` cost.
+    pub(crate) fn of(syncs: u64, bytes: u64, operations: u64) -> Self {
+        let each = |all: u64| Some(all as f64 / operations.max(1) as f64);
+        Self {
+            syncs: each(syncs),
+            bytes: each(bytes),
+        }
+    }
+}
+
+/// What a contestant did in one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) value: f64,
+    pub(crate) effort: Effort,
+}
+
+impl Sample {
+    pub(crate) fn new(value: f64) -> Self {
+        Self {
+            value,
+            effort: Effort::default(),
+        }
+    }
+
+    /// Returns the rate of `operations` in `elapsed`.
+    pub(crate) fn rate(operations: u64, elapsed: Duration) -> Self {
+        Self::new(operations as f64 / elapsed.as_secs_f64())
+    }
+
+    /// Returns the time that each of `operations` took.
+    pub(crate) fn each(operations: u64, elapsed: Duration) -> Self {
+        Self::new(elapsed.as_secs_f64() / operations as f64)
+    }
+
+    pub(crate) fn with(self, effort: Effort) -> Self {
+        Self { effort, ..self }
+    }
+}
+
+/// A contestant. All of a comparison do the same work with the same durability; where that cannot be, the name says so.
+pub(crate) trait Peer {
+    /// Returns the name, unique within the comparison.
+    fn name(&self) -> &str;
+
+    /// Prepares a round, does its work under a clock of its own, and verifies what it wrote.
+    fn round(&mut self, round: u32) -> Result<Sample>;
+}
+
+/// A contestant that is one function.
+struct FnPeer<F> {
+    name: String,
+    run: F,
+}
+
+impl<F: FnMut(u32) -> Result<Sample>> Peer for FnPeer<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn round(&mut self, round: u32) -> Result<Sample> {
+        (self.run)(round)
+    }
+}
+
+/// How a contestant is to stand to others.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    /// At most so many times the value of the other.
+    AtMost(f64, String),
+    /// At least so many times the value of the other.
+    AtLeast(f64, String),
+    /// The other's value is at least so many times as large.
+    Faster(f64, String),
+    /// At most so many times the first other's value plus the second's.
+    AtMostPlus(f64, String, String),
+    /// Not more than this above the other's value.
+    Beyond(f64, String),
+    /// Not more than this.
+    Within(f64),
+}
+
+impl Goal {
+    /// Returns the others that it speaks of.
+    fn others(&self) -> Vec<&str> {
+        match self {
+            Self::AtMost(_, other)
+            | Self::AtLeast(_, other)
+            | Self::Faster(_, other)
+            | Self::Beyond(_, other) => {
+                vec![other]
+            }
+            Self::AtMostPlus(_, other, plus) => vec![other, plus],
+            Self::Within(_) => Vec::new(),
+        }
+    }
+
+    /// Returns what is held against the bound, from the values of one round.
+    fn measure(&self, subject: f64, others: &[f64]) -> f64 {
+        match self {
+            Self::AtMost(..) | Self::AtLeast(..) => subject / others[0],
+            Self::Faster(..) => others[0] / subject,
+            Self::AtMostPlus(times, ..) => subject / (times * others[0] + others[1]),
+            Self::Beyond(..) => subject - others[0],
+            Self::Within(_) => subject,
+        }
+    }
+
+    fn is_met(&self, measured: f64) -> bool {
+        match self {
+            Self::AtLeast(bound, _) | Self::Faster(bound, _) => measured >= *bound,
+            Self::AtMostPlus(..) => measured <= 1.0,
+            Self::AtMost(bound, _) | Self::Beyond(bound, _) | Self::Within(bound) => measured <= *bound,
+        }
+    }
+}
+
+/// A median and the range around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// Returns the spread of some values; `None` if there are none.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (&least, &most) = (values.first()?, values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            f64::midpoint(values[middle - 1], values[middle])
+        } else {
+            values[middle]
+        };
+        Some(Self { median, least, most })
+    }
+}
+
+/// Calls `operation` some times and returns the median of what it took, in seconds.
+pub(crate) fn median_of(samples: u32, mut operation: impl FnMut() -> Result<Duration>) -> Result<f64> {
+    let times = (0..samples)
+        .map(|_| Ok(operation()?.as_secs_f64()))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Spread::of(times).map_or(0.0, |spread| spread.median))
+}
+
+/// Returns how long `work` took, if it succeeded.
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
+    let begun = Instant::now();
+    let done = work()?;
+    Ok((begun.elapsed(), done))
+}
+
+/// Contestants, and how they are to stand to each other.
+pub(crate) struct Comparison<'a> {
+    row: &'static str,
+    title: String,
+    unit: Unit,
+    peers: Vec<Box<dyn Peer + 'a>>,
+    targets: Vec<(String, Goal)>,
+    notes: Vec<String>,
+}
+
+/// A contestant's rounds.
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) samples: Vec<Sample>,
+    /// Why it has no more rounds.
+    pub(crate) failure: Option<String>,
+}
+
+/// A target, and how it was met.
+pub(crate) struct Verdict {
+    pub(crate) subject: String,
+    pub(crate) goal: Goal,
+    /// `None` if a contestant was missing.
+    pub(crate) measured: Option<(Spread, bool)>,
+}
+
+/// What came out of a comparison.
+pub(crate) struct Outcome {
+    pub(crate) row: &'static str,
+    pub(crate) title: String,
+    pub(crate) unit: Unit,
+    pub(crate) series: Vec<Series>,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(crate) fn new(row: &'static str, title: impl Into<String>, unit: Unit) -> Self {
+        Self {
+            row,
+            title: title.into(),
+            unit,
+            peers: Vec::new(),
+            targets: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a contestant.
+    pub(crate) fn add(&mut self, peer: impl Peer + 'a) {
+        debug_assert!(self.peers.iter().all(|known| known.name() != peer.name()));
+        self.peers.push(Box::new(peer));
+    }
+
+    /// Adds a contestant that is one function.
+    pub(crate) fn add_fn(&mut self, name: impl Into<String>, run: impl FnMut(u32) -> Result<Sample> + 'a) {
+        self.add(FnPeer {
+            name: name.into(),
+            run,
+        });
+    }
+
+    /// Says how a contestant is to stand to others.
+    pub(crate) fn target(&mut self, subject: &str, goal: Goal) {
+        self.targets.push((subject.to_owned(), goal));
+    }
+
+    /// Says what a reader has to know.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Lets the contestants take turns. One that fails has no further rounds; the others go on.
+    pub(crate) fn run(mut self, rounds: u32) -> Outcome {
+        let mut series: Vec<Series> = self
+            .peers
+            .iter()
+            .map(|peer| Series {
+                name: peer.name().to_owned(),
+                samples: Vec::new(),
+                failure: None,
+            })
+            .collect();
+        let count = self.peers.len();
+        for round in 0..rounds {
+            // Each round begins with another one, so that nobody always runs behind the same neighbour.
+            for turn in 0..count {
+                let at = (turn + round as usize) % count;
+                if series[at].failure.is_some() {
+                    continue;
+                }
+                match self.peers[at].round(round) {
+                    Ok(sample) => series[at].samples.push(sample),
+                    Err(error) => series[at].failure = Some(error.to_string()),
+                }
+            }
+        }
+        let verdicts = self
+            .targets
+            .into_iter()
+            .map(|(subject, goal)| judge(&series, subject, goal))
+            .collect();
+        Outcome {
+            row: self.row,
+            title: self.title,
+            unit: self.unit,
+            series,
+            verdicts,
+            notes: self.notes,
+        }
+    }
+}
+
+fn judge(series: &[Series], subject: String, goal: Goal) -> Verdict {
+    let find = |name: &str| {
+        let found = series.iter().find(|series| series.name == name);
+        found.filter(|series| series.failure.is_none())
+    };
+    let others: Option<Vec<&Series>> = goal.others().into_iter().map(find).collect();
+    let measured = find(&subject).zip(others).and_then(|(subject, others)| {
+        let rounds = subject.samples.iter().enumerate();
+        let spread = Spread::of(rounds.map(|(round, sample)| {
+            let others: Vec<f64> = others.iter().map(|other| other.samples[round].value).collect();
+            goal.measure(sample.value, &others)
+        }))?;
+        Some((spread, goal.is_met(spread.median)))
+    });
+    Verdict {
+        subject,
+        goal,
+        measured,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_lies_in_the_middle() {
+        let spread = |values: &[f64]| Spread::of(values.iter().copied());
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[3.0, 1.0, 2.0]).map(|spread| spread.median), Some(2.0));
+        assert_eq!(
+            spread(&[4.0, 1.0]),
+            Some(Spread {
+                median: 2.5,
+                least: 1.0,
+                most: 4.0
+            })
+        );
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let mut comparison = Comparison::new("row", "title", Unit::Seconds);
+        // Both drift by a factor of ten, together.
+        comparison.add_fn("tine", |round| {
+            Ok(Sample::new(2.0 * 10f64.powf(f64::from(round))))
+        });
+        comparison.add_fn("peer", |round| Ok(Sample::new(10f64.powf(f64::from(round)))));
+        comparison.target("tine", Goal::AtMost(2.5, "peer".into()));
+        comparison.target("tine", Goal::Faster(20.0, "peer".into()));
+        comparison.target("tine", Goal::AtMost(1.0, "nobody".into()));
+        let outcome = comparison.run(3);
+        let measured: Vec<_> = outcome.verdicts.iter().map(|verdict| verdict.measured).collect();
+        let exactly = |value| Spread {
+            median: value,
+            least: value,
+            most: value,
+        };
+        assert_eq!(
+            measured,
+            [Some((exactly(2.0), true)), Some((exactly(0.5), false)), None]
+        );
+    }
+
+    #[test]
+    fn a_contestant_that_fails_leaves_the_others_running() {
+        let mut comparison = Comparison::new("row", "title", Unit::Seconds);
+        comparison.add_fn("bad", |_| Err("broken".into()));
+        comparison.add_fn("good", |_| Ok(Sample::new(1.0)));
+        comparison.target("good", Goal::AtMost(1.0, "bad".into()));
+        let outcome = comparison.run(2);
+        assert_eq!(outcome.series[0].failure.as_deref(), Some("broken"));
+        assert_eq!(outcome.series[1].samples.len(), 2);
+        assert!(outcome.verdicts[0].measured.is_none());
+    }
+}

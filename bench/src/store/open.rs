@@ -1,0 +1,160 @@
+//! Opening a store of many forks, and the last of a long line of them.
+
+use std::fs;
+use std::time::Duration;
+
+use tine_store::{Branch, BranchName, Target};
+
+use crate::Result;
+use crate::data::{BLOCK, BLOCK_BYTES, Blocks};
+use crate::measure::{Comparison, Goal, Sample, Unit, timed};
+use crate::store::Context;
+use crate::store::bed::{Bed, open_plainly};
+
+const DISK_BYTES: u64 = 1 << 30;
+
+/// Makes a store with a golden and so many forks of it, and closes it.
+fn store_of_forks(context: &Context<'_>, directory: std::path::PathBuf) -> Result<(Bed, Vec<BranchName>)> {
+    let mut bed = Bed::create(directory, context.scale)?;
+    {
+        let golden = bed.store()?.create_branch(&"golden".parse()?, DISK_BYTES)?;
+        let mut block = vec![0; BLOCK];
+        context.blocks.fill(&mut block, 0, 0);
+        golden.write_at(&block, 0)?;
+    }
+    let golden: Target = "golden".parse()?;
+    let forks = (0..context.scale.forks)
+        .map(|number| Ok((golden.clone(), format!("fork-{number}").parse()?)))
+        .collect::<Result<Vec<(Target, BranchName)>>>()?;
+    for some in forks.chunks(1000) {
+        bed.store()?.fork_many(some)?;
+    }
+    bed.close()?;
+    Ok((bed, forks.into_iter().map(|(_, name)| name).collect()))
+}
+
+fn check_first_block(blocks: &Blocks, branch: &Branch) -> Result {
+    let mut block = vec![0; BLOCK];
+    branch.read_at(&mut block, 0)?;
+    blocks.check(&block, 0, 0)
+}
+
+pub(super) fn many(context: &Context<'_>) -> Result {
+    let scale = context.scale;
+    let room = context.place.room("open")?;
+    let (bed, forks) = store_of_forks(context, room.join("store"))?;
+    let title = format!("opening a store with {} forks", scale.forks);
+    let mut row = Comparison::new("open", title, Unit::Seconds);
+    row.add_fn("reading the manifest", |_| {
+        let (elapsed, ()) = timed(|| {
+            for entry in fs::read_dir(bed.directory.join("manifest"))? {
+                fs::read(entry?.path())?;
+            }
+            Ok(())
+        })?;
+        Ok(Sample::each(1, elapsed))
+    });
+    row.add_fn("tine, open", |_| {
+        let (elapsed, store) = timed(|| open_plainly(&bed.directory, scale.buffer_bytes))?;
+        if let Some(last) = forks.last() {
+            check_first_block(&context.blocks, &store.branch(last)?)?;
+        }
+        store.close()?;
+        Ok(Sample::each(1, elapsed))
+    });
+    row.target("tine, open", Goal::Beyond(0.1, "reading the manifest".into()));
+    context.run(row);
+    Ok(())
+}
+
+/// Returns the memory that this process holds.
+fn resident_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/statm")?;
+    let pages = status.split(' ').nth(1).ok_or("/proc/self/statm is odd")?;
+    Ok(pages.parse::<u64>()? * rustix::param::page_size() as u64)
+}
+
+fn descriptors() -> Result<usize> {
+    Ok(fs::read_dir("/proc/self/fd")?.count())
+}
+
+pub(super) fn memory(context: &Context<'_>) -> Result {
+    let scale = context.scale;
+    let room = context.place.room("open-memory")?;
+    let (bed, forks) = store_of_forks(context, room.join("store"))?;
+    let title = format!("memory of an open idle fork, of {}", scale.forks);
+    let mut row = Comparison::new("open-memory", title, Unit::Bytes);
+    let before = descriptors()?;
+    let opened = std::cell::Cell::new(0);
+    row.add_fn("tine, an open fork", |_| {
+        let store = open_plainly(&bed.directory, scale.buffer_bytes)?;
+        let before = resident_bytes()?;
+        let handles = forks
+            .iter()
+            .map(|name| Ok(store.branch(name)?))
+            .collect::<Result<Vec<Branch>>>()?;
+        for handle in &handles {
+            check_first_block(&context.blocks, handle)?;
+        }
+        let bytes = resident_bytes()?.saturating_sub(before);
+        opened.set(descriptors()?);
+        Ok(Sample::new(bytes as f64 / handles.len() as f64))
+    });
+    row.target("tine, an open fork", Goal::Within(16384.0));
+    row.note("each was opened and one block of it read");
+    context.run_rounds(row, 1);
+    let more = opened.get().saturating_sub(before);
+    context.printer.remark(
+        "open-memory",
+        &format!("all {} forks together hold {more} descriptors", scale.forks),
+    );
+    if more as u64 > 64 + scale.forks / 100 {
+        return Err(format!("{more} descriptors are not shared").into());
+    }
+    Ok(())
+}
+
+pub(super) fn deep(context: &Context<'_>) -> Result {
+    let scale = context.scale;
+    let room = context.place.room("open-deep")?;
+    let mut bed = Bed::create(room.join("store"), scale)?;
+    let count = scale.forks;
+    let mut block = vec![0; BLOCK];
+    {
+        let mut branch = bed.store()?.create_branch(&"fork-0".parse()?, DISK_BYTES)?;
+        for generation in 0..count {
+            context.blocks.fill(&mut block, generation, 0);
+            branch.write_at(&block, generation * BLOCK_BYTES)?;
+            branch = bed.fork(branch.name().as_ref(), &format!("fork-{}", generation + 1))?;
+        }
+    }
+    bed.close()?;
+    let title = format!("the first and the last of {count} forks of forks: opened, and 100 blocks read");
+    let mut row = Comparison::new("open-deep", title, Unit::Seconds);
+    let measure = |name: String, blocks: u64| -> Result<Duration> {
+        // Opened anew each time: what one of them loaded is not to help the other.
+        let store = open_plainly(&bed.directory, scale.buffer_bytes)?;
+        let name: BranchName = name.parse()?;
+        let mut buffer = vec![0; BLOCK];
+        let (elapsed, ()) = timed(|| {
+            let branch = store.branch(&name)?;
+            for number in 0..100 {
+                let block = number % blocks;
+                branch.read_at(&mut buffer, block * BLOCK_BYTES)?;
+                context.blocks.check(&buffer, block, 0)?;
+            }
+            Ok(())
+        })?;
+        store.close()?;
+        Ok(elapsed)
+    };
+    row.add_fn("tine, the first", |_| {
+        Ok(Sample::each(1, measure("fork-1".into(), 1)?))
+    });
+    row.add_fn("tine, the last", |_| {
+        Ok(Sample::each(1, measure(format!("fork-{count}"), count)?))
+    });
+    row.target("tine, the last", Goal::AtMost(1.25, "tine, the first".into()));
+    context.run(row);
+    Ok(())
+}

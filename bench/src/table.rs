@@ -1,0 +1,324 @@
+//! Printing: tables for people, JSON lines for programs.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::machine::Machine;
+use crate::measure::{Goal, Outcome, Sample, Spread, Unit, Verdict};
+use crate::scale::Scale;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Table,
+    JsonLines,
+}
+
+/// Prints results as they come.
+pub(crate) struct Printer {
+    format: Format,
+}
+
+impl Unit {
+    /// Writes a value with three digits that count.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Seconds => {
+                let (factor, unit) = match value.abs() {
+                    value if value < 1e-6 => (1e9, "ns"),
+                    value if value < 1e-3 => (1e6, "µs"),
+                    value if value < 1.0 => (1e3, "ms"),
+                    _ => (1.0, "s"),
+                };
+                format!("{} {unit}", digits(value * factor))
+            }
+            Self::PerSecond => format!("{}/s", digits(value)),
+            Self::BytesPerSecond => format!("{}/s", bytes(value)),
+            Self::Bytes => bytes(value),
+        }
+    }
+}
+
+fn bytes(value: f64) -> String {
+    let (divisor, unit) = match value.abs() {
+        value if value < 1024.0 => (1.0, "B"),
+        value if value < 1024.0 * 1024.0 => (1024.0, "KiB"),
+        value if value < 1024.0 * 1024.0 * 1024.0 => (1024.0 * 1024.0, "MiB"),
+        _ => (1024.0 * 1024.0 * 1024.0, "GiB"),
+    };
+    format!("{} {unit}", digits(value / divisor))
+}
+
+fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 99.95 => format!("{value:.0}"),
+        size if size >= 9.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+impl Goal {
+    /// Returns against what, and the bound.
+    fn show(&self, unit: Unit) -> (String, String) {
+        match self {
+            Self::AtMost(times, other) => (format!("of {other}"), format!("≤ {times} ×")),
+            Self::AtLeast(times, other) => (format!("of {other}"), format!("≥ {times} ×")),
+            Self::Faster(times, other) => (format!("faster than {other}"), format!("≥ {times} ×")),
+            Self::AtMostPlus(times, other, plus) => {
+                (format!("of {times} × {other} plus {plus}"), "≤ 1 ×".to_owned())
+            }
+            Self::Beyond(by, other) => (format!("beyond {other}"), format!("≤ {}", unit.show(*by))),
+            Self::Within(value) => (String::new(), format!("≤ {}", unit.show(*value))),
+        }
+    }
+
+    fn is_ratio(&self) -> bool {
+        !matches!(self, Self::Beyond(..) | Self::Within(_))
+    }
+}
+
+#[derive(Serialize)]
+struct Line {
+    median: f64,
+    least: f64,
+    most: f64,
+    rounds: Vec<f64>,
+    syncs: Option<f64>,
+    bytes: Option<f64>,
+}
+
+impl Printer {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints where and with what this runs.
+    pub(crate) fn header(&self, machine: &Machine, scale: &Scale) {
+        match self.format {
+            Format::Table => {
+                for (what, value) in machine.facts() {
+                    println!("{what:>12}  {value}");
+                }
+                println!(
+                    "{:>12}  {}: disks of {}, {} {}",
+                    "scale",
+                    scale.name,
+                    bytes(scale.disk_bytes as f64),
+                    scale.rounds,
+                    if scale.rounds == 1 {
+                        "round"
+                    } else {
+                        "rounds, interleaved"
+                    }
+                );
+                if !scale.verify_all {
+                    println!(
+                        "{:>12}  median (least … most); a ratio is taken within each round",
+                        "values"
+                    );
+                }
+            }
+            Format::JsonLines => {
+                let facts: serde_json::Map<_, _> = machine
+                    .facts()
+                    .into_iter()
+                    .map(|(what, value)| (what.to_owned(), json!(value)))
+                    .collect();
+                let (name, rounds) = (scale.name, scale.rounds);
+                println!("{}", json!({ "machine": facts, "scale": name, "rounds": rounds }));
+            }
+        }
+    }
+
+    /// Prints that something is not measured, and why.
+    pub(crate) fn skipped(&self, row: &str, what: &str, why: &str) {
+        match self.format {
+            Format::Table => println!("\n{row}: skipped: {what} ({why})"),
+            Format::JsonLines => println!("{}", json!({ "row": row, "skipped": what, "why": why })),
+        }
+    }
+
+    /// Prints something that was seen besides.
+    pub(crate) fn remark(&self, row: &str, remark: &str) {
+        match self.format {
+            Format::Table => println!("  note: {remark}"),
+            Format::JsonLines => println!("{}", json!({ "row": row, "note": remark })),
+        }
+    }
+
+    /// Prints that a row could not be run.
+    pub(crate) fn failed(&self, row: &str, error: &str) {
+        match self.format {
+            Format::Table => println!("\n{row}: FAILED: {error}"),
+            Format::JsonLines => println!("{}", json!({ "row": row, "failed": error })),
+        }
+    }
+
+    /// Prints a comparison; of a smoke run only that it works, since its numbers mean nothing.
+    pub(crate) fn outcome(&self, outcome: &Outcome, scale: &Scale) {
+        match self.format {
+            Format::Table if scale.verify_all => smoke(outcome),
+            Format::Table => table(outcome),
+            Format::JsonLines => json_lines(outcome),
+        }
+    }
+}
+
+fn smoke(outcome: &Outcome) {
+    let failed = outcome.series.iter().filter(|series| series.failure.is_some());
+    let works = outcome.series.len() - failed.clone().count();
+    println!("{}: {works} of {} work", outcome.row, outcome.series.len());
+    for series in failed {
+        let failure = series.failure.as_deref().unwrap_or_default();
+        println!("  {}: FAILED: {failure}", series.name);
+    }
+}
+
+fn mean(samples: &[Sample], of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+    Spread::of(samples.iter().filter_map(of)).map(|spread| spread.median)
+}
+
+fn table(outcome: &Outcome) {
+    let unit = outcome.unit;
+    println!("\n{}  {}", outcome.row, outcome.title);
+    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+    let names = width(&mut outcome.series.iter().map(|series| series.name.chars().count()));
+    let counted = outcome
+        .series
+        .iter()
+        .flat_map(|series| &series.samples)
+        .any(|sample| sample.effort.syncs.is_some() || sample.effort.bytes.is_some());
+    if counted {
+        println!(
+            "  {:names$}  {:>12}  {:27}  {:>9}  {:>10}",
+            "", "", "", "syncs/op", "bytes/op"
+        );
+    }
+    for series in &outcome.series {
+        if let Some(failure) = &series.failure {
+            println!("  {:names$}  FAILED: {failure}", series.name);
+            continue;
+        }
+        let Some(spread) = Spread::of(series.samples.iter().map(|sample| sample.value)) else {
+            continue;
+        };
+        let range = format!("({} … {})", unit.show(spread.least), unit.show(spread.most));
+        let syncs = mean(&series.samples, |sample| sample.effort.syncs);
+        let written = mean(&series.samples, |sample| sample.effort.bytes);
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+        let line = format!(
+            "  {:names$}  {:>12}  {range:27}",
+            series.name,
+            unit.show(spread.median)
+        );
+        if counted {
+            let (syncs, written) = (or_dash(syncs.map(digits)), or_dash(written.map(bytes)));
+            println!("{line}  {syncs:>9}  {written:>10}");
+        } else {
+            println!("{}", line.trim_end());
+        }
+    }
+    let verdicts: Vec<[String; 4]> = outcome
+        .verdicts
+        .iter()
+        .map(|verdict| describe(verdict, unit))
+        .collect();
+    let widths = [0, 1, 2]
+        .map(|column: usize| width(&mut verdicts.iter().map(|verdict| verdict[column].chars().count())));
+    for [what, bound, measured, met] in &verdicts {
+        println!(
+            "  {what:a$}  {bound:>b$}  {measured:>c$}  {met}",
+            a = widths[0],
+            b = widths[1],
+            c = widths[2]
+        );
+    }
+    for note in &outcome.notes {
+        println!("  note: {note}");
+    }
+}
+
+fn describe(verdict: &Verdict, unit: Unit) -> [String; 4] {
+    let (against, bound) = verdict.goal.show(unit);
+    let show = |value: f64| {
+        if verdict.goal.is_ratio() {
+            digits(value)
+        } else {
+            unit.show(value)
+        }
+    };
+    let sign = if verdict.goal.is_ratio() { " ×" } else { "" };
+    let (measured, met) = match &verdict.measured {
+        Some((spread, met)) => (
+            format!(
+                "{}{sign} ({} … {})",
+                show(spread.median),
+                show(spread.least),
+                show(spread.most)
+            ),
+            if *met { "met" } else { "MISSED" },
+        ),
+        None => ("not measured".to_owned(), "–"),
+    };
+    [
+        format!("→ {} {against}", verdict.subject).trim_end().to_owned(),
+        bound,
+        measured,
+        met.to_owned(),
+    ]
+}
+
+fn json_lines(outcome: &Outcome) {
+    let unit = match outcome.unit {
+        Unit::Seconds => "seconds",
+        Unit::PerSecond => "per_second",
+        Unit::BytesPerSecond => "bytes_per_second",
+        Unit::Bytes => "bytes",
+    };
+    for series in &outcome.series {
+        let result = Spread::of(series.samples.iter().map(|sample| sample.value)).map(|spread| Line {
+            median: spread.median,
+            least: spread.least,
+            most: spread.most,
+            rounds: series.samples.iter().map(|sample| sample.value).collect(),
+            syncs: mean(&series.samples, |sample| sample.effort.syncs),
+            bytes: mean(&series.samples, |sample| sample.effort.bytes),
+        });
+        let line = json!({
+            "row": outcome.row, "title": outcome.title, "contestant": series.name, "unit": unit,
+            "result": result, "failed": series.failure,
+        });
+        println!("{line}");
+    }
+    for verdict in &outcome.verdicts {
+        let [what, bound, ..] = describe(verdict, outcome.unit);
+        let measured = verdict.measured.as_ref();
+        let line = json!({
+            "row": outcome.row, "title": outcome.title, "target": what.trim_start_matches("→ "), "bound": bound,
+            "measured": measured.map(|(spread, _)| spread.median),
+            "least": measured.map(|(spread, _)| spread.least), "most": measured.map(|(spread, _)| spread.most),
+            "met": measured.map(|(_, met)| met),
+        });
+        println!("{line}");
+    }
+    for note in &outcome.notes {
+        println!(
+            "{}",
+            json!({ "row": outcome.row, "title": outcome.title, "note": note })
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_unit_that_fits() {
+        assert_eq!(Unit::Seconds.show(0.000_062_4), "62.4 µs");
+        assert_eq!(Unit::Seconds.show(1.955), "1.96 s");
+        assert_eq!(Unit::PerSecond.show(23_456.7), "23457/s");
+        assert_eq!(Unit::Bytes.show(8192.0), "8.00 KiB");
+        assert_eq!(Unit::BytesPerSecond.show(3.0 * 1024.0 * 1024.0), "3.00 MiB/s");
+    }
+}

@@ -36,7 +36,11 @@ mod block;
 mod buffer;
 mod checksum;
 mod codec;
+#[cfg(feature = "fuzzing")]
+pub mod decoders;
 mod error;
+#[cfg(test)]
+mod format_tests;
 mod journal;
 mod manifest;
 pub mod medium;

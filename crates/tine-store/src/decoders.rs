@@ -4,7 +4,11 @@
 //! need not guess those. Invariant of all: no panic, no memory beyond what the bytes could describe, and what decodes
 //! is encoded as something that decodes to the same.
 
+mod repair;
+
 use std::sync::Arc;
+
+pub use repair::repair;
 
 use crate::block::BLOCK;
 use crate::checksum::{crc32c, crc32c_of};

@@ -153,10 +153,14 @@ impl Ring {
         let copies = EPOCH_COPIES * FRAME_ALIGNMENT as u64;
         ring.place = match clean_end {
             Some(end) if end.offset + copies <= file_bytes && ring.medium.can_overwrite() => end,
-            _ => Place {
-                file: ring.fresh_file()?,
-                offset: 0,
-            },
+            _ => {
+                // A process that died may have made files whose names are not durable.
+                ring.sync_directory()?;
+                Place {
+                    file: ring.fresh_file()?,
+                    offset: 0,
+                }
+            }
         };
         let mut records = crate::codec::Encoder::default();
         Record::Epoch { cut }.encode(&mut records);

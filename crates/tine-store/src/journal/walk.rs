@@ -73,7 +73,7 @@ pub(crate) struct Walker<'a> {
 
 const START_BYTES: usize = EPOCH_COPIES as usize * FRAME_ALIGNMENT;
 
-const WINDOW_BYTES: u64 = 256 << 10;
+const WINDOW_BYTES: u64 = 64 << 10;
 
 /// A frame's head, whole, and its place.
 struct Found {

@@ -54,7 +54,10 @@ impl Segment {
             .opened
             .medium
             .open_object(self.name())
-            .map_err(|e| StoreError::io(self.name(), "open", e))?;
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => StoreError::damaged(format!("{} is missing", self.name())),
+                _ => StoreError::io(self.name(), "open", error),
+            })?;
         let mut place = self.object.write();
         // Above the bound an object is opened for each read: slower, but never out of descriptors.
         if place.is_none() && self.opened.count.load(Ordering::Relaxed) < OPEN_OBJECTS_MAX {

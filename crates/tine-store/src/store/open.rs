@@ -1,10 +1,10 @@
 //! Making, opening and closing a store.
 //!
-//! Opening reads manifest, journal and the segments that no root covers past the cache, replays, syncs what it relies
-//! on, and begins an epoch that names the frame it continues from. Only when that is durable is anything answered or
+//! Opening reads manifest, journal and the segments that no root covers past the cache, replays, syncs the frames that
+//! nothing proves to be durable, and begins an epoch that names the frame it continues from. Only when that is durable is anything answered or
 //! removed (rules 6–11).
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::crc32c;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Journal};
@@ -24,7 +25,6 @@ use crate::manifest::Manifest;
 use crate::medium::{Area, DirectoryMedium, Medium, ObjectName, Reading};
 use crate::options::{CreateOptions, OpenOptions, UpkeepMode};
 use crate::planted::{Bug, planted};
-use crate::segment::SegmentId;
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::Catalog;
 use crate::store::replay::Replay;
@@ -41,7 +41,7 @@ const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;
 const JOURNAL_FILES_MIN: u32 = 3;
 
 /// After a clean close the next opening replays no more than this.
-const REPLAY_BYTES_MAX: u64 = 1 << 20;
+const REPLAY_BYTES_MAX: u64 = 256 << 10;
 /// After a clean close the next opening reads no more footers than for so many blocks.
 const UNCOVERED_AT_CLOSE: u64 = 16 << 10;
 
@@ -61,9 +61,18 @@ struct Parameters {
     block_bytes: u64,
     journal_file_bytes: u64,
     journal_files: u32,
+    /// The crc32c of all of this without white space and with this field empty, in hexadecimal.
+    checksum: String,
 }
 
 impl Parameters {
+    /// Returns the checksum of all other fields. The field itself must be empty.
+    fn sum(&self) -> Result<String> {
+        let text = serde_json::to_vec(self)
+            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+        Ok(format!("{:08x}", crc32c(&text)))
+    }
+
     fn key(&self) -> Result<JournalKey> {
         let bad = || StoreError::Unsupported {
             what: "store.json is bad: `journal_key` is no 128 bits in hexadecimal".into(),
@@ -198,6 +207,11 @@ impl Store {
             block_bytes: crate::block::BLOCK_BYTES,
             journal_file_bytes: file_bytes,
             journal_files: create.journal_files,
+            checksum: String::new(),
+        };
+        let parameters = Parameters {
+            checksum: parameters.sum()?,
+            ..parameters
         };
         let text = serde_json::to_string_pretty(&parameters)
             .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
@@ -229,9 +243,17 @@ impl Store {
         let clean_end = path.clean_end;
         let continued = path.frames.last().map(|last| (last.place, last.end()));
         let number = manifest.number;
-        let relied = relied_on(&path);
+        let unproven = unproven_files(&path);
         let replay = Replay::of(manifest, path, &segments, &buffered)?;
-        sync_relied_on(&*medium, number, &log, &relied, &segments)?;
+        // Before the epoch's frame is written: it must not reach the medium before what it continues.
+        for file in unproven {
+            if !planted(Bug::NoSync) {
+                let name = format_args!("journal/{file}").to_string();
+                medium
+                    .sync_journal(file)
+                    .map_err(|e| StoreError::io(name, "sync", e))?;
+            }
+        }
         let ring = if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
             let end = continued.map(|(_, end)| end);
             Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, end)?
@@ -332,6 +354,9 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
     let parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| StoreError::Unsupported {
         what: format!("store.json is bad: {error}"),
     })?;
+    let mut parameters = parameters;
+    let checksum = std::mem::take(&mut parameters.checksum);
+    let whole = parameters.sum()? == checksum;
     let unsupported = |what: String| Err(StoreError::Unsupported { what });
     if parameters.format != FORMAT || parameters.version != FORMAT_VERSION {
         return unsupported(format!(
@@ -343,6 +368,9 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
         return unsupported(format!(
             "it uses the feature `{feature}`, which this version does not know"
         ));
+    }
+    if !whole {
+        return Err(StoreError::damaged("store.json does not have its checksum"));
     }
     let file_bytes = parameters.journal_file_bytes;
     if parameters.block_bytes != crate::block::BLOCK_BYTES
@@ -438,51 +466,22 @@ fn log(path: &JournalPath) -> VecDeque<LogFrame> {
         .collect()
 }
 
-/// Returns the segments that frames of the path publish.
-fn relied_on(path: &JournalPath) -> HashSet<SegmentId> {
+/// Returns the files with frames that may be in a cache only: those of the last epoch behind what its last frame says is
+/// synced. All other frames were synced before a later one was written, and so was everything that a frame speaks of:
+/// segments before they are published, manifests before they are announced, their names with them (rule 9).
+fn unproven_files(path: &JournalPath) -> BTreeSet<u32> {
+    let Some(last) = path.frames.last() else {
+        return BTreeSet::new();
+    };
+    let unproven = |frame: &&Walked| {
+        frame.header.frame.nonce == last.header.frame.nonce
+            && frame.header.frame.sequence > last.header.synced_through
+    };
     path.frames
         .iter()
-        .flat_map(|frame| &frame.records)
-        .filter_map(|record| match record {
-            Record::Published(published) => Some(published.segment),
-            _ => None,
-        })
+        .filter(unproven)
+        .map(|frame| frame.place.file)
         .collect()
-}
-
-/// Makes durable what was found: it may still be in a cache only (rule 9).
-fn sync_relied_on(
-    medium: &dyn Medium,
-    manifest: u64,
-    log: &VecDeque<LogFrame>,
-    relied: &HashSet<SegmentId>,
-    segments: &SegmentTable,
-) -> Result<()> {
-    if planted(Bug::NoSync) {
-        return Ok(());
-    }
-    let files: BTreeMap<u32, ()> = log.iter().map(|logged| (logged.place.file, ())).collect();
-    for file in files.into_keys() {
-        medium
-            .sync_journal(file)
-            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?;
-    }
-    let objects = relied
-        .iter()
-        .filter(|id| segments.contains(**id))
-        .map(|id| ObjectName::Segment(*id));
-    for name in objects.chain([ObjectName::Manifest(manifest)]) {
-        medium
-            .open_object(name)
-            .and_then(|object| object.sync())
-            .map_err(|e| StoreError::io(name, "sync", e))?;
-    }
-    for area in [Area::Manifest, Area::Segment, Area::Journal] {
-        medium
-            .sync_area(area)
-            .map_err(|e| StoreError::io("the store", "sync of a directory", e))?;
-    }
-    Ok(())
 }
 
 /// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise.

@@ -122,7 +122,12 @@ impl Engine {
             match self.mode {
                 UpkeepMode::Background => self.signal.wake(),
                 // An error is met again by the frame that finds no room.
-                UpkeepMode::Inline => drop(self.checkpoint(&mut self.upkeep.lock())),
+                UpkeepMode::Inline => {
+                    // Whoever holds the lock is at it already.
+                    if let Some(mut upkeep) = self.upkeep.try_lock() {
+                        drop(self.checkpoint(&mut upkeep));
+                    }
+                }
             }
         }
     }

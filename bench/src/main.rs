@@ -46,6 +46,9 @@ enum Command {
     /// Writes into a store until it is killed (a contestant of the row `crash`)
     #[command(hide = true)]
     CrashWriter(CrashWriterArgs),
+    /// Opens all forks of a store and prints what that takes (for the row `open-memory`)
+    #[command(hide = true)]
+    OpenAll(OpenAllArgs),
 }
 
 #[derive(clap::Args)]
@@ -81,6 +84,13 @@ pub(crate) struct CrashWriterArgs {
     flush: bool,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct OpenAllArgs {
+    store: PathBuf,
+    forks: u64,
+    buffer_bytes: u64,
+}
+
 impl SuiteArgs {
     fn scale(&self) -> Scale {
         let mut scale = match self.scale {
@@ -110,6 +120,7 @@ fn run(cli: Cli) -> Result {
             store::run(&args.rows, &args.scale(), Printer::new(format))
         }
         Command::CrashWriter(args) => store::write_until_killed(&args),
+        Command::OpenAll(args) => store::open_all(&args),
     }
 }
 

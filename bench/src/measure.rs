@@ -210,6 +210,16 @@ pub(crate) struct Verdict {
     pub(crate) measured: Option<(Spread, bool)>,
 }
 
+impl Verdict {
+    /// Tells whether every round says the same.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.measured.as_ref().is_some_and(|(spread, met)| {
+            let ends = [spread.least, spread.most];
+            ends.iter().all(|end| self.goal.is_met(*end) == *met)
+        })
+    }
+}
+
 /// What came out of a comparison.
 pub(crate) struct Outcome {
     pub(crate) row: &'static str,
@@ -355,6 +365,7 @@ mod tests {
             least: value,
             most: value,
         };
+        assert!(outcome.verdicts[0].is_clear());
         assert_eq!(
             measured,
             [Some((exactly(2.0), true)), Some((exactly(0.5), false)), None]

@@ -61,12 +61,13 @@ impl Goal {
     /// Returns against what, and the bound.
     fn show(&self, unit: Unit) -> (String, String) {
         match self {
-            Self::AtMost(times, other) => (format!("of {other}"), format!("≤ {times} ×")),
-            Self::AtLeast(times, other) => (format!("of {other}"), format!("≥ {times} ×")),
+            Self::AtMost(times, other) => (format!("against {other}"), format!("≤ {times} ×")),
+            Self::AtLeast(times, other) => (format!("against {other}"), format!("≥ {times} ×")),
             Self::Faster(times, other) => (format!("faster than {other}"), format!("≥ {times} ×")),
-            Self::AtMostPlus(times, other, plus) => {
-                (format!("of {times} × {other} plus {plus}"), "≤ 1 ×".to_owned())
-            }
+            Self::AtMostPlus(times, other, plus) => (
+                format!("against {times} × {other} plus {plus}"),
+                "≤ 1 ×".to_owned(),
+            ),
             Self::Beyond(by, other) => (format!("beyond {other}"), format!("≤ {}", unit.show(*by))),
             Self::Within(value) => (String::new(), format!("≤ {}", unit.show(*value))),
         }
@@ -135,14 +136,6 @@ impl Printer {
         match self.format {
             Format::Table => println!("\n{row}: skipped: {what} ({why})"),
             Format::JsonLines => println!("{}", json!({ "row": row, "skipped": what, "why": why })),
-        }
-    }
-
-    /// Prints something that was seen besides.
-    pub(crate) fn remark(&self, row: &str, remark: &str) {
-        match self.format {
-            Format::Table => println!("  note: {remark}"),
-            Format::JsonLines => println!("{}", json!({ "row": row, "note": remark })),
         }
     }
 
@@ -256,7 +249,13 @@ fn describe(verdict: &Verdict, unit: Unit) -> [String; 4] {
                 show(spread.least),
                 show(spread.most)
             ),
-            if *met { "met" } else { "MISSED" },
+            // Where the rounds do not agree, the word rests on the median alone.
+            match (met, verdict.is_clear()) {
+                (true, true) => "met",
+                (true, false) => "met (not in every round)",
+                (false, true) => "MISSED",
+                (false, false) => "MISSED (not in every round)",
+            },
         ),
         None => ("not measured".to_owned(), "–"),
     };
@@ -297,7 +296,7 @@ fn json_lines(outcome: &Outcome) {
             "row": outcome.row, "title": outcome.title, "target": what.trim_start_matches("→ "), "bound": bound,
             "measured": measured.map(|(spread, _)| spread.median),
             "least": measured.map(|(spread, _)| spread.least), "most": measured.map(|(spread, _)| spread.most),
-            "met": measured.map(|(_, met)| met),
+            "met": measured.map(|(_, met)| met), "in_every_round": measured.map(|_| verdict.is_clear()),
         });
         println!("{line}");
     }

@@ -13,6 +13,7 @@ mod write;
 use std::cell::Cell;
 
 pub(crate) use crash::write_until_killed;
+pub(crate) use open::open_all;
 
 use crate::Result;
 use crate::data::Blocks;

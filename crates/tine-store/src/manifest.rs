@@ -19,6 +19,8 @@ use crate::segment::format::SegmentKind;
 
 const MAGIC: [u8; 8] = *b"tineMAN1";
 const HEADER_BYTES: usize = 32;
+/// Copies in one object; either suffices.
+const COPIES: u64 = 2;
 /// Stretches, branches and groups are counted up to here.
 pub(crate) const NUMBER_MAX: u64 = 1 << 60;
 /// No manifest is longer: some ten million names.
@@ -190,7 +192,7 @@ impl Manifest {
         let mut writer = medium
             .create_object(name)
             .map_err(|e| StoreError::io(name, "making it", e))?;
-        for _ in 0..2 {
+        for _ in 0..COPIES {
             writer
                 .append(&copy.bytes)
                 .map_err(|e| StoreError::io(name, "write", e))?;
@@ -209,26 +211,44 @@ impl Manifest {
     /// # Errors
     /// An I/O error is not taken for a bad copy (rule 9).
     pub(crate) fn read(medium: &dyn Medium, number: u64) -> Result<Option<Self>> {
-        let name = ObjectName::Manifest(number);
-        let object = medium
-            .open_object(name)
-            .map_err(|e| StoreError::io(name, "open", e))?;
-        let length = object.length().map_err(|e| StoreError::io(name, "length", e))?;
-        if length > MANIFEST_BYTES_MAX {
-            return Ok(None);
-        }
-        let half = length / 2;
-        for copy in 0..2 {
-            let mut bytes = vec![0; half as usize];
-            object
-                .read_at(&mut bytes, copy * half, Reading::PastCache)
-                .map_err(|e| StoreError::io(name, "read", e))?;
-            if let Some(body) = whole_body(number, &bytes) {
+        for copy in copies(medium, number)? {
+            if let Some(body) = whole_body(number, &copy?) {
                 return Self::decode(number, body).map(Some);
             }
         }
         Ok(None)
     }
+
+    /// Counts the copies that are whole, past the cache.
+    pub(crate) fn whole_copies(medium: &dyn Medium, number: u64) -> Result<usize> {
+        let mut whole = 0;
+        for copy in copies(medium, number)? {
+            whole += usize::from(whole_body(number, &copy?).is_some());
+        }
+        Ok(whole)
+    }
+}
+
+/// Reads a manifest's copies, one when it is asked for.
+fn copies(medium: &dyn Medium, number: u64) -> Result<impl Iterator<Item = Result<Vec<u8>>> + use<>> {
+    let name = ObjectName::Manifest(number);
+    let object = medium
+        .open_object(name)
+        .map_err(|e| StoreError::io(name, "open", e))?;
+    let length = object.length().map_err(|e| StoreError::io(name, "length", e))?;
+    // None are read from an object that is too long to be a manifest.
+    let half = if length > MANIFEST_BYTES_MAX {
+        0
+    } else {
+        length / 2
+    };
+    Ok((0..COPIES).map(move |copy| {
+        let mut bytes = vec![0; half as usize];
+        object
+            .read_at(&mut bytes, copy * half, Reading::PastCache)
+            .map_err(|e| StoreError::io(name, "read", e))?;
+        Ok(bytes)
+    }))
 }
 
 /// Returns the body of a copy that has its checksums.

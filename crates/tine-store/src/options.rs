@@ -46,6 +46,8 @@ pub struct OpenOptions {
     pub buffer_bytes: u64,
     /// Who does the upkeep.
     pub upkeep: UpkeepMode,
+    /// Open a damaged store too, as it was before the damage, for reading only; else damage is an error.
+    pub read_damaged: bool,
 }
 
 impl Default for OpenOptions {
@@ -55,6 +57,7 @@ impl Default for OpenOptions {
             on_wait: None,
             buffer_bytes: 64 << 20,
             upkeep: UpkeepMode::Background,
+            read_damaged: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::journal::frame::{
 use crate::manifest::Manifest;
 use crate::medium::ObjectName;
 use crate::medium::simulated::{FileName, SimulatedMedium};
-use crate::segment::format::{SEGMENT_HEADER_BYTES, TRAILER_BYTES, decode_trailer};
+use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, TRAILER_BYTES, decode_trailer};
 
 type Files = BTreeMap<FileName, Vec<u8>>;
 
@@ -29,9 +29,12 @@ pub fn repair(before: &SimulatedMedium, after: &SimulatedMedium) {
     let mut repaired = changed.clone();
     if let Some(key) = key(&whole) {
         let mut names = Renamed::default();
-        for (name, bytes) in &mut repaired {
-            if let (FileName::Object(ObjectName::Segment(_)), Some(old)) = (name, whole.get(name)) {
-                segment(old, bytes, &mut names);
+        // Runs name what is in data segments.
+        for kind in [SegmentKind::Data, SegmentKind::Index] {
+            for (name, bytes) in &mut repaired {
+                if let (FileName::Object(ObjectName::Segment(_)), Some(old)) = (name, whole.get(name)) {
+                    segment(old, bytes, kind, &mut names);
+                }
             }
         }
         runs(before, &whole, &repaired, &mut names);
@@ -110,9 +113,9 @@ fn put(bytes: &mut [u8], at: usize, value: u32) {
     }
 }
 
-fn segment(old: &[u8], new: &mut [u8], names: &mut Renamed) {
+fn segment(old: &[u8], new: &mut [u8], kind: SegmentKind, names: &mut Renamed) {
     let header = SEGMENT_HEADER_BYTES as usize;
-    if new.len() != old.len() || old.len() < header + TRAILER_BYTES {
+    if new.len() != old.len() || old.len() < header + TRAILER_BYTES || old[16] != kind as u8 {
         return;
     }
     let checksum = crc32c(&new[..header - 4]);
@@ -121,16 +124,19 @@ fn segment(old: &[u8], new: &mut [u8], names: &mut Renamed) {
     let Ok(trailer) = decode_trailer(&old[end..]) else {
         return;
     };
-    for (old, new) in old[header..end].chunks(BLOCK).zip(new[header..end].chunks(BLOCK)) {
-        names.checksum(crc32c(old), crc32c(new));
+    let footer = trailer.footer_offset as usize;
+    if kind == SegmentKind::Data {
+        let blocks = header..footer;
+        for (old, new) in old[blocks.clone()].chunks(BLOCK).zip(new[blocks].chunks(BLOCK)) {
+            names.checksum(crc32c(old), crc32c(new));
+        }
+        names.apply(&mut new[footer..end]);
+        names.checksum(trailer.footer_checksum, crc32c(&new[footer..end]));
+        let checksum = crc32c(&new[footer..end]);
+        put(new, end + 16, checksum);
+    } else {
+        names.apply(&mut new[header..end]);
     }
-    let footer = trailer.footer_offset as usize..end;
-    if trailer.footer_bytes > 0 {
-        names.apply(&mut new[footer.clone()]);
-        names.checksum(trailer.footer_checksum, crc32c(&new[footer.clone()]));
-    }
-    let checksum = crc32c(&new[footer]);
-    put(new, end + 16, checksum);
     let checksum = crc32c(&new[end..end + 20]);
     put(new, end + 20, checksum);
 }
@@ -236,5 +242,77 @@ fn manifest(bytes: &mut [u8], names: &Renamed) {
         put(copy, 24, checksum);
         let checksum = crc32c(&copy[..28]);
         put(copy, 28, checksum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::simulated::{Chooser, SimulatedOptions};
+    use crate::{CreateOptions, OpenOptions, Store, UpkeepMode, UpkeepStep};
+
+    fn open_options() -> OpenOptions {
+        OpenOptions {
+            upkeep: UpkeepMode::Inline,
+            ..OpenOptions::default()
+        }
+    }
+
+    /// A store of one disk whose blocks are in a segment with a run, in a published one, and in the journal.
+    fn store() -> SimulatedMedium {
+        let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::fixed(Vec::new(), 0));
+        let create = CreateOptions {
+            journal_file_bytes: 64 << 10,
+            journal_files: 6,
+        };
+        let store = Store::create_on(medium.start(), &create, open_options()).unwrap();
+        let disk = store.create_branch(&"a".parse().unwrap(), 3 * 4096).unwrap();
+        disk.write_at(&[0xa1; 4096], 0).unwrap();
+        store.upkeep(UpkeepStep::Checkpoint).unwrap();
+        disk.write_at(&[0xa2; 4096], 4096).unwrap();
+        store.upkeep(UpkeepStep::Drain).unwrap();
+        disk.write_at(&[0xa3; 4096], 8192).unwrap();
+        store.close().unwrap();
+        medium
+    }
+
+    #[test]
+    fn what_was_changed_and_repaired_is_believed() {
+        let whole = store();
+        let mut changed = 0;
+        for value in [0xa1, 0xa2, 0xa3] {
+            for (file, _) in whole.files() {
+                let bytes = whole.bytes(file).unwrap();
+                for (page, _) in bytes
+                    .chunks(4096)
+                    .enumerate()
+                    .filter(|(_, page)| **page == [value; 4096])
+                {
+                    let after = whole.fork();
+                    after.flip(file, page as u64 * 4096 + 5, 0xff);
+                    let read = || {
+                        let store = Store::open_on(after.start(), open_options()).ok()?;
+                        let disk = store.branch(&"a".parse().unwrap()).ok()?;
+                        let mut byte = [0];
+                        disk.read_at(&mut byte, u64::from(value - 0xa1) * 4096 + 5).ok()?;
+                        Some(byte[0])
+                    };
+                    repair(&whole, &after);
+                    assert_eq!(read(), Some(!value), "block {value:x} in {file:?}");
+                    changed += 1;
+                }
+            }
+        }
+        assert_eq!(changed, 3);
+    }
+
+    #[test]
+    fn what_was_not_changed_stays() {
+        let whole = store();
+        let after = whole.fork();
+        repair(&whole, &after);
+        for (file, _) in whole.files() {
+            assert_eq!(after.bytes(file), whole.bytes(file), "{file:?}");
+        }
     }
 }

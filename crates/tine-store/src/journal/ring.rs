@@ -183,6 +183,43 @@ impl Ring {
         Ok(ring)
     }
 
+    /// Makes the ring of a damaged store, to which nothing is written.
+    pub(crate) fn detached(
+        medium: Arc<dyn Medium>,
+        file_bytes: u64,
+        key: JournalKey,
+        manifest: u64,
+        log: VecDeque<LogFrame>,
+    ) -> Result<Self> {
+        let files = medium
+            .journal_files()
+            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+        let nothing = FrameRef {
+            epoch: 0,
+            nonce: [0; 16],
+            sequence: 0,
+            chain: 0,
+        };
+        Ok(Self {
+            medium,
+            held: vec![1; files as usize],
+            file_bytes,
+            key,
+            files,
+            place: Place {
+                file: 0,
+                offset: file_bytes,
+            },
+            last: log.back().map_or(nothing, |last| last.frame),
+            synced_through: 0,
+            manifest,
+            log,
+            unsynced: Vec::new(),
+            counts: RingCounts::default(),
+            buffer: Vec::new(),
+        })
+    }
+
     /// Returns the last frame written.
     pub(crate) fn last(&self) -> FrameRef {
         self.last

@@ -46,6 +46,8 @@ pub(crate) struct Path {
     pub(crate) frames: Vec<Walked>,
     /// The place behind the last frame, if that is a CLOSED one: an epoch may go on there.
     pub(crate) clean_end: Option<Place>,
+    /// What proves that the journal went on behind the last frame, or should have.
+    pub(crate) damage: Option<StoreError>,
 }
 
 impl Path {
@@ -324,7 +326,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Walks from the floor to the end; an error if the journal is damaged.
+    /// Walks from the floor to the end; an error if the floor itself is missing.
     pub(crate) fn walk(&mut self, floor: &FrameRef, place: Place) -> Result<Path> {
         // What a manifest says is not trusted to be a place.
         let place = Place {
@@ -350,18 +352,29 @@ impl<'a> Walker<'a> {
             ));
         };
         let closed = last.records.last() == Some(&Record::Closed);
-        if !planted(Bug::CutForgotten) {
-            self.look_behind(last.header.frame, closed, &known)?;
-        }
+        let damage = if planted(Bug::CutForgotten) {
+            None
+        } else {
+            self.look_behind(last.header.frame, closed, &known)?
+        };
         let clean_end = closed.then_some(last.end);
-        Ok(Path { frames, clean_end })
+        Ok(Path {
+            frames,
+            clean_end,
+            damage,
+        })
     }
 
     /// Looks for what proves that the path should not end after `last` (rule 7).
     ///
     /// Behind a clean end there is nothing but, perhaps, an epoch's first frame at the start of a file: so a store
     /// that was closed opens without reading its whole ring.
-    fn look_behind(&mut self, last: FrameRef, closed: bool, known: &HashSet<[u8; 16]>) -> Result<()> {
+    fn look_behind(
+        &mut self,
+        last: FrameRef,
+        closed: bool,
+        known: &HashSet<[u8; 16]>,
+    ) -> Result<Option<StoreError>> {
         let bad = last.sequence.saturating_add(1);
         let pages = if closed {
             EPOCH_COPIES
@@ -377,22 +390,22 @@ impl<'a> Walker<'a> {
                 let Some(found) = self.find(place)? else { continue };
                 let frame = found.header.frame;
                 if frame.nonce == last.nonce && frame.sequence > bad && found.header.synced_through >= bad {
-                    return Err(StoreError::damaged(format!(
+                    return Ok(Some(StoreError::damaged(format!(
                         "the journal's frame {bad} of epoch {} was durable and is bad",
                         last.epoch
-                    )));
+                    ))));
                 }
                 let Some(cut) = found.is_epoch() else { continue };
                 let trusted = page < EPOCH_COPIES || cut.is_some_and(|cut| known.contains(&cut.nonce));
                 if frame.epoch > last.epoch && trusted {
-                    return Err(StoreError::damaged(format!(
+                    return Ok(Some(StoreError::damaged(format!(
                         "the journal's epoch {} is there, but the frame that it continues is not reached",
                         frame.epoch
-                    )));
+                    ))));
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

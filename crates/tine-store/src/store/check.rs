@@ -61,7 +61,9 @@ impl Store {
     ) -> Result<CheckReport> {
         let engine = &self.running.engine;
         let mut upkeep = engine.upkeep.lock();
-        engine.drain_all(&mut upkeep)?;
+        if engine.damage.is_none() {
+            engine.drain_all(&mut upkeep)?;
+        }
         let mut report = CheckReport::default();
         engine.check_journal(&mut report);
         engine.check_segments(&mut report);
@@ -136,13 +138,25 @@ impl Engine {
             }
             Err(error) => return report.damage.push(whole_store(describe(&error))),
         };
+        match Manifest::whole_copies(&*self.medium, number) {
+            Ok(1) => report.damage.push(whole_store(format!(
+                "manifest/{number}: one of its two copies is bad; the next checkpoint replaces it"
+            ))),
+            Ok(_) => {}
+            Err(error) => report.damage.push(whole_store(describe(&error))),
+        }
         // No frame is written meanwhile, so that none is found half written.
         let walked = self.journal.with_ring(|ring| {
             Walker::new(&*self.medium, ring.file_bytes, ring.key())?
                 .walk(&manifest.floor, manifest.floor_place)
         });
         match walked {
-            Ok(path) => report.frames = path.frames.len() as u64,
+            Ok(path) => {
+                report.frames = path.frames.len() as u64;
+                report
+                    .damage
+                    .extend(path.damage.map(|damage| whole_store(describe(&damage))));
+            }
             Err(error) => report.damage.push(whole_store(describe(&error))),
         }
     }

@@ -178,6 +178,9 @@ impl Engine {
     pub(crate) fn apply_stretch(&self, stretch: &Stretch, overlay: &mut Overlay) -> Result<()> {
         let content = {
             let state = stretch.state.lock();
+            if let Some(broken) = &state.broken {
+                return Err(broken.clone());
+            }
             Content {
                 runs: state.runs.clone(),
                 parts: state.parts.clone(),

@@ -93,6 +93,8 @@ pub(crate) struct Engine {
     pub(crate) buffered: Arc<AtomicU64>,
     pub(crate) buffer_bytes: u64,
     pub(crate) mode: UpkeepMode,
+    /// What is damaged, in a store that is open for reading in spite of it.
+    pub(crate) damage: Option<StoreError>,
     epoch: u32,
     next_segment: AtomicU32,
     /// The newest manifest announced.
@@ -114,6 +116,9 @@ impl Engine {
 
     /// Fails if nothing can be written any more.
     pub(crate) fn check_writable(&self) -> Result<()> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone());
+        }
         match self.journal.failure() {
             Some(source) => Err(StoreError::Poisoned { source }),
             None => Ok(()),

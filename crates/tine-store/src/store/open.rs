@@ -237,32 +237,40 @@ impl Store {
         let file_bytes = parameters.journal_file_bytes;
         let key = parameters.key()?;
         let segments = SegmentTable::new(Arc::clone(&medium));
-        let (manifest, path) = choose_manifest(&*medium, file_bytes, key)?;
+        let (manifest, mut path) = choose_manifest(&*medium, file_bytes, key, options.read_damaged)?;
+        let mut damage = path.damage.take();
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
-        let clean_end = path.clean_end;
-        let continued = path.frames.last().map(|last| (last.place, last.end()));
+        let clean_end = path.clean_end.or_else(|| {
+            let end = path.frames.last().map(Walked::end);
+            end.filter(|_| planted(Bug::AppendBehindEnd))
+        });
         let number = manifest.number;
         let unproven = unproven_files(&path);
-        let replay = Replay::of(manifest, path, &segments, &buffered)?;
-        // Before the epoch's frame is written: it must not reach the medium before what it continues.
-        for file in unproven {
-            if !planted(Bug::NoSync) {
-                let name = format_args!("journal/{file}").to_string();
-                medium
-                    .sync_journal(file)
-                    .map_err(|e| StoreError::io(name, "sync", e))?;
-            }
+        let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
+        if let Some(broken) = &replay.broken {
+            damage.get_or_insert_with(|| broken.clone());
         }
-        let ring = if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
-            let end = continued.map(|(_, end)| end);
-            Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, end)?
+        let ring = if damage.is_some() {
+            Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?
         } else {
+            // Before the epoch's frame is written: it must not reach the medium before what it continues.
+            for file in unproven {
+                if !planted(Bug::NoSync) {
+                    let name = format_args!("journal/{file}").to_string();
+                    medium
+                        .sync_journal(file)
+                        .map_err(|e| StoreError::io(name, "sync", e))?;
+                }
+            }
             Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, clean_end)?
         };
         let epoch = u32::try_from(ring.last().epoch)
             .map_err(|_| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
-        let highest = remove_leftovers(&*medium, number, &segments)?;
+        let highest = match &damage {
+            None => remove_leftovers(&*medium, number, &segments)?,
+            Some(_) => number,
+        };
         let spare = file_bytes + (4 << 20).min(file_bytes);
         let engine = Arc::new(Engine {
             journal: Journal::new(ring),
@@ -275,6 +283,7 @@ impl Store {
             buffered,
             buffer_bytes: options.buffer_bytes,
             mode: options.upkeep,
+            damage,
             epoch,
             next_segment: AtomicU32::new(0),
             newest_manifest: AtomicU64::new(number),
@@ -283,21 +292,31 @@ impl Store {
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
         });
-        engine.space.settle(0);
-        if !replay.unfinished.is_empty() {
-            engine.forget_branches(&replay.unfinished, true)?;
+        let mut thread = None;
+        if let Some(damage) = &engine.damage {
+            engine.journal.poison(damage.clone());
+        } else {
+            engine.space.settle(0);
+            if !replay.unfinished.is_empty() {
+                engine.forget_branches(&replay.unfinished, true)?;
+            }
+            if options.upkeep == UpkeepMode::Background {
+                thread = Some(upkeep::start(&engine)?);
+            }
+            engine.after_commit();
         }
-        let thread = match options.upkeep {
-            UpkeepMode::Background => Some(upkeep::start(&engine)?),
-            UpkeepMode::Inline => None,
-        };
-        engine.after_commit();
         Ok(Self {
             running: Arc::new(Running {
                 engine,
                 thread: Mutex::new(thread),
             }),
         })
+    }
+
+    /// Returns what is damaged, if the store was opened in spite of it: it shows what was before the damage, and takes
+    /// no writes. What cannot be told any more is an error when it is read.
+    pub fn damage(&self) -> Option<&StoreError> {
+        self.running.engine.damage.as_ref()
     }
 
     /// Flushes every branch and ends well: the next opening has little to replay.
@@ -309,6 +328,9 @@ impl Store {
     pub fn close(self) -> Result<()> {
         self.running.stop_thread();
         let engine = &self.running.engine;
+        if engine.damage.is_some() {
+            return Ok(());
+        }
         let cells: Vec<_> = engine
             .catalog
             .lock()
@@ -384,40 +406,70 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
 
 /// Finds the newest announced manifest and walks the journal from its floor.
 ///
-/// A manifest that was never announced is passed over; an announced one that cannot be read is damage.
-fn choose_manifest(medium: &dyn Medium, file_bytes: u64, key: JournalKey) -> Result<(Manifest, JournalPath)> {
+/// A manifest that was never announced is passed over; an announced one that cannot be read is damage. With
+/// `read_damaged` the newest that can be read serves, and the path says what is damaged.
+fn choose_manifest(
+    medium: &dyn Medium,
+    file_bytes: u64,
+    key: JournalKey,
+    read_damaged: bool,
+) -> Result<(Manifest, JournalPath)> {
     let mut numbers: Vec<u64> = manifest_numbers(medium)?;
     numbers.sort_unstable_by_key(|&number| std::cmp::Reverse(number));
-    let mut failed = None;
+    let mut failed: Option<(StoreError, Manifest, Option<JournalPath>)> = None;
     for &number in &numbers {
         let Some(manifest) = Manifest::read(medium, number)? else {
             continue;
         };
         let walked = Walker::new(medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
-        let path = match walked {
+        let mut path = match walked {
             // Only an older manifest can tell whether this one was announced at all.
             Err(error @ StoreError::Damaged { .. }) => {
-                failed.get_or_insert(error);
+                failed.get_or_insert((error, manifest, None));
                 continue;
             }
             result => result?,
         };
+        if let Some(damage) = path.damage.take() {
+            failed.get_or_insert((damage, manifest, Some(path)));
+            continue;
+        }
         let announced = if planted(Bug::OlderManifest) {
             number
         } else {
             path.announced()
         };
         if announced > number {
-            return Err(StoreError::damaged(format!(
-                "manifest/{announced} was announced and cannot be read"
-            )));
+            let missing =
+                StoreError::damaged(format!("manifest/{announced} was announced and cannot be read"));
+            failed.get_or_insert((missing, manifest, Some(path)));
+            break;
         }
         if announced == number {
             return Ok((manifest, path));
         }
     }
-    Err(failed
-        .unwrap_or_else(|| StoreError::damaged("there is no manifest that was announced and can be read")))
+    match failed {
+        Some((damage, manifest, path)) if read_damaged => {
+            let nothing = JournalPath {
+                frames: Vec::new(),
+                clean_end: None,
+                damage: None,
+            };
+            Ok((
+                manifest,
+                JournalPath {
+                    clean_end: None,
+                    damage: Some(damage),
+                    ..path.unwrap_or(nothing)
+                },
+            ))
+        }
+        Some((damage, ..)) => Err(damage),
+        None => Err(StoreError::damaged(
+            "there is no manifest that was announced and can be read",
+        )),
+    }
 }
 
 fn manifest_numbers(medium: &dyn Medium) -> Result<Vec<u64>> {

@@ -29,6 +29,8 @@ pub(crate) struct Replay {
     pub(crate) catalog: Catalog,
     /// Branches that were being made and are to be dropped.
     pub(crate) unfinished: Vec<BranchName>,
+    /// A stretch whose content cannot be told any more, only with `read_damaged`.
+    pub(crate) broken: Option<StoreError>,
 }
 
 /// A group as frames have it.
@@ -48,6 +50,7 @@ struct FoundStretch {
     published: u64,
     safe: u64,
     sizes: Vec<(u64, u64)>,
+    broken: Option<StoreError>,
 }
 
 struct FoundBranch {
@@ -68,6 +71,8 @@ struct Replayer<'a> {
     removed: HashSet<SegmentId>,
     next_stretch: StretchId,
     next_branch: u64,
+    /// What is lost is taken note of and is no error.
+    read_damaged: bool,
 }
 
 fn bad(what: &str) -> StoreError {
@@ -80,10 +85,12 @@ impl Replay {
         path: Path,
         segments: &SegmentTable,
         account: &Arc<AtomicU64>,
+        read_damaged: bool,
     ) -> Result<Self> {
         let place = manifest.place;
         let mut replayer = Replayer::new(manifest, segments, account)?;
-        if !path.frames.iter().any(|frame| frame.header.frame == place) {
+        replayer.read_damaged = read_damaged;
+        if !read_damaged && !path.frames.iter().any(|frame| frame.header.frame == place) {
             return Err(bad("ends before the place that its manifest is of"));
         }
         for record in path.frames.iter().flat_map(|frame| &frame.records) {
@@ -141,6 +148,7 @@ impl<'a> Replayer<'a> {
             removed: HashSet::new(),
             next_stretch: manifest.next_stretch,
             next_branch: manifest.next_branch,
+            read_damaged: false,
         })
     }
 
@@ -256,7 +264,19 @@ impl<'a> Replayer<'a> {
         if !wanted {
             return Ok(());
         }
-        let parts = segment.read_parts(Some((published.length, published.footer)))?;
+        let parts = match segment.read_parts(Some((published.length, published.footer))) {
+            Err(error @ StoreError::Damaged { .. }) if self.read_damaged => {
+                for (stretch, upto) in &published.parts {
+                    if let Some(found) = self.stretches.get_mut(stretch)
+                        && *upto > found.record.covered
+                    {
+                        found.broken.get_or_insert_with(|| error.clone());
+                    }
+                }
+                return Ok(());
+            }
+            result => result?,
+        };
         for part in parts {
             for stored in &part.blocks {
                 check_blocks(stored.block, 1)?;
@@ -418,10 +438,17 @@ impl<'a> Replayer<'a> {
             next_stretch: self.next_stretch,
             ..Catalog::default()
         };
+        let mut broken = None;
         for (id, found) in self.stretches {
             if reachable.contains(&id) {
                 let references = references.get(&id).copied().unwrap_or(0);
-                let stretch = found.finish(references, !heads.contains(&id), self.segments)?;
+                let stretch = found.finish(references, !heads.contains(&id), self.segments);
+                if let Some(lost) = stretch.state.lock().broken.clone() {
+                    if !self.read_damaged {
+                        return Err(lost);
+                    }
+                    broken.get_or_insert(lost);
+                }
                 catalog.stretches.insert(id, stretch);
             }
         }
@@ -438,7 +465,11 @@ impl<'a> Replayer<'a> {
             catalog.branches.insert(branch.name, entry);
         }
         let unfinished = catalog.unfinished();
-        Ok(Replay { catalog, unfinished })
+        Ok(Replay {
+            catalog,
+            unfinished,
+            broken,
+        })
     }
 }
 
@@ -452,10 +483,11 @@ impl FoundStretch {
             published: covered,
             safe: covered,
             sizes: Vec::new(),
+            broken: None,
         }
     }
 
-    fn finish(self, references: u64, is_point: bool, segments: &SegmentTable) -> Result<Arc<Stretch>> {
+    fn finish(self, references: u64, is_point: bool, segments: &SegmentTable) -> Arc<Stretch> {
         let Self {
             record,
             mut groups,
@@ -463,11 +495,13 @@ impl FoundStretch {
             published,
             safe,
             mut sizes,
+            mut broken,
         } = self;
         // What is published is in segments, whichever frame came first.
         groups.retain(|&number, _| number > published || planted(Bug::FrameOrder));
         if groups.values().any(|group| group.damaged) {
-            return Err(bad("has lost blocks that were flushed and are nowhere else"));
+            let lost = bad("has lost blocks that were flushed and are nowhere else");
+            broken.get_or_insert(lost);
         }
         let unchanged = groups.is_empty() && parts.is_empty();
         kill_overwritten(&mut groups);
@@ -516,10 +550,11 @@ impl FoundStretch {
             parts,
             runs: record.runs,
             live,
+            broken,
             ..StretchState::default()
         };
         let alive = record.alive.filter(|_| unchanged);
-        Ok(Stretch::recovered(record.id, record.parent, alive, state))
+        Stretch::recovered(record.id, record.parent, alive, state)
     }
 }
 

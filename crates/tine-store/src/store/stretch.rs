@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::buffer::{Group, StretchId};
+use crate::error::StoreError;
 use crate::journal::commit::Ticket;
 use crate::overlay::Overlay;
 use crate::run::RunRef;
@@ -79,6 +80,8 @@ pub(crate) struct StretchState {
     pub(crate) live: HashMap<SegmentId, u64>,
     /// What groups that are not durable yet have killed, ascending by group.
     pub(crate) kills: Vec<(u64, Kills)>,
+    /// Why its content cannot be told any more, in a store that is damaged.
+    pub(crate) broken: Option<StoreError>,
     /// What was queued last for it.
     pub(crate) ticket: Ticket,
     /// The whole disk as of the end of the stretch, once it is a point and was loaded.

@@ -23,6 +23,7 @@ mod file;
 mod process;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -131,10 +132,18 @@ pub struct Counters {
 }
 
 /// A simulated medium, from the side of the test.
-#[derive(Debug)]
 pub struct SimulatedMedium {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
+
+/// What both sides of a medium share.
+struct Shared {
+    state: Mutex<State>,
+    /// Done before one of the next changes, by the thread that makes it, with no lock held.
+    interruption: Mutex<Option<(u64, Interruption)>>,
+}
+
+type Interruption = Box<dyn FnOnce() + Send>;
 
 #[derive(Clone, Debug)]
 struct State {
@@ -184,68 +193,85 @@ impl SimulatedMedium {
             violations: Vec::new(),
             recorded: None,
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self::with(state)
     }
 
     /// Begins a process and returns its handle; those of earlier processes end.
     pub fn start(&self) -> Arc<dyn Medium> {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         state.end_process();
         state.ring_files = (0..)
             .take_while(|&file| state.cached(FileName::Journal(file)).is_some())
             .count() as u32;
-        Arc::new(process::Process::new(Arc::clone(&self.state), state.session))
+        Arc::new(process::Process::new(Arc::clone(&self.shared), state.session))
     }
 
     /// Returns an independent medium in the same state, with no process. Costs a pointer for each file.
     pub fn fork(&self) -> Self {
-        Self::of(self.state.lock().copy())
+        Self::of(self.shared.state.lock().copy())
     }
 
     /// Begins to keep a fork of the medium from before every change: what a crash at any moment would find.
     pub fn record(&self) {
-        self.state.lock().recorded = Some(Vec::new());
+        self.shared.state.lock().recorded = Some(Vec::new());
     }
 
     /// Ends what [`SimulatedMedium::record`] began and returns the forks in order.
     pub fn take_recorded(&self) -> Vec<Self> {
-        let recorded = self.state.lock().recorded.take();
+        let recorded = self.shared.state.lock().recorded.take();
         recorded.into_iter().flatten().map(Self::of).collect()
     }
 
     fn of(mut state: State) -> Self {
         state.end_process();
         state.faults.clear();
+        Self::with(state)
+    }
+
+    fn with(state: State) -> Self {
+        let shared = Shared {
+            state: Mutex::new(state),
+            interruption: Mutex::new(None),
+        };
         Self {
-            state: Arc::new(Mutex::new(state)),
+            shared: Arc::new(shared),
         }
     }
 
     /// Sets what answers the questions from here on.
     pub fn set_chooser(&self, chooser: Chooser) {
-        self.state.lock().chooser = chooser;
+        self.shared.state.lock().chooser = chooser;
     }
 
     /// Returns a copy of the chooser with what it has answered.
     pub fn chooser(&self) -> Chooser {
-        self.state.lock().chooser.clone()
+        self.shared.state.lock().chooser.clone()
     }
 
     /// Lets the `nth` call that a fault applies to fail, counted from now and from 1.
     pub fn inject(&self, fault: Fault, nth: u64) {
-        self.state.lock().faults.push((fault, nth.max(1)));
+        self.shared.state.lock().faults.push((fault, nth.max(1)));
+    }
+
+    /// Lets `action` happen right before the `nth` change from now, in the thread that makes it: what others could do
+    /// in the middle of an operation happens there at every run.
+    pub fn interrupt(&self, nth: u64, action: impl FnOnce() + Send + 'static) {
+        *self.shared.interruption.lock() = Some((nth.max(1), Box::new(action)));
+    }
+
+    /// Forgets an interruption that has not happened.
+    pub fn clear_interruption(&self) {
+        *self.shared.interruption.lock() = None;
     }
 
     /// Forgets the faults that have not happened.
     pub fn clear_faults(&self) {
-        self.state.lock().faults.clear();
+        self.shared.state.lock().faults.clear();
     }
 
     /// Returns whether [`Fault::Crash`] has happened to the current process.
     pub fn crashed(&self) -> bool {
-        self.state.lock().crashed
+        self.shared.state.lock().crashed
     }
 
     /// Ends the process; what it wrote stays readable and volatile.
@@ -253,7 +279,7 @@ impl SimulatedMedium {
     /// With `delay`, some unsynced journal pages are missed by the reads of the next process until its first
     /// change: they were on their way to the medium.
     pub fn crash_process(&self, delay: bool) {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         state.end_process();
         if delay {
             let State {
@@ -273,7 +299,7 @@ impl SimulatedMedium {
 
     /// Cuts the power: any mixture of what was not synced survives.
     pub fn cut_power(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         state.end_process();
         state.delayed = false;
         let State {
@@ -297,24 +323,24 @@ impl SimulatedMedium {
 
     /// Returns whether a power cut could lose anything.
     pub fn anything_volatile(&self) -> bool {
-        let state = self.state.lock();
+        let state = self.shared.state.lock();
         state.entries.values().any(|entry| !entry.pending.is_empty())
             || state.files.values().any(|file| file.is_dirty())
     }
 
     /// Returns what has been done so far.
     pub fn counters(&self) -> Counters {
-        self.state.lock().counters
+        self.shared.state.lock().counters
     }
 
     /// Returns and forgets the violations so far.
     pub fn take_violations(&self) -> Vec<Violation> {
-        std::mem::take(&mut self.state.lock().violations)
+        std::mem::take(&mut self.shared.state.lock().violations)
     }
 
     /// Returns every file with its length.
     pub fn files(&self) -> Vec<(FileName, u64)> {
-        let state = self.state.lock();
+        let state = self.shared.state.lock();
         let entries = state.entries.iter();
         entries
             .filter_map(|(&name, entry)| Some((name, state.files[&entry.cached?].length())))
@@ -323,7 +349,7 @@ impl SimulatedMedium {
 
     /// Returns the bytes of a file as the cache shows them, or `None` if there is no such file.
     pub fn bytes(&self, name: FileName) -> Option<Vec<u8>> {
-        let state = self.state.lock();
+        let state = self.shared.state.lock();
         let file = &state.files[&state.cached(name)?];
         let mut bytes = vec![0; file.length() as usize];
         file.read(&mut bytes, 0, Sight::Cache).ok()?;
@@ -332,7 +358,7 @@ impl SimulatedMedium {
 
     /// Inverts the bits of `mask` in one byte of a file, as rot does; returns whether there is such a byte.
     pub fn flip(&self, name: FileName, offset: u64, mask: u8) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         let Some(file) = state.file_mut(name).filter(|file| offset < file.length()) else {
             return false;
         };
@@ -342,7 +368,7 @@ impl SimulatedMedium {
 
     /// Cuts a file to `length` bytes, as rot does; returns whether it was longer.
     pub fn truncate(&self, name: FileName, length: u64) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         let Some(file) = state.file_mut(name).filter(|file| length < file.length()) else {
             return false;
         };
@@ -352,12 +378,39 @@ impl SimulatedMedium {
 
     /// Takes a file away, as a careless administrator does; returns whether it was there.
     pub fn lose(&self, name: FileName) -> bool {
-        self.state.lock().entries.remove(&name).is_some()
+        self.shared.state.lock().entries.remove(&name).is_some()
     }
 
     /// Changes how much fits.
     pub fn set_capacity(&self, capacity: Option<u64>) {
-        self.state.lock().options.capacity = capacity;
+        self.shared.state.lock().options.capacity = capacity;
+    }
+}
+
+impl fmt::Debug for SimulatedMedium {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SimulatedMedium")
+            .field("state", &*self.shared.state.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Does what was to happen before this change.
+    fn interrupt(&self) {
+        let due = {
+            let mut interruption = self.interruption.lock();
+            match &mut *interruption {
+                Some((left, _)) if *left > 1 => {
+                    *left -= 1;
+                    None
+                }
+                _ => interruption.take(),
+            }
+        };
+        if let Some((_, action)) = due {
+            action();
+        }
     }
 }
 

@@ -3,15 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
 use super::file::{FileBytes, PAGE, Sight};
-use super::{Fault, FileName, State, Violation};
+use super::{Fault, FileName, Shared, State, Violation};
 use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
 
 /// One process that has the medium open.
 pub(super) struct Process {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     session: u64,
 }
 
@@ -38,12 +38,12 @@ fn failure(what: &str) -> io::Error {
 }
 
 impl Process {
-    pub(super) fn new(state: Arc<Mutex<State>>, session: u64) -> Self {
-        Self { state, session }
+    pub(super) fn new(shared: Arc<Shared>, session: u64) -> Self {
+        Self { shared, session }
     }
 
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.state.lock();
+        let state = self.shared.state.lock();
         if state.session != self.session || state.crashed {
             return Err(failure("the process has ended"));
         }
@@ -52,6 +52,7 @@ impl Process {
 
     /// Enters an operation that changes something.
     fn change(&self, kind: Kind) -> io::Result<(MutexGuard<'_, State>, Course)> {
+        self.shared.interrupt();
         let mut state = self.alive()?;
         if std::mem::take(&mut state.delayed) {
             state
@@ -173,7 +174,7 @@ impl Medium for Process {
         if name != ObjectName::Parameters {
             state.name_file(FileName::Object(name), Some(id));
         }
-        let process = Self::new(Arc::clone(&self.state), self.session);
+        let process = Self::new(Arc::clone(&self.shared), self.session);
         Ok(Box::new(Writer {
             process,
             name,
@@ -188,7 +189,7 @@ impl Medium for Process {
         let Some(id) = state.cached(FileName::Object(name)) else {
             return Err(state.violate(Violation::Absent(name), io::ErrorKind::NotFound));
         };
-        let process = Self::new(Arc::clone(&self.state), self.session);
+        let process = Self::new(Arc::clone(&self.shared), self.session);
         Ok(Arc::new(OpenObject { process, name, id }))
     }
 
@@ -287,7 +288,7 @@ impl Medium for Process {
     }
 
     fn can_overwrite(&self) -> bool {
-        !self.state.lock().options.write_once
+        !self.shared.state.lock().options.write_once
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -406,3 +406,16 @@ fn every_moment_can_be_recorded() {
         [false, true, false]
     );
 }
+
+#[test]
+fn something_else_can_happen_in_the_middle() {
+    let medium = with_journal(0);
+    let process = medium.start();
+    let other = std::sync::Arc::clone(&process);
+    medium.interrupt(2, move || other.write_journal(0, 4096, &page(2)).unwrap());
+    process.write_journal(0, 0, &page(1)).unwrap();
+    assert_eq!(journal_page(&*process, 1), page(0));
+    process.sync_journal(0).unwrap();
+    assert_eq!(journal_page(&*process, 1), page(2));
+    assert!(!medium.anything_volatile(), "it came before the sync");
+}

@@ -541,6 +541,15 @@ fn the_parameters_are_pinned() {
         "}",
     ];
     assert_eq!(hidden, pinned);
+    let compact: String = text.lines().map(str::trim).collect();
+    let compact = compact.replace("\": ", "\":");
+    let (fields, checksum) = compact.split_once("\"checksum\":\"").unwrap();
+    let summed = format!("{fields}\"checksum\":\"\"}}");
+    assert_eq!(
+        checksum,
+        format!("{:08x}\"}}", crc32c(summed.as_bytes())),
+        "{summed}"
+    );
     assert!(
         FORMAT_MD.contains("Format version: **1**."),
         "docs/format.md tells another version"

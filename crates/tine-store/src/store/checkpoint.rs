@@ -171,10 +171,10 @@ impl Engine {
             .map(|record| (record.id, record.covered))
             .collect();
         (manifest.floor, manifest.floor_place) = self.floor(&place, &covered)?;
-        manifest.put(&*self.medium)?;
         if planted(Bug::ReuseEarly) {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
+        manifest.put(&*self.medium)?;
         let mut records = Encoder::default();
         Record::Announced {
             manifest: manifest.number,

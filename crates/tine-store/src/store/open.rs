@@ -241,10 +241,8 @@ impl Store {
         let mut damage = path.damage.take();
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
-        let clean_end = path.clean_end.or_else(|| {
-            let end = path.frames.last().map(Walked::end);
-            end.filter(|_| planted(Bug::AppendBehindEnd))
-        });
+        let clean_end = path.clean_end;
+        let end = path.frames.last().map(Walked::end);
         let number = manifest.number;
         let unproven = unproven_files(&path);
         let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
@@ -253,6 +251,10 @@ impl Store {
         }
         let ring = if damage.is_some() {
             Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?
+        } else if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
+            let mut ring = Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?;
+            ring.append_behind(end);
+            ring
         } else {
             // Before the epoch's frame is written: it must not reach the medium before what it continues.
             for file in unproven {

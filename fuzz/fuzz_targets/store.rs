@@ -1,5 +1,6 @@
-//! Goal: a store with changed bytes does not open, fails to read, or shows what it held at some moment; it never
-//! shows anything else, panics or hangs. If the checksums are made right again, it may show anything, no more.
+//! Goal: a store with changed bytes does not open, fails to read, or shows what it held at some moment, also when it
+//! is opened in spite of its damage, which changes nothing; it never shows anything else, panics or hangs. If the
+//! checksums are made right again, it may show anything, but no more.
 //! Method: a few stores lie on simulated media; each input changes one of them, opens it, compares all disks with
 //! every moment of the store's history, and goes on to check it and to write to it.
 
@@ -20,17 +21,23 @@ const BLOCK: usize = 4096;
 /// What happens to a file; numbers are taken modulo what there is.
 #[derive(Arbitrary, Debug)]
 enum Change {
+    /// In one of the bytes that mean something.
     Flip {
-        file: u8,
-        offset: u32,
+        spot: u16,
         mask: u8,
     },
+    /// From one of those bytes on.
     Set {
-        file: u8,
-        offset: u32,
+        spot: u16,
         bytes: Vec<u8>,
     },
-    /// Bytes of another place: a whole page, as a write that went astray.
+    /// A number, near the ends of what it can be.
+    Number {
+        spot: u16,
+        near: i8,
+        wide: bool,
+    },
+    /// Bytes of another place: a whole page, as by a write that went astray.
     Page {
         from: (u8, u8),
         to: (u8, u8),
@@ -58,6 +65,31 @@ type Moment = BTreeMap<String, Vec<u8>>;
 struct Still {
     medium: SimulatedMedium,
     moments: Vec<Moment>,
+    /// The bytes that mean something: neither padding nor a block's.
+    spots: Vec<(FileName, u64)>,
+}
+
+impl Still {
+    fn new(medium: SimulatedMedium, moments: &[Moment]) -> Self {
+        let mut spots = Vec::new();
+        for (file, _) in medium.files() {
+            let bytes = medium.bytes(file).unwrap_or_default();
+            for (page, bytes) in bytes.chunks(BLOCK).enumerate() {
+                let end = bytes
+                    .iter()
+                    .rposition(|&byte| byte != 0)
+                    .map_or(0, |last| last + 1);
+                let is_block = bytes.iter().all(|byte| *byte == bytes[0]);
+                let meant = (0..end).filter(|at| !is_block && (*at < 512 || bytes[*at] != 0));
+                spots.extend(meant.map(|at| (file, (page * BLOCK + at) as u64)));
+            }
+        }
+        Self {
+            medium,
+            moments: moments.to_vec(),
+            spots,
+        }
+    }
 }
 
 fn open_options() -> OpenOptions {
@@ -144,15 +176,8 @@ fn history() -> Result<Vec<Still>> {
     let crashed = medium.fork();
     crashed.cut_power();
     store.close()?;
-    let mut found = vec![Still {
-        medium: medium.fork(),
-        moments: moments.clone(),
-    }];
     let again = crashed.fork();
-    found.push(Still {
-        medium: crashed,
-        moments: moments.clone(),
-    });
+    let mut found = vec![Still::new(medium.fork(), &moments), Still::new(crashed, &moments)];
 
     let store = Store::open_on(again.start(), open_options())?;
     moments.push(moment(&store));
@@ -162,16 +187,13 @@ fn history() -> Result<Vec<Still>> {
     moments.push(moment(&store));
     drop(store);
     again.crash_process(false);
-    let again = again.fork();
     again.cut_power();
-    found.push(Still {
-        medium: again,
-        moments,
-    });
+    found.push(Still::new(again, &moments));
     Ok(found)
 }
 
-fn change(medium: &SimulatedMedium, change: &Change) {
+fn change(still: &Still, medium: &SimulatedMedium, change: &Change) {
+    let spot = |spot: u16| still.spots[usize::from(spot) % still.spots.len()];
     let files = medium.files();
     let pick = |file: u8| files.get(usize::from(file) % files.len().max(1)).copied();
     let set = |file: FileName, offset: u64, bytes: &[u8]| {
@@ -183,15 +205,18 @@ fn change(medium: &SimulatedMedium, change: &Change) {
         }
     };
     match change {
-        Change::Flip { file, offset, mask } => {
-            if let Some((file, length)) = pick(*file).filter(|(_, length)| *length > 0) {
-                medium.flip(file, u64::from(*offset) % length, *mask);
-            }
+        Change::Flip { spot: at, mask } => {
+            let (file, offset) = spot(*at);
+            medium.flip(file, offset, *mask);
         }
-        Change::Set { file, offset, bytes } => {
-            if let Some((file, length)) = pick(*file).filter(|(_, length)| *length > 0) {
-                set(file, u64::from(*offset) % length, bytes);
-            }
+        Change::Set { spot: at, bytes } => {
+            let (file, offset) = spot(*at);
+            set(file, offset, bytes);
+        }
+        Change::Number { spot: at, near, wide } => {
+            let (file, offset) = spot(*at);
+            let bytes = i64::from(*near).to_le_bytes();
+            set(file, offset, &bytes[..if *wide { 8 } else { 4 }]);
         }
         Change::Page { from, to } => {
             let page = |(file, page): (u8, u8)| {
@@ -264,19 +289,41 @@ fuzz_target!(|input: Input| {
     let still = &stores()[usize::from(input.store) % stores().len()];
     let medium = still.medium.fork();
     for one in input.changes.iter().take(16) {
-        change(&medium, one);
+        change(still, &medium, one);
     }
     if input.repaired {
         repair(&still.medium, &medium);
     }
-    let Ok(store) = Store::open_on(medium.start(), open_options()) else {
-        return;
+    let opened = Store::open_on(medium.start(), open_options());
+    let store = match opened {
+        Ok(store) => store,
+        Err(_) => {
+            let options = OpenOptions {
+                read_damaged: true,
+                ..open_options()
+            };
+            match Store::open_on(medium.start(), options) {
+                Ok(store) => store,
+                Err(_) => return,
+            }
+        }
     };
     if !input.repaired {
         assert!(
             still.moments.iter().any(|moment| shows(&store, moment)),
             "a state that never was"
         );
+    }
+    if store.damage().is_some() {
+        let before = medium.counters().operations;
+        use_it(&store);
+        let _ = store.close();
+        assert_eq!(
+            medium.counters().operations,
+            before,
+            "a damaged store was changed"
+        );
+        return;
     }
     use_it(&store);
     if store.close().is_ok() {

@@ -62,6 +62,8 @@ impl Forks<'_> {
                 version,
             }
             .each(self.blocks, |bytes, at| Ok(branch.write_at(bytes, at)?))?;
+            // The one that is looked at in the fork.
+            super::bed::write_in_order(branch, BLOCK_BYTES, self.blocks, version)?;
             return Ok(branch.flush()?);
         }
         super::bed::write_in_order(branch, self.buffered, self.blocks, version)
@@ -86,11 +88,8 @@ impl Peer for Forks<'_> {
             let cost = self.bed.counts.since(mark, u64::from(self.samples));
             effort.0 += cost.syncs.unwrap_or_default();
             effort.1 += cost.bytes.unwrap_or_default();
-            verify(
-                &branch,
-                &self.bed.store()?.branch(&name)?,
-                self.buffered.max(BLOCK_BYTES),
-            )?;
+            let fork = self.bed.store()?.branch(&name)?;
+            verify(self.blocks, &branch, &fork, u64::from(self.made))?;
             made.push(name);
             if let Source::Fresh(_) = self.source {
                 made.push(source.parse()?);
@@ -103,18 +102,15 @@ impl Peer for Forks<'_> {
     }
 }
 
-/// Compares the beginnings of two branches.
-fn verify(source: &Branch, fork: &Branch, bytes: u64) -> Result {
-    let mut buffers = [
-        vec![0; bytes.min(LARGE as u64) as usize],
-        vec![0; bytes.min(LARGE as u64) as usize],
-    ];
-    source.read_at(&mut buffers[0], 0)?;
-    fork.read_at(&mut buffers[1], 0)?;
-    if fork.size() == source.size() && buffers[0] == buffers[1] {
+/// Checks that a fork has what was written to its source last, at the beginning.
+fn verify(blocks: &Blocks, source: &Branch, fork: &Branch, version: u64) -> Result {
+    let mut block = vec![0; BLOCK];
+    fork.read_at(&mut block, 0)?;
+    blocks.check(&block, 0, version)?;
+    if fork.size() == source.size() {
         Ok(())
     } else {
-        Err("a fork differs from its source".into())
+        Err("a fork is not as large as its source".into())
     }
 }
 
@@ -282,7 +278,7 @@ fn many_at_once(bed: &Bed, blocks: &Blocks, many: u64, round: u32) -> Result<Sam
     let effort = bed.counts.since(mark, 1);
     let mut names: Vec<BranchName> = forks.into_iter().map(|(_, name)| name).collect();
     if let Some(last) = names.last() {
-        verify(&branch, &store.branch(last)?, BLOCK_BYTES)?;
+        verify(blocks, &branch, &store.branch(last)?, 1)?;
     }
     names.push(source.parse()?);
     store.drop_branches(&names)?;

@@ -44,10 +44,11 @@ impl Machine {
             .as_ref()
             .and_then(|load| load.split(' ').next()?.parse::<f64>().ok());
         add("load", load.map(|load| load.trim().to_owned()));
-        // Seen: with every core taken, a synced write waits a tick of 4 ms for a core, a hundred times its own cost.
+        // Seen: with every core taken, synced writes one after another fell from 8,000 a second to 300, the raw
+        // file's like tine's.
         if last_minute.is_some_and(|load| load > cores as f64 / 2.0) {
             let caution =
-                "others use the cores: what waits for a sync waits for a core too; measure again when quiet";
+                "others use the cores: rows that sync can be many times slower; measure again when quiet";
             add("caution", Some(caution.to_owned()));
         }
         Self { facts }

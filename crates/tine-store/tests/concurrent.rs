@@ -1,0 +1,274 @@
+//! Goal: threads that read, write, fork and flush at once see only what was written, on a real directory with the
+//! engine's own upkeep.
+//! Method: every block carries its number and a version that only grows; a reader never sees a version that was not
+//! written yet, one older than it saw before, or a mixture.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use tine_store::{BranchName, CreateOptions, OpenOptions, Store, Target};
+
+const BLOCK: u64 = 4096;
+
+fn name(text: &str) -> BranchName {
+    text.parse().expect("a valid name")
+}
+
+/// A store whose journal and buffer are small enough that upkeep never rests.
+fn store(directory: &tempfile::TempDir) -> Store {
+    let create = CreateOptions {
+        journal_file_bytes: 1 << 20,
+        journal_files: 3,
+    };
+    Store::create(&directory.path().join("store"), &create, options()).expect("a new store")
+}
+
+fn options() -> OpenOptions {
+    OpenOptions {
+        buffer_bytes: 4 << 20,
+        ..OpenOptions::default()
+    }
+}
+
+fn reopen(directory: &tempfile::TempDir, store: Store) -> Store {
+    store.close().expect("a clean close");
+    Store::open(&directory.path().join("store"), options()).expect("the store opens")
+}
+
+/// A block that tells which one it is, who wrote it and when.
+fn block_of(block: u64, writer: u64, version: u64) -> Vec<u8> {
+    let words = [block, writer, version];
+    (0..BLOCK as usize / 8)
+        .flat_map(|at| words[at % 3].to_le_bytes())
+        .collect()
+}
+
+/// Returns (writer, version), or `None` for a block of zeroes; panics on a mixture.
+fn read_block(bytes: &[u8], block: u64) -> Option<(u64, u64)> {
+    if bytes.iter().all(|&byte| byte == 0) {
+        return None;
+    }
+    let word = |at: usize| u64::from_le_bytes(bytes[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
+    assert_eq!(
+        bytes,
+        block_of(block, word(1), word(2)),
+        "block {block} is a mixture"
+    );
+    Some((word(1), word(2)))
+}
+
+#[test]
+fn readers_and_writers_share_a_branch() {
+    const BLOCKS: u64 = 64;
+    const WRITERS: u64 = 3;
+    const VERSIONS: u64 = 150;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(&directory);
+    let branch = store
+        .create_branch(&name("shared"), BLOCKS * BLOCK)
+        .expect("a branch");
+    let running = AtomicBool::new(true);
+
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let branch = branch.clone();
+                scope.spawn(move || {
+                    for version in 1..=VERSIONS {
+                        // Each writer has blocks of its own; neighbours belong to others.
+                        for block in (writer..BLOCKS).step_by(WRITERS as usize) {
+                            branch
+                                .write_at(&block_of(block, writer, version), block * BLOCK)
+                                .expect("a write");
+                        }
+                        if version % 10 == 0 {
+                            branch.flush().expect("a flush");
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            let (branch, running) = (branch.clone(), &running);
+            scope.spawn(move || {
+                let mut seen = vec![0; BLOCKS as usize];
+                let mut bytes = vec![0; (BLOCKS * BLOCK) as usize];
+                while running.load(Ordering::Relaxed) {
+                    branch.read_at(&mut bytes, 0).expect("a read");
+                    for (block, bytes) in bytes.chunks(BLOCK as usize).enumerate() {
+                        let version = read_block(bytes, block as u64).map_or(0, |(writer, version)| {
+                            assert_eq!(writer, block as u64 % WRITERS);
+                            version
+                        });
+                        assert!(version >= seen[block], "block {block} went back");
+                        seen[block] = version;
+                    }
+                }
+            });
+        }
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
+        running.store(false, Ordering::Relaxed);
+    });
+
+    drop(branch);
+    let store = reopen(&directory, store);
+    let branch = store.branch(&name("shared")).expect("the branch");
+    let mut bytes = vec![0; (BLOCKS * BLOCK) as usize];
+    branch.read_at(&mut bytes, 0).expect("a read");
+    for (block, bytes) in bytes.chunks(BLOCK as usize).enumerate() {
+        assert_eq!(
+            read_block(bytes, block as u64),
+            Some((block as u64 % WRITERS, VERSIONS))
+        );
+    }
+}
+
+#[test]
+fn forks_under_load_are_moments_of_their_parent() {
+    const BLOCKS: u64 = 32;
+    const FORKS: u64 = 40;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(&directory);
+    let parent = store
+        .create_branch(&name("parent"), BLOCKS * BLOCK)
+        .expect("a branch");
+    let running = AtomicBool::new(true);
+    let written = AtomicU64::new(0);
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut version = 0;
+            while running.load(Ordering::Relaxed) {
+                version += 1;
+                for block in 0..BLOCKS {
+                    parent
+                        .write_at(&block_of(block, 0, version), block * BLOCK)
+                        .expect("a write");
+                }
+                written.store(version, Ordering::Release);
+            }
+        });
+        for fork in 0..FORKS {
+            let before = written.load(Ordering::Acquire);
+            let name = name(&format!("fork{fork}"));
+            store
+                .fork(&Target::Branch(self::name("parent")), &name)
+                .expect("a fork");
+            let branch = store.branch(&name).expect("the fork");
+            check_moment(&branch, before);
+            // The fork goes its own way, which the parent must never see.
+            branch.write_at(&block_of(1, 1, fork), BLOCK).expect("a write");
+            if fork % 3 == 0 {
+                branch.flush().expect("a flush");
+            }
+            if fork % 4 == 3 {
+                store
+                    .drop_branches(&[self::name(&format!("fork{}", fork - 1))])
+                    .expect("a drop");
+            }
+        }
+        running.store(false, Ordering::Relaxed);
+    });
+
+    let store = {
+        drop(parent);
+        reopen(&directory, store)
+    };
+    for fork in (0..FORKS).filter(|fork| fork % 4 != 2) {
+        let branch = store.branch(&name(&format!("fork{fork}"))).expect("the fork");
+        let mut bytes = vec![0; BLOCK as usize];
+        branch.read_at(&mut bytes, BLOCK).expect("a read");
+        assert_eq!(read_block(&bytes, 1), Some((1, fork)));
+    }
+    let mut bytes = vec![0; BLOCK as usize];
+    store
+        .branch(&name("parent"))
+        .expect("the parent")
+        .read_at(&mut bytes, BLOCK)
+        .expect("a read");
+    assert_eq!(read_block(&bytes, 1).map(|(writer, _)| writer), Some(0));
+    assert!(
+        store
+            .check(true, &mut |_| std::ops::ControlFlow::Continue(()))
+            .expect("a check")
+            .damage
+            .is_empty()
+    );
+}
+
+/// The parent's one writer goes through the blocks in order, so a moment of it is a version up to some block and the
+/// one before from there on.
+fn check_moment(branch: &tine_store::Branch, at_least: u64) {
+    let mut bytes = vec![0; branch.size() as usize];
+    branch.read_at(&mut bytes, 0).expect("a read");
+    let versions: Vec<u64> = bytes
+        .chunks(BLOCK as usize)
+        .enumerate()
+        .map(|(block, bytes)| read_block(bytes, block as u64).map_or(0, |(_, version)| version))
+        .collect();
+    let (first, last) = (versions[0], versions[versions.len() - 1]);
+    assert!(
+        last >= at_least,
+        "a write that had completed is missing: {versions:?}"
+    );
+    assert!(
+        first - last <= 1 && versions.is_sorted_by(|a, b| a >= b),
+        "no moment of the parent: {versions:?}"
+    );
+}
+
+#[test]
+fn many_branches_are_written_at_once() {
+    const THREADS: u64 = 6;
+    const BLOCKS: u64 = 96;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(&directory);
+    let base = store
+        .create_branch(&name("base"), BLOCKS * BLOCK)
+        .expect("a branch");
+    for block in 0..BLOCKS {
+        base.write_at(&block_of(block, 99, 1), block * BLOCK)
+            .expect("a write");
+    }
+    let forks: Vec<_> = (0..THREADS)
+        .map(|at| (Target::Branch(name("base")), name(&format!("t{at}"))))
+        .collect();
+    store.fork_many(&forks).expect("the forks");
+
+    thread::scope(|scope| {
+        for at in 0..THREADS {
+            let store = store.clone();
+            scope.spawn(move || {
+                let branch = store.branch(&name(&format!("t{at}"))).expect("the fork");
+                for version in 1..=20 {
+                    for block in (0..BLOCKS).filter(|block| block % THREADS != at) {
+                        branch
+                            .write_at(&block_of(block, at, version), block * BLOCK)
+                            .expect("a write");
+                    }
+                    branch.flush().expect("a flush");
+                    check_fork(&branch, at, version);
+                }
+            });
+        }
+    });
+
+    drop(base);
+    let store = reopen(&directory, store);
+    for at in 0..THREADS {
+        check_fork(&store.branch(&name(&format!("t{at}"))).expect("the fork"), at, 20);
+    }
+}
+
+/// A block is the fork's own version, or the base's where the fork never wrote.
+fn check_fork(branch: &tine_store::Branch, writer: u64, version: u64) {
+    let mut bytes = vec![0; branch.size() as usize];
+    branch.read_at(&mut bytes, 0).expect("a read");
+    for (block, bytes) in bytes.chunks(BLOCK as usize).enumerate() {
+        let own = block as u64 % 6 != writer;
+        let expected = if own { (writer, version) } else { (99, 1) };
+        assert_eq!(read_block(bytes, block as u64), Some(expected));
+    }
+}

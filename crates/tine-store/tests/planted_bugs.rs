@@ -1,0 +1,129 @@
+//! Goal: the tests look where it matters: each deliberate bug of the engine is found, within seconds.
+//! Method: plant one, run what should find it. A bug that no test finds is a hole in the tests.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use support::{exhaustive, history, rot};
+use tine_store::planted::{Bug, plant};
+
+/// What should find a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    /// `model.rs`, within this many seeds.
+    Model(u64),
+    /// `exhaustive.rs`, at this depth.
+    Exhaustive(usize),
+    /// `exhaustive.rs`, with writes in the middle of upkeep.
+    Interleaved,
+    /// `rot.rs`, the test of the older manifest.
+    Rot,
+}
+
+/// Which test finds which bug.
+const TABLE: &[(&str, By)] = &[
+    ("no-sync", By::Exhaustive(2)),
+    ("no-directory-sync", By::Model(2000)),
+    ("publish-unsynced", By::Model(2000)),
+    ("unchecked-payload", By::Model(2000)),
+    ("append-behind-end", By::Model(2000)),
+    ("stale-frame", By::Model(2000)),
+    ("frame-order", By::Model(2000)),
+    ("replay-from-place", By::Model(2000)),
+    ("older-manifest", By::Rot),
+    ("cut-forgotten", By::Model(2000)),
+    ("reuse-early", By::Interleaved),
+    ("shrink-keeps-tail", By::Model(2000)),
+    ("rollback-wrong-point", By::Model(2000)),
+    ("fsync-retry", By::Model(2000)),
+];
+
+/// A bug is planted in the whole process, so one at a time.
+static PLANTED: Mutex<()> = Mutex::new(());
+
+fn find(by: By) -> Option<String> {
+    match by {
+        By::Model(seeds) => (0..seeds)
+            .find_map(|seed| history::run(seed).err())
+            .map(|failure| failure.tell()),
+        By::Exhaustive(depth) => exhaustive::explore(exhaustive::Bounds {
+            depth,
+            second_crash: 1,
+            subsets: 1,
+        })
+        .err(),
+        By::Interleaved => exhaustive::explore_interleaved().err(),
+        By::Rot => rot::older_manifest().err(),
+    }
+}
+
+/// Plants a bug as long as it lives.
+struct Planting;
+
+impl Planting {
+    fn new(bug: Bug) -> Self {
+        plant(Some(bug));
+        Self
+    }
+}
+
+impl Drop for Planting {
+    fn drop(&mut self) {
+        plant(None);
+    }
+}
+
+fn is_found(name: &str) {
+    let _alone = PLANTED.lock();
+    let (_, by) = TABLE
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("in the table");
+    let (_, bug) = Bug::ALL
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("known to the engine");
+    let planting = Planting::new(*bug);
+    let found = find(*by);
+    drop(planting);
+    match found {
+        Some(how) => println!("{name} found by {by:?}:\n{how}"),
+        None => panic!("{name} is not found by {by:?}"),
+    }
+}
+
+#[test]
+fn the_table_names_every_bug_once() {
+    let known: BTreeMap<&str, ()> = Bug::ALL.iter().map(|(name, _)| (*name, ())).collect();
+    let table: BTreeMap<&str, ()> = TABLE.iter().map(|(name, _)| (*name, ())).collect();
+    assert_eq!(table, known);
+    assert_eq!(TABLE.len(), Bug::ALL.len());
+}
+
+macro_rules! found {
+    ($($test:ident $name:literal)*) => {
+        $(#[test]
+        fn $test() {
+            is_found($name);
+        })*
+    };
+}
+
+found! {
+    no_sync "no-sync"
+    no_directory_sync "no-directory-sync"
+    publish_unsynced "publish-unsynced"
+    unchecked_payload "unchecked-payload"
+    append_behind_end "append-behind-end"
+    stale_frame "stale-frame"
+    frame_order "frame-order"
+    replay_from_place "replay-from-place"
+    older_manifest "older-manifest"
+    cut_forgotten "cut-forgotten"
+    reuse_early "reuse-early"
+    shrink_keeps_tail "shrink-keeps-tail"
+    rollback_wrong_point "rollback-wrong-point"
+    fsync_retry "fsync-retry"
+}

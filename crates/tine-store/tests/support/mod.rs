@@ -1,0 +1,28 @@
+//! What the tests of the engine share: a model, operations on it and on the real engine, and crashes.
+//!
+//! [`content`] is a disk as plain blocks; [`world`] what the outside was told about a store; [`ops`] the operations
+//! and their random choice; [`runner`] does them on the engine over the simulated medium and compares. On these
+//! stand [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`],
+//! every short history with every crash; [`rot`] damages what lies still.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+pub(crate) mod catch;
+pub(crate) mod content;
+pub(crate) mod exhaustive;
+pub(crate) mod history;
+pub(crate) mod ops;
+pub(crate) mod rot;
+pub(crate) mod runner;
+pub(crate) mod shrink;
+pub(crate) mod watchdog;
+pub(crate) mod world;
+
+/// Returns a number from the environment, for longer runs by hand.
+pub(crate) fn number_from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
+}

@@ -75,12 +75,14 @@ impl Still {
         for (file, _) in medium.files() {
             let bytes = medium.bytes(file).unwrap_or_default();
             for (page, bytes) in bytes.chunks(BLOCK).enumerate() {
+                let is_block = bytes.iter().all(|byte| *byte == bytes[0]);
+                // Nonces are random; in steps an input means the same in every run.
                 let end = bytes
                     .iter()
                     .rposition(|&byte| byte != 0)
                     .map_or(0, |last| last + 1);
-                let is_block = bytes.iter().all(|byte| *byte == bytes[0]);
-                let meant = (0..end).filter(|at| !is_block && (*at < 512 || bytes[*at] != 0));
+                let end = end.next_multiple_of(64).min(bytes.len());
+                let meant = (0..end).filter(|at| !is_block && (*at < 512 || *at >= BLOCK - 8));
                 spots.extend(meant.map(|at| (file, (page * BLOCK + at) as u64)));
             }
         }

@@ -225,7 +225,9 @@ impl StoreError {
             Self::NoSpace { .. } => {
                 "free some space (drop branches, or remove other files) and try again; nothing flushed is lost".into()
             }
-            Self::Damaged { .. } => "`tine check --data` says what is affected; restore the store from a backup".into(),
+            Self::Damaged { .. } => {
+                "`tine check --data` says what is affected; `--read-damaged` reads what was before the damage".into()
+            }
             Self::BlockDamaged { .. } => {
                 "`tine check --data` says which branches are affected; other blocks can still be read".into()
             }

@@ -74,6 +74,12 @@ pub(crate) struct Global {
     /// Otherwise a command waits up to 30 s for it.
     #[arg(long, global = true)]
     pub(crate) no_wait: bool,
+    /// Reads what is left of a damaged store
+    ///
+    /// As it was before the damage, with a warning; nothing can be written. Export what you need, and make a new store
+    /// of it or of a backup.
+    #[arg(long, global = true)]
+    pub(crate) read_damaged: bool,
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(crate) struct Context {
     store: Option<PathBuf>,
     quiet: bool,
     wait: Duration,
+    read_damaged: bool,
 }
 
 impl Context {
@@ -44,6 +45,7 @@ impl Context {
             store: global.store.clone().filter(|path| !path.as_os_str().is_empty()),
             quiet: global.quiet,
             wait: if global.no_wait { Duration::ZERO } else { WAIT },
+            read_damaged: global.read_damaged,
         }
     }
 
@@ -63,7 +65,21 @@ impl Context {
         missing: Missing,
         work: impl FnOnce(&Store) -> Outcome<T>,
     ) -> Outcome<T> {
-        let store = self.open(missing)?;
+        let store = self.open(missing, self.read_damaged)?;
+        if let Some(damage) = store.damage() {
+            tell(format_args!(
+                "warning: {damage}; what follows is from before that\n"
+            ));
+        }
+        self.use_store(store, work)
+    }
+
+    /// As [`Context::with_store`], with a store that may be damaged.
+    pub(crate) fn with_store_even_damaged<T>(&self, work: impl FnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
+        self.use_store(self.open(Missing::Refuse, true)?, work)
+    }
+
+    fn use_store<T>(&self, store: Store, work: impl FnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
         let result = work(&store).map_err(|error| with_near_names(&store, error));
         let closed = store.close();
         let done = result?;
@@ -71,9 +87,13 @@ impl Context {
         Ok(done)
     }
 
-    fn open(&self, missing: Missing) -> Outcome<Store> {
+    fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {
         let path = self.store_path()?;
-        match Store::open(&path, self.open_options()) {
+        let options = OpenOptions {
+            read_damaged,
+            ..self.open_options()
+        };
+        match Store::open(&path, options) {
             Err(StoreError::NoStore { .. }) if missing == Missing::Create || self.store.is_none() => {
                 self.create(&path)
             }

@@ -413,7 +413,44 @@ fn damage_is_found_and_named() {
     [1]
     $ tine ls
     ! error: the store is damaged: there is no manifest that was announced and can be read
-    ! hint: `tine check --data` says what is affected; restore the store from a backup
+    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
+    [2]
+    ");
+}
+
+#[test]
+fn what_damage_leaves_can_be_read() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine create other 1MiB");
+    bench.succeeds("echo whole | tine write other");
+    for segment in fs::read_dir(bench.store().join("segments")).unwrap() {
+        fs::remove_file(segment.unwrap().path()).unwrap();
+    }
+    prints!(bench, "tine ls", "tine check", "tine --read-damaged read other --length 6",
+        "tine --read-damaged read disk | wc -c", "tine --read-damaged fork other more"; @"
+    $ tine ls
+    ! error: the store is damaged: segments/[id] is missing
+    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
+    [2]
+    $ tine check
+    damaged: segments/[id] is missing
+    damaged: segments/[id] is missing; touched: `disk`
+    Checked [n] frames, 1 segment, 0 runs: 2 damages
+    [1]
+    $ tine --read-damaged read other --length 6
+    whole
+    ! warning: the store is damaged: segments/[id] is missing; what follows is from before that
+    [0]
+    $ tine --read-damaged read disk | wc -c
+    0
+    ! warning: the store is damaged: segments/[id] is missing; what follows is from before that
+    ! error: the store is damaged: segments/[id] is missing
+    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
+    [0]
+    $ tine --read-damaged fork other more
+    ! warning: the store is damaged: segments/[id] is missing; what follows is from before that
+    ! error: the store is damaged: segments/[id] is missing
+    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
     [2]
     ");
 }

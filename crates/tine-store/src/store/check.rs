@@ -110,7 +110,10 @@ impl Store {
 }
 
 fn describe(error: &StoreError) -> String {
-    let mut text = error.to_string();
+    let mut text = match error {
+        StoreError::Damaged { what } => what.clone(),
+        _ => error.to_string(),
+    };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text = format!("{text}: {cause}");

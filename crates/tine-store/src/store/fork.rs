@@ -95,6 +95,7 @@ impl Engine {
         mut plan: impl FnMut(&mut Instant<'_>) -> Result<P>,
         apply: impl FnOnce(&mut Catalog, P, Ticket),
     ) -> Result<()> {
+        self.check_writable()?;
         let mut apply = Some(apply);
         let mut attempt = 0;
         let ticket = loop {
@@ -384,7 +385,7 @@ impl Engine {
     fn after_drop(&self) -> Result<()> {
         self.after_commit();
         match self.mode {
-            crate::options::UpkeepMode::Background => self.signal.wake(),
+            crate::options::UpkeepMode::Background => self.wake_thread(),
             crate::options::UpkeepMode::Inline => self.reclaim(&mut self.upkeep.lock())?,
         }
         Ok(())

@@ -20,8 +20,8 @@ pub(crate) mod stretch;
 mod transfer;
 mod upkeep;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -57,30 +57,22 @@ pub struct Store {
     running: Arc<Running>,
 }
 
-/// The engine and the thread that keeps it in shape.
+/// The engine while handles on it exist.
 pub(crate) struct Running {
     pub(crate) engine: Arc<Engine>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop_thread();
-    }
-}
-
-impl Running {
-    fn stop_thread(&self) {
-        self.engine.signal.stop();
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic of the thread has poisoned what it held; there is nothing more to do about it here.
-            let _ = thread.join();
-        }
+        self.engine.stop_thread();
     }
 }
 
 /// Everything that one open store is.
 pub(crate) struct Engine {
+    /// For the thread, which starts when there is something for it to do.
+    me: Weak<Engine>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     pub(crate) medium: Arc<dyn Medium>,
     pub(crate) journal: Journal,
     pub(crate) segments: SegmentTable,
@@ -134,6 +126,7 @@ impl Engine {
         mut prepare: impl FnMut() -> Result<(G, Item)>,
         apply: impl FnOnce(G, Ticket),
     ) -> Result<Ticket> {
+        self.check_writable()?;
         loop {
             let (guard, item) = prepare()?;
             match self.journal.enqueue(item, priority) {

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -23,13 +23,13 @@ use crate::journal::ring::{LogFrame, Place, Ring};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
 use crate::medium::{Area, DirectoryMedium, Medium, ObjectName, Reading};
-use crate::options::{CreateOptions, OpenOptions, UpkeepMode};
+use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::Catalog;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
-use crate::store::upkeep::{self, Signal, Upkeep};
+use crate::store::upkeep::{Signal, Upkeep};
 use crate::store::{Engine, Running, Store};
 
 const FORMAT: &str = "tine";
@@ -274,7 +274,9 @@ impl Store {
             Some(_) => number,
         };
         let spare = file_bytes + (4 << 20).min(file_bytes);
-        let engine = Arc::new(Engine {
+        let engine = Arc::new_cyclic(|me| Engine {
+            me: Weak::clone(me),
+            thread: Mutex::new(None),
             journal: Journal::new(ring),
             segments,
             catalog: Mutex::new(replay.catalog),
@@ -294,7 +296,6 @@ impl Store {
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
         });
-        let mut thread = None;
         if let Some(damage) = &engine.damage {
             engine.journal.poison(damage.clone());
         } else {
@@ -302,16 +303,10 @@ impl Store {
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }
-            if options.upkeep == UpkeepMode::Background {
-                thread = Some(upkeep::start(&engine)?);
-            }
             engine.after_commit();
         }
         Ok(Self {
-            running: Arc::new(Running {
-                engine,
-                thread: Mutex::new(thread),
-            }),
+            running: Arc::new(Running { engine }),
         })
     }
 
@@ -328,8 +323,8 @@ impl Store {
     /// # Errors
     /// Those of [`Branch::flush`](crate::Branch::flush).
     pub fn close(self) -> Result<()> {
-        self.running.stop_thread();
         let engine = &self.running.engine;
+        engine.stop_thread();
         if engine.damage.is_some() {
             return Ok(());
         }

@@ -2,8 +2,6 @@
 //!
 //! One lock serialises it, whoever does the work: the store's own thread early on, or the writer that has met a bound.
 
-use std::sync::Arc;
-
 use parking_lot::{Condvar, Mutex};
 
 use crate::codec::Encoder;
@@ -35,7 +33,7 @@ struct SignalState {
 }
 
 impl Signal {
-    pub(crate) fn wake(&self) {
+    fn wake(&self) {
         let mut state = self.state.lock();
         if !state.woken {
             state.woken = true;
@@ -43,7 +41,7 @@ impl Signal {
         }
     }
 
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.state.lock().stopped = true;
         self.changed.notify_one();
     }
@@ -76,6 +74,28 @@ pub(crate) fn run(engine: &Engine) {
 }
 
 impl Engine {
+    /// Lets the store's own thread look at the bounds; it is started by the first call.
+    pub(crate) fn wake_thread(&self) {
+        self.signal.wake();
+        let mut thread = self.thread.lock();
+        if thread.is_none()
+            && let Some(engine) = self.me.upgrade()
+        {
+            // Without a thread the writers do the work when they meet a bound.
+            let builder = std::thread::Builder::new().name("tine-upkeep".into());
+            *thread = builder.spawn(move || run(&engine)).ok();
+        }
+    }
+
+    /// Ends the thread when it has finished what it is at.
+    pub(crate) fn stop_thread(&self) {
+        self.signal.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread has poisoned what it held; there is nothing more to do about it here.
+            let _ = thread.join();
+        }
+    }
+
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.buffered.load(std::sync::atomic::Ordering::Relaxed)
     }
@@ -90,7 +110,7 @@ impl Engine {
         self.check_writable()?;
         let wanted = self.buffered_bytes() + bytes;
         if wanted > self.soft_buffer_bytes() && self.mode == UpkeepMode::Background {
-            self.signal.wake();
+            self.wake_thread();
         }
         if wanted > self.buffer_bytes {
             let mut upkeep = self.upkeep.lock();
@@ -120,7 +140,7 @@ impl Engine {
     pub(crate) fn after_commit(&self) {
         if self.journal.is_half_full() {
             match self.mode {
-                UpkeepMode::Background => self.signal.wake(),
+                UpkeepMode::Background => self.wake_thread(),
                 // An error is met again by the frame that finds no room.
                 UpkeepMode::Inline => {
                     // Whoever holds the lock is at it already.
@@ -160,6 +180,7 @@ impl Engine {
 
     /// Queues an item that is never refused for want of room.
     pub(crate) fn enqueue_upkeep(&self, item: Item) -> Result<Ticket> {
+        self.check_writable()?;
         self.journal
             .enqueue(item, Priority::Upkeep)
             .map_err(|refused| match refused {
@@ -196,13 +217,4 @@ impl Store {
             UpkeepStep::Reclaim => engine.reclaim(&mut upkeep),
         }
     }
-}
-
-/// Starts the store's own thread.
-pub(crate) fn start(engine: &Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
-    let engine = Arc::clone(engine);
-    std::thread::Builder::new()
-        .name("tine-upkeep".into())
-        .spawn(move || run(&engine))
-        .map_err(|e| StoreError::io("the store", "starting a thread", e))
 }

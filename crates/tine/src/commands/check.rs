@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tine_store::{CheckReport, Damage, StoreError};
 
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
 use crate::progress::Meter;
@@ -41,7 +41,7 @@ enum Finding<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut meter = Meter::new(&context.ui, "Checking");
-    let checked = context.with_store(Missing::Refuse, |store| {
+    let checked = context.with_store_even_damaged(|store| {
         interrupt::catch()?;
         Ok(store.check(args.data, &mut |progress| meter.report(progress))?)
     });

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 
+use crate::planted::{self, Caught};
 use crate::toolchain::{self, Nightly};
 use crate::{Result, bench, deny, fuzz, install, shell};
 
@@ -93,9 +94,19 @@ const STEPS: &[Step] = &[
         run: doctest,
     },
     Step {
+        name: "planted",
+        about: "missing syncs are caught when the power is cut",
+        run: planted_bugs,
+    },
+    Step {
         name: "bench",
         about: "each suite of benches runs, shortly",
         run: benches,
+    },
+    Step {
+        name: "valgrind",
+        about: "tine-values neither leaks nor touches what is not its own",
+        run: valgrind,
     },
     Step {
         name: "loom",
@@ -127,6 +138,15 @@ const TARGETS: &[&str] = &[
     "wasm32-unknown-unknown",
     "aarch64-apple-darwin",
     "x86_64-pc-windows-gnu",
+];
+
+/// An error or a definite leak is a failure.
+const VALGRIND: &[&str] = &[
+    "--quiet",
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
 ];
 
 /// Runs the steps that `args` chooses.
@@ -297,11 +317,47 @@ fn doctest(_: &Args) -> Result<Done> {
     Ok(Done::Passed)
 }
 
+fn planted_bugs(_: &Args) -> Result<Done> {
+    // The same build as the tests': tine-store's own tests ask for the feature, so all of it has it.
+    let nextest = || shell::cargo(["nextest", "run", "--workspace"]);
+    Ok(match planted::SOON.catch(nextest)? {
+        Caught::All => Done::Passed,
+        Caught::Unknown(why) => Done::Skipped(why),
+    })
+}
+
 fn benches(_: &Args) -> Result<Done> {
     match bench::smoke()? {
         0 => Ok(Done::Skipped("there is no suite yet".to_owned())),
         _ => Ok(Done::Passed),
     }
+}
+
+fn valgrind(_: &Args) -> Result<Done> {
+    // One that is there may lack what it looks into, such as the symbols of the C library.
+    if shell::ask(shell::command("valgrind").args([VALGRIND, &["true"]].concat())).is_none() {
+        return Ok(Done::Skipped(
+            "no valgrind that works (apt-get install valgrind)".to_owned(),
+        ));
+    }
+    let Some(host) = toolchain::host() else {
+        return Ok(Done::Skipped("`rustc -vV` names no host".to_owned()));
+    };
+    // A runner is not part of the build: what runs is what the tests built. The panics take a minute and more here,
+    // AddressSanitizer has them too.
+    let mut nextest = shell::cargo(["nextest", "run", "--workspace", "--filterset"]);
+    nextest
+        .arg("package(=tine-values) & !binary(=radix_map_panics)")
+        .env(
+            format!(
+                "CARGO_TARGET_{}_RUNNER",
+                host.to_uppercase().replace(['-', '.'], "_")
+            ),
+            format!("valgrind {}", VALGRIND.join(" ")),
+        )
+        .env("PROPTEST_CASES", "10");
+    shell::run(&mut nextest)?;
+    Ok(Done::Passed)
 }
 
 fn loom(_: &Args) -> Result<Done> {

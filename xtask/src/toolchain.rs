@@ -48,6 +48,13 @@ impl Nightly {
     }
 }
 
+/// Returns what the toolchain in use compiles for when not told otherwise, which is this machine.
+pub(crate) fn host() -> Option<String> {
+    let version = shell::ask(shell::command("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned)
+}
+
 /// Returns whether the toolchain in use has the standard library of `target`.
 pub(crate) fn has_target(target: &str) -> bool {
     shell::ask(shell::command("rustc").args(["--print", "sysroot"])).is_some_and(|sysroot| {

@@ -1,8 +1,12 @@
 //! `cargo xtask torture`: the long forms of the tests.
 //!
 //! The tests are those of CI; `TINE_TORTURE=1` and the numbers beside it make them longer. The profile `torture`
-//! in `.config/nextest.toml` lets them take as long as they want.
+//! in `.config/nextest.toml` lets them take as long as they want. Before them, all bugs that a power cut can show are
+//! planted and have to be caught.
 
+use std::process::Command;
+
+use crate::planted::{self, Caught};
 use crate::{Result, install, shell};
 
 /// The crates that have such tests.
@@ -57,14 +61,32 @@ impl Args {
 /// Builds the tests optimised and runs their long forms.
 pub(crate) fn run(args: &Args) -> Result {
     install::run()?;
-    let mut nextest = shell::cargo(["nextest", "run", "--release", "--profile", "torture"]);
-    nextest.args(CRATES.iter().flat_map(|name| ["--package", name]));
+    // Who asks for some tests gets them alone.
+    if args.tests.is_empty()
+        && let Caught::Unknown(why) = planted::ALL.catch(nextest)?
+    {
+        eprintln!("skipped: planted bugs: {why}");
+    }
+    let mut nextest = nextest();
+    nextest.args(["--profile", "torture"]);
     nextest.args(["--filterset", &filter()]).args(&args.tests);
     shell::run(
         nextest
             .envs(args.variables())
             .env("PATH", shell::path_with_sbin()),
     )
+}
+
+/// Returns the test runner, for tests that are optimised.
+///
+/// What they are built of knows bugs and simulated disks, which no binary in `target/release` ever should.
+fn nextest() -> Command {
+    let mut nextest = shell::cargo(["nextest", "run", "--release"]);
+    nextest.args(CRATES.iter().flat_map(|name| ["--package", name]));
+    nextest
+        .arg("--target-dir")
+        .arg(shell::target_dir().join("torture"));
+    nextest
 }
 
 /// Returns which tests have a long form. The test runner refuses names of programs that don't exist.

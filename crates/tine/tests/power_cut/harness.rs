@@ -176,10 +176,13 @@ impl Runner<'_> {
         if output.succeeded {
             return Ok(output);
         }
-        Err(Stop::Violation(format!(
-            "`{what}` failed: {}",
-            output.stderr.trim()
-        )))
+        // `check` tells damage as its answer, not as its failure.
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let said = match output.stderr.trim() {
+            "" => answer.trim(),
+            error => error,
+        };
+        Err(Stop::Violation(format!("`{what}` failed: {said}")))
     }
 
     fn round(&mut self, workload: &mut dyn Workload, random: &mut Random) -> Result<(), String> {

@@ -5,13 +5,15 @@
 //! by chance; the file system is mounted anew and the binary has to show a state that its acknowledgements allow
 //! ([`harness`], [`store`]). The page cache survives `kill -9`, so only this proves anything about syncs.
 //!
-//! That the method catches the bugs it is for is shown by a small log whose syncs can be left out ([`log`]).
+//! That the method catches the bugs it is for is shown by a small log whose syncs can be left out ([`log`]), and by
+//! `tine` with a bug of `tine_store::planted`: `cargo xtask test planted` plants those that leave out syncs, `cargo xtask
+//! torture` all that a power cut can show.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `TINE_CUTS` | how many cuts to survive (50; with `TINE_TORTURE` 1,000) |
 //! | `TINE_SEED` | the one seed to run, from a failure's message |
-//! | `TINE_POWER_CUT_BINARY` | the binary to test instead: one with a planted bug, which has to be caught |
+//! | `TINE_PLANTED_BUG` | the bug that has to be caught, by `--features tine-store/planted-bugs` in the binary |
 
 mod aligned;
 mod device;

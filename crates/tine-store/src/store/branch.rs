@@ -197,30 +197,38 @@ impl Branch {
     }
 
     fn clear(&self, offset: u64, length: u64, hole: bool) -> Result<()> {
-        let size = self.size();
-        check_bounds(offset, length, size)?;
-        let end = offset + length;
-        let first = offset.next_multiple_of(BLOCK_BYTES).min(end);
-        // The last block of a disk may be partial: cleared to the end, it is cleared whole.
-        let last = if end == size {
-            end.next_multiple_of(BLOCK_BYTES)
-        } else {
-            end - end % BLOCK_BYTES
-        };
-        if first > offset {
-            self.write_piece(&vec![0; (first - offset) as usize], offset)?;
-        }
-        if last > first {
+        loop {
+            let size = self.size();
+            check_bounds(offset, length, size)?;
+            let end = offset + length;
+            let first = offset.next_multiple_of(BLOCK_BYTES);
+            // The last block of a disk may be partial: cleared from its beginning to the end, it is cleared whole.
+            let rest = if end == size { 0 } else { end % BLOCK_BYTES };
+            let last = (end - rest).next_multiple_of(BLOCK_BYTES);
+            if first >= last {
+                return self.write_zero_bytes(offset, end);
+            }
+            self.write_zero_bytes(offset, first)?;
             self.engine().make_buffer_room(BLOCK_BYTES)?;
-            let _gate = self.cell.gate.read();
-            let mut head = self.writable(end)?;
-            head.write_zeroes(first / BLOCK_BYTES..last / BLOCK_BYTES, hole);
+            {
+                let _gate = self.cell.gate.read();
+                let mut head = self.writable(end)?;
+                if head.size != size {
+                    // What was the last block may not be it any more.
+                    continue;
+                }
+                head.write_zeroes(first / BLOCK_BYTES..last / BLOCK_BYTES, hole);
+            }
+            return self.write_zero_bytes(last, end);
         }
-        let tail = last.max(first);
-        if tail < end {
-            self.write_piece(&vec![0; (end - tail) as usize], tail)?;
+    }
+
+    /// Writes zeroes into parts of one or two blocks.
+    fn write_zero_bytes(&self, from: u64, to: u64) -> Result<()> {
+        if from >= to {
+            return Ok(());
         }
-        Ok(())
+        self.write_piece(&vec![0; (to - from) as usize], from)
     }
 
     /// Returns when everything written before the call is durable: one write and one sync, shared with others that

@@ -316,7 +316,13 @@ impl<'a> Generator<'a> {
         }
         if self.chooser.one_in(3) {
             let offset = self.chooser.choose(size as usize) as u64;
-            let length = self.chooser.choose(((size - offset) as usize + 1).min(3 * BLOCK)) as u64;
+            let most = (size - offset).min(3 * BLOCK as u64);
+            // Up to the end of the disk, or somewhere before it.
+            let length = if self.chooser.one_in(4) {
+                most
+            } else {
+                self.chooser.choose(most as usize + 1) as u64
+            };
             return (offset, length);
         }
         let blocks = size.div_ceil(BLOCK as u64);

@@ -584,7 +584,8 @@ impl Store {
     }
 
     /// Makes a branch equal to one of its snapshots again, or, with `None`, to what it was forked from. What it
-    /// has written since is gone, unless `keep` names a fork that keeps it. Durable on return.
+    /// has written since is gone, unless `keep` names a fork that keeps it. Durable on return; a crash before that may leave
+    /// the fork without the rollback, never the rollback without the fork.
     ///
     /// # Errors
     /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], [`StoreError::NoOrigin`],

@@ -127,6 +127,12 @@ pub enum StoreError {
         /// The bound.
         most: usize,
     },
+    /// The store lies where nothing can be written, or not by this user.
+    #[error("the store at `{}` cannot be written", path.display())]
+    Unwritable {
+        /// The store.
+        path: PathBuf,
+    },
     /// The medium is full.
     #[error("no space left for {what}")]
     NoSpace {
@@ -231,6 +237,7 @@ impl StoreError {
             Self::BlockDamaged { .. } => {
                 "`tine check --data` says which branches are affected; other blocks can still be read".into()
             }
+            Self::Unwritable { .. } => "`--read-damaged` reads it as it is".into(),
             Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
             _ => return None,
         })

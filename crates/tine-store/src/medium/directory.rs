@@ -20,13 +20,23 @@ use crate::segment::SegmentId;
 
 const ALIGNMENT: usize = 4096;
 
+/// What a directory is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and writing.
+    Write,
+    /// Reading alone, where nothing can be written: then not even the lock is needed.
+    Read,
+}
+
 /// A store's directory on a local file system.
 pub struct DirectoryMedium {
     root: PathBuf,
+    access: Access,
     journal: Mutex<Vec<Arc<JournalFile>>>,
     reserve: Mutex<Reserve>,
     /// Held as long as the medium lives: one process at a time. Close-on-exec, as all files of std are.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 struct JournalFile {
@@ -35,7 +45,8 @@ struct JournalFile {
 }
 
 struct Reserve {
-    file: File,
+    /// Absent where nothing is written.
+    file: Option<File>,
     bytes: u64,
     /// False where the file system cannot allocate ahead; then only [`Medium::free_bytes`] bounds the writers.
     allocates: bool,
@@ -81,33 +92,54 @@ impl DirectoryMedium {
         if let Some(parent) = root.canonicalize()?.parent() {
             File::open(parent)?.sync_all()?;
         }
-        Self::with_lock(root, lock).map(Some)
+        Self::with_lock(root, lock, Access::Write).map(Some)
     }
 
     /// Opens the directory of a store, or returns who holds it.
     ///
     /// `Ok(Err(None))` means that it is held by an unknown process.
-    pub fn open(root: &Path) -> io::Result<Result<Self, Option<LockHolder>>> {
-        match try_lock(root)? {
-            Ok(lock) => Self::with_lock(root, lock).map(Ok),
+    pub fn open(root: &Path, access: Access) -> io::Result<Result<Self, Option<LockHolder>>> {
+        let lock = match access {
+            Access::Write => try_lock(root)?,
+            Access::Read => try_lock_for_reading(root)?,
+        };
+        match lock {
+            Ok(lock) => Self::with_lock(root, lock, access).map(Ok),
             Err(holder) => Ok(Err(holder)),
         }
     }
 
     /// Tells whether there is a store at `root`: its parameters are the last thing that is made.
-    pub fn is_store(root: &Path) -> bool {
-        root.join("store.json").is_file()
+    ///
+    /// # Errors
+    /// If that cannot be told, as for want of permission.
+    pub fn is_store(root: &Path) -> io::Result<bool> {
+        match fs::metadata(root.join("store.json")) {
+            Ok(metadata) => Ok(metadata.is_file()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn with_lock(root: &Path, lock: File) -> io::Result<Self> {
-        let reserve = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(root.join("reserve"))?;
+    fn with_lock(root: &Path, lock: Option<File>, access: Access) -> io::Result<Self> {
+        let reserve = match access {
+            Access::Read => None,
+            Access::Write => {
+                let mut options = File::options();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                Some(options.open(root.join("reserve"))?)
+            }
+        };
         let medium = Self {
             root: root.to_path_buf(),
+            access,
             journal: Mutex::new(Vec::new()),
             reserve: Mutex::new(Reserve {
                 file: reserve,
@@ -135,7 +167,10 @@ impl DirectoryMedium {
     fn open_journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
         let path = self.journal_path(file);
         Ok(Arc::new(JournalFile {
-            write: File::options().read(true).write(true).open(&path)?,
+            write: File::options()
+                .read(true)
+                .write(self.access == Access::Write)
+                .open(&path)?,
             direct: open_direct(&path)?,
         }))
     }
@@ -158,8 +193,34 @@ fn directory(area: Area) -> &'static str {
     }
 }
 
+/// The lock, or its holder.
+type Locked = Result<Option<File>, Option<LockHolder>>;
+
+/// Keeps writers away while the store is read, where there is a lock at all.
+fn try_lock_for_reading(root: &Path) -> io::Result<Locked> {
+    let file = match File::open(root.join("LOCK")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        file => file?,
+    };
+    match flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Ok(Some(file))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Err(holder(root))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns who wrote itself into the lock file.
+fn holder(root: &Path) -> Option<LockHolder> {
+    let text = fs::read_to_string(root.join("LOCK")).unwrap_or_default();
+    let (pid, command) = text.trim_end().split_once(' ')?;
+    Some(LockHolder {
+        pid: pid.parse().ok()?,
+        command: command.to_owned(),
+    })
+}
+
 /// Takes the lock, or returns its holder.
-fn try_lock(root: &Path) -> io::Result<Result<File, Option<LockHolder>>> {
+fn try_lock(root: &Path) -> io::Result<Locked> {
     let file = File::options()
         .read(true)
         .write(true)
@@ -169,16 +230,7 @@ fn try_lock(root: &Path) -> io::Result<Result<File, Option<LockHolder>>> {
         .open(root.join("LOCK"))?;
     match flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let text = fs::read_to_string(root.join("LOCK")).unwrap_or_default();
-            let holder = text.trim_end().split_once(' ').and_then(|(pid, command)| {
-                Some(LockHolder {
-                    pid: pid.parse().ok()?,
-                    command: command.to_owned(),
-                })
-            });
-            return Ok(Err(holder));
-        }
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(holder(root))),
         Err(error) => return Err(error.into()),
     }
     let command: Vec<String> = std::env::args_os()
@@ -195,7 +247,7 @@ fn try_lock(root: &Path) -> io::Result<Result<File, Option<LockHolder>>> {
         format!("{} {command}\n", rustix::process::getpid().as_raw_nonzero()).as_bytes(),
         0,
     )?;
-    Ok(Ok(file))
+    Ok(Ok(Some(file)))
 }
 
 /// Opens for reading past the cache; `None` where the file system has no O_DIRECT.
@@ -421,28 +473,31 @@ impl Medium for DirectoryMedium {
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
         let mut reserve = self.reserve.lock();
-        if bytes > reserve.bytes && reserve.allocates {
-            match fallocate(
-                &reserve.file,
-                FallocateFlags::empty(),
-                reserve.bytes,
-                bytes - reserve.bytes,
-            ) {
+        let Reserve {
+            file: Some(file),
+            bytes: before,
+            allocates,
+        } = &mut *reserve
+        else {
+            return Ok(());
+        };
+        if bytes > *before && *allocates {
+            match fallocate(&*file, FallocateFlags::empty(), *before, bytes - *before) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => reserve.allocates = false,
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => *allocates = false,
                 Err(error) => {
                     // What a failed call allocated is given back.
-                    ftruncate(&reserve.file, reserve.bytes)?;
+                    ftruncate(&*file, *before)?;
                     return Err(error.into());
                 }
             }
-        } else if bytes < reserve.bytes && reserve.allocates {
-            ftruncate(&reserve.file, bytes)?;
+        } else if bytes < *before && *allocates {
+            ftruncate(&*file, bytes)?;
         }
-        reserve.bytes = bytes;
-        if !reserve.allocates && bytes > self.free_bytes()? {
+        if !*allocates && bytes > self.free_bytes()? {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        *before = bytes;
         Ok(())
     }
 }

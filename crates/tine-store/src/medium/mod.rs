@@ -17,7 +17,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-pub use directory::DirectoryMedium;
+pub use directory::{Access, DirectoryMedium};
 
 use crate::segment::SegmentId;
 

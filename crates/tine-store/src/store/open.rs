@@ -5,6 +5,7 @@
 //! removed (rules 6–11).
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
@@ -22,7 +23,7 @@ use crate::journal::record::Record;
 use crate::journal::ring::{LogFrame, Place, Ring};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
-use crate::medium::{Area, DirectoryMedium, Medium, ObjectName, Reading};
+use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName, Reading};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
@@ -120,7 +121,8 @@ impl Store {
     /// [`StoreError::NoStore`], [`StoreError::Busy`], [`StoreError::Unsupported`], [`StoreError::Damaged`], and those
     /// of the medium.
     pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
-        if !DirectoryMedium::is_store(path) {
+        let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "opening the store", e);
+        if !DirectoryMedium::is_store(path).map_err(failed)? {
             return Err(StoreError::NoStore {
                 path: path.to_owned(),
             });
@@ -128,10 +130,23 @@ impl Store {
         let begun = Instant::now();
         let mut told = false;
         loop {
-            let opened =
-                DirectoryMedium::open(path).map_err(|e| StoreError::io(path.display(), "opening it", e))?;
+            let (opened, unwritable) = match DirectoryMedium::open(path, Access::Write) {
+                Err(error) if is_unwritable(&error) => {
+                    let unwritable = StoreError::Unwritable {
+                        path: path.to_owned(),
+                    };
+                    if !open.read_damaged {
+                        return Err(unwritable);
+                    }
+                    (
+                        DirectoryMedium::open(path, Access::Read).map_err(failed)?,
+                        Some(unwritable),
+                    )
+                }
+                opened => (opened.map_err(failed)?, None),
+            };
             let holder = match opened {
-                Ok(medium) => return Self::open_on(Arc::new(medium), open),
+                Ok(medium) => return Self::open_with(Arc::new(medium), open, unwritable),
                 Err(holder) => holder,
             };
             let waited = begun.elapsed();
@@ -233,12 +248,21 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(medium: Arc<dyn Medium>, options: OpenOptions) -> Result<Self> {
+        Self::open_with(medium, options, None)
+    }
+
+    /// Opens the store; for reading only, with a reason not to write.
+    fn open_with(
+        medium: Arc<dyn Medium>,
+        options: OpenOptions,
+        no_writing: Option<StoreError>,
+    ) -> Result<Self> {
         let parameters = read_parameters(&*medium)?;
         let file_bytes = parameters.journal_file_bytes;
         let key = parameters.key()?;
         let segments = SegmentTable::new(Arc::clone(&medium));
         let (manifest, mut path) = choose_manifest(&*medium, file_bytes, key, options.read_damaged)?;
-        let mut damage = path.damage.take();
+        let mut damage = path.damage.take().or(no_writing);
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -358,6 +382,14 @@ impl Store {
         engine.space.release();
         Ok(())
     }
+}
+
+/// Tells an error of opening for writing that reading alone would not meet.
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {

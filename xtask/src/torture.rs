@@ -17,17 +17,17 @@ const PROGRAMS: &[&str] = &["exhaustive", "kill", "model", "power_cut"];
 
 /// `cargo xtask torture`
 #[derive(clap::Args)]
-#[command(after_help = "Where a number is not given, each test has its own for torture.")]
+#[command(after_help = "A number without a default is each test's own, unless given.")]
 pub(crate) struct Args {
     /// How many random histories each model test plays (TINE_SEEDS)
-    #[arg(long, value_name = "N")]
-    seeds: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    seeds: u64,
     /// How many power cuts the file system of the tests makes (TINE_CUTS)
-    #[arg(long, value_name = "N")]
-    cuts: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    cuts: u64,
     /// How often the program is killed under load (TINE_KILLS)
-    #[arg(long, value_name = "N")]
-    kills: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kills: u64,
     /// How long tests that go on for a while do so (TINE_MINUTES)
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
@@ -43,9 +43,9 @@ impl Args {
     /// Returns the environment that tells the tests how long to go on.
     fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
         let numbers = [
-            ("TINE_SEEDS", self.seeds),
-            ("TINE_CUTS", self.cuts),
-            ("TINE_KILLS", self.kills),
+            ("TINE_SEEDS", Some(self.seeds)),
+            ("TINE_CUTS", Some(self.cuts)),
+            ("TINE_KILLS", Some(self.kills)),
             ("TINE_MINUTES", self.minutes),
             ("TINE_DEPTH", self.depth),
         ];
@@ -112,12 +112,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_numbers_that_are_given_reach_the_tests() {
+    fn only_numbers_that_are_given_or_have_a_default_reach_the_tests() {
         let args = Args {
-            seeds: Some(1000),
-            cuts: None,
-            kills: None,
-            minutes: Some(5),
+            seeds: 1000,
+            cuts: 60,
+            kills: 5,
+            minutes: Some(7),
             depth: None,
             tests: vec![],
         };
@@ -125,7 +125,9 @@ mod tests {
         let expected = [
             ("TINE_TORTURE", "1"),
             ("TINE_SEEDS", "1000"),
-            ("TINE_MINUTES", "5"),
+            ("TINE_CUTS", "60"),
+            ("TINE_KILLS", "5"),
+            ("TINE_MINUTES", "7"),
         ];
         assert_eq!(variables, expected.map(|(name, value)| (name, value.to_owned())));
     }

@@ -74,8 +74,14 @@ pub(crate) struct Slot {
     pub(crate) checksum: u32,
     /// Gone when the block was overwritten and nobody pinned the stretch.
     pub(crate) data: Option<BufferedBlock>,
-    /// Overwritten within the stretch.
-    pub(crate) dead: bool,
+    /// The group of the stretch that overwrote it; 0 while it is alive.
+    pub(crate) killer: u64,
+}
+
+impl Slot {
+    pub(crate) fn is_dead(&self) -> bool {
+        self.killer != 0
+    }
 }
 
 /// Marks a slot that its segment does not hold, since its memory was given back before the segment was written.
@@ -112,7 +118,7 @@ impl Source {
         })
     }
 
-    pub(crate) fn stored(stretch: StretchId, segment: Arc<Segment>) -> Arc<Self> {
+    pub(crate) fn in_segment(stretch: StretchId, segment: Arc<Segment>) -> Arc<Self> {
         Arc::new(Self {
             stretch,
             place: RwLock::new(Place::Stored {
@@ -155,13 +161,24 @@ impl Source {
         }
     }
 
-    /// Takes note that the slot's block was overwritten within its own stretch; its memory is kept if the stretch is
+    /// Returns the block of a segment in which a slot is stored; `None` while it is in memory.
+    pub(crate) fn stored(&self, slot: u32) -> Option<(Arc<Segment>, u32)> {
+        match &*self.place.read() {
+            Place::Buffered(_) => None,
+            Place::Stored { segment, blocks } => {
+                let block = blocks.as_ref().map_or(slot, |blocks| blocks[slot as usize]);
+                (block != NOT_STORED).then(|| (Arc::clone(segment), block))
+            }
+        }
+    }
+
+    /// Takes note that the slot's block was overwritten within its own stretch, by the group `killer`; its memory is kept if the stretch is
     /// `pinned`. Returns the segment in which it is dead now, if it had been stored.
-    pub(crate) fn kill(&self, slot: u32, pinned: bool) -> Option<SegmentId> {
+    pub(crate) fn kill(&self, slot: u32, killer: u64, pinned: bool) -> Option<SegmentId> {
         match &mut *self.place.write() {
             Place::Buffered(slots) => {
                 let slot = &mut slots[slot as usize];
-                slot.dead = true;
+                slot.killer = killer;
                 if !pinned {
                     slot.data = None;
                 }
@@ -199,7 +216,7 @@ impl Group {
     /// Calls `each` with every slot that is not dead, and its number.
     pub(crate) fn for_each_alive(&self, mut each: impl FnMut(u32, &Slot)) {
         if let Place::Buffered(slots) = &*self.source.place.read() {
-            for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.dead) {
+            for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.is_dead()) {
                 each(number as u32, slot);
             }
         }

@@ -133,6 +133,9 @@ pub enum StoreError {
         /// The store.
         path: PathBuf,
     },
+    /// The store was opened for reading only.
+    #[error("the store was opened for reading only")]
+    ReadOnly,
     /// The medium is full.
     #[error("no space left for {what}")]
     NoSpace {
@@ -237,6 +240,7 @@ impl StoreError {
             Self::BlockDamaged { .. } => {
                 "`tine check --data` says which branches are affected; other blocks can still be read".into()
             }
+            Self::ReadOnly => "leave `--read-damaged` out".into(),
             Self::Unwritable { .. } => "`--read-damaged` reads it as it is".into(),
             Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
             _ => return None,

@@ -46,7 +46,7 @@ pub struct OpenOptions {
     pub buffer_bytes: u64,
     /// Who does the upkeep.
     pub upkeep: UpkeepMode,
-    /// Open a damaged store too, as it was before the damage, for reading only; else damage is an error.
+    /// Open for reading only, and a damaged store too, as it was before the damage; else damage is an error.
     pub read_damaged: bool,
 }
 

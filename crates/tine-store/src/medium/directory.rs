@@ -20,6 +20,11 @@ use crate::segment::SegmentId;
 
 const ALIGNMENT: usize = 4096;
 
+/// The parameters until they are whole: the first thing that is made, and renamed last.
+const BEGUN: &str = "store.json.new";
+/// The names in the directory of a store that is being made.
+const OURS: [&str; 6] = ["manifest", "journal", "segments", "LOCK", "reserve", BEGUN];
+
 /// What a directory is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -53,38 +58,43 @@ struct Reserve {
 }
 
 impl DirectoryMedium {
-    /// Makes the directories of a new store under `root`, which is empty or not there yet, and locks it.
+    /// Makes the directories of a new store under `root`, which is empty or not there yet, and locks it; `None` if
+    /// something else is there.
     ///
-    /// What an earlier, interrupted attempt left behind is removed.
+    /// What an earlier, interrupted attempt left behind is removed: it is known by the parameters that were begun and
+    /// not finished, and only files with names of ours are touched.
     pub fn create(root: &Path) -> io::Result<Option<Self>> {
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).recursive(true).create(root)?;
-        let ours = [
-            "manifest",
-            "journal",
-            "segments",
-            "LOCK",
-            "reserve",
-            "store.json.new",
-        ];
-        for entry in fs::read_dir(root)? {
-            if !ours
-                .iter()
-                .any(|name| entry.as_ref().is_ok_and(|entry| entry.file_name() == *name))
-            {
-                return Ok(None);
-            }
+        DirBuilder::new().mode(0o700).recursive(true).create(root)?;
+        let begun = root.join(BEGUN);
+        let names = fs::read_dir(root)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let ours = names.iter().all(|name| OURS.iter().any(|own| name == own));
+        // The lock alone is nothing yet.
+        let empty = names.iter().all(|name| name == "LOCK");
+        let unfinished = ours && begun.exists();
+        if !empty && !unfinished {
+            return Ok(None);
         }
         let Ok(lock) = try_lock(root)? else {
             return Ok(None);
         };
+        // Another process may have been quicker before the lock was ours.
         if root.join("store.json").exists() {
             return Ok(None);
         }
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&begun)?
+            .sync_all()?;
+        File::open(root)?.sync_all()?;
         for area in [Area::Manifest, Area::Journal, Area::Segment] {
             let path = root.join(directory(area));
-            if path.exists() {
-                fs::remove_dir_all(&path)?;
+            if path.exists() && !remove_leftovers(&path)? {
+                return Ok(None);
             }
             DirBuilder::new().mode(0o700).create(&path)?;
         }
@@ -93,6 +103,12 @@ impl DirectoryMedium {
             File::open(parent)?.sync_all()?;
         }
         Self::with_lock(root, lock, Access::Write).map(Some)
+    }
+
+    /// Tells whether `root` has what a store has, but for its parameters.
+    pub fn has_lost_its_parameters(root: &Path) -> bool {
+        let has = |area| root.join(directory(area)).is_dir();
+        !root.join(BEGUN).exists() && has(Area::Manifest) && has(Area::Journal) && has(Area::Segment)
     }
 
     /// Opens the directory of a store, or returns who holds it.
@@ -191,6 +207,23 @@ fn directory(area: Area) -> &'static str {
         Area::Segment => "segments",
         Area::Journal => "journal",
     }
+}
+
+/// Removes a directory with the files of an unfinished store; false if it has anything else.
+fn remove_leftovers(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let numbered = name
+            .to_str()
+            .is_some_and(|name| name.parse::<u64>().is_ok() || name.parse::<SegmentId>().is_ok());
+        if !numbered || !entry.file_type()?.is_file() {
+            return Ok(false);
+        }
+        fs::remove_file(entry.path())?;
+    }
+    fs::remove_dir(path)?;
+    Ok(true)
 }
 
 /// The lock, or its holder.
@@ -360,7 +393,7 @@ impl ObjectWriter for ParametersWriter {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync()?;
-        fs::rename(self.root.join("store.json.new"), self.root.join("store.json"))
+        fs::rename(self.root.join(BEGUN), self.root.join("store.json"))
     }
 }
 
@@ -369,10 +402,7 @@ impl Medium for DirectoryMedium {
         let mut options = File::options();
         options.write(true).mode(0o600);
         if name == ObjectName::Parameters {
-            let file = options
-                .create(true)
-                .truncate(true)
-                .open(self.root.join("store.json.new"))?;
+            let file = options.create(true).truncate(true).open(self.root.join(BEGUN))?;
             return Ok(Box::new(ParametersWriter {
                 file: FileWriter { file },
                 root: self.root.clone(),

@@ -14,7 +14,7 @@ use crate::names::BranchName;
 use crate::overlay::{Entry, Overlay};
 use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
-use crate::store::state::{Extent, Lookup, Pin, State, check_bounds, extents};
+use crate::store::state::{Extent, Lookup, Pin, State, check_bounds, check_range, extents};
 use crate::store::{BranchInfo, Engine, Running, Store};
 
 /// Writes are taken in pieces of this size: one allocation, one short hold of the head each.
@@ -284,7 +284,7 @@ impl Branch {
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         let head = self.cell.head.read();
         self.check(&head)?;
-        check_bounds(range.start, range.end.saturating_sub(range.start), head.size)?;
+        check_range(&range, head.size)?;
         Ok(extents(loaded(&head)?, range, head.stretch.id))
     }
 
@@ -329,14 +329,7 @@ impl Branch {
         let head = self.cell.head.write();
         self.check(&head)?;
         // It may have shrunk since the caller looked.
-        check_bounds(0, end.min(head.size), head.size)?;
-        if end.next_multiple_of(BLOCK_BYTES) > head.size.next_multiple_of(BLOCK_BYTES) {
-            return Err(StoreError::OutOfBounds {
-                offset: end,
-                length: 0,
-                size: head.size,
-            });
-        }
+        check_bounds(0, end, head.size)?;
         loaded(&head)?;
         Ok(head)
     }

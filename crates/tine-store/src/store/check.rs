@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::block::{BLOCK, BLOCK_BYTES};
-use crate::buffer::{Located, StretchId};
+use crate::buffer::StretchId;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::journal::walk::Walker;
@@ -61,7 +61,7 @@ impl Store {
     ) -> Result<CheckReport> {
         let engine = &self.running.engine;
         let mut upkeep = engine.upkeep.lock();
-        if engine.damage.is_none() {
+        if !engine.read_only {
             engine.drain_all(&mut upkeep)?;
         }
         let mut report = CheckReport::default();
@@ -220,7 +220,7 @@ fn check_blocks(overlay: &Overlay, data: bool, blocks: &mut u64, damage: &mut Ve
         };
         *blocks += 1;
         // What is in memory was never read from the medium, so it cannot be damaged there.
-        if let Located::Segment { segment, block } = source.locate(*slot) {
+        if let Some((segment, block)) = source.stored(*slot) {
             if data {
                 batch.push((segment, block, *checksum, range.start));
             } else if missing.insert(segment.id)

@@ -204,6 +204,18 @@ impl Engine {
             sequence: 0,
             chain: 0,
         };
+        // A head's count is exact only while no writes are open in it, which is seen under its lock.
+        let heads: HashMap<StretchId, Option<u64>> = catalog
+            .branches
+            .values()
+            .map(|entry| {
+                let head = entry.cell.head.read();
+                (
+                    head.stretch.id,
+                    head.stretch.alive().filter(|_| !head.has_open_writes()),
+                )
+            })
+            .collect();
         let mut stretches: Vec<StretchRecord> = catalog
             .stretches
             .values()
@@ -211,13 +223,16 @@ impl Engine {
                 let state = stretch.state.lock();
                 let root = pending.roots.get(&stretch.id);
                 let covered = root.map_or(state.covered, |root| root.covered);
-                let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
+                let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
+                // What is not settled is counted anew after the store was opened.
+                let settled =
+                    state.groups.is_empty() && state.kills.is_empty() && covered + 1 >= state.open_group;
                 StretchRecord {
                     id: stretch.id,
                     parent: stretch.parent,
                     size: state.size_at(covered),
                     covered,
-                    alive: stretch.alive().filter(|_| settled),
+                    alive: alive.filter(|_| settled),
                     runs: root.map_or(&state.runs, |root| &root.runs).clone(),
                     live: state
                         .live

@@ -71,7 +71,7 @@ impl<'a> Applier<'a> {
 
     fn source(&mut self, segment: SegmentId) -> Arc<Source> {
         let (engine, stretch) = (self.engine, self.stretch);
-        let source = || Source::stored(stretch, engine.segments.handle(segment));
+        let source = || Source::in_segment(stretch, engine.segments.handle(segment));
         Arc::clone(self.sources.entry(segment).or_insert_with(source))
     }
 

@@ -78,7 +78,7 @@ impl CapturedGroup {
                         slot,
                         stored,
                         data: one.data.clone()?,
-                        dead: one.dead,
+                        dead: one.is_dead(),
                     })
                 }));
         }
@@ -182,7 +182,7 @@ impl Engine {
         for (stretch, upto) in written {
             let mut state = stretch.state.lock();
             state.written = state.written.max(upto);
-            state.ticket = ticket;
+            state.ticket = state.ticket.max(ticket);
         }
         self.wait(ticket)?;
         self.space.settle(self.buffered_bytes());

@@ -1,9 +1,10 @@
 //! What happens when a frame is durable, in the order of the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::buffer::{Group, NOT_STORED, Place};
+use crate::buffer::{Group, Place};
 use crate::journal::record::FrameRef;
 use crate::journal::ring::Ring;
 use crate::medium::{Area, ObjectName};
@@ -106,21 +107,26 @@ impl Engine {
         if state.dropped {
             return;
         }
-        // What was overwritten since the segment was written is dead in it, once the overwriting is durable.
-        let mut alive = 0;
+        let stored = new.part.blocks.len() as u64;
+        let indexed = new.part.first..new.part.first + new.part.blocks.len() as u32;
+        // What was overwritten since the segment was written is dead in it, once the overwriting group is durable.
+        let mut died: BTreeMap<u64, u64> = BTreeMap::new();
         for (group, blocks) in new.groups {
             let mut place = group.source.place.write();
             if let Place::Buffered(slots) = &*place {
-                let still =
-                    |(slot, block): &(&crate::buffer::Slot, &u32)| **block != NOT_STORED && !slot.dead;
-                alive += slots.iter().zip(&blocks).filter(still).count() as u64;
+                let dead = slots
+                    .iter()
+                    .zip(&blocks)
+                    .filter(|(slot, block)| slot.is_dead() && indexed.contains(block));
+                for (slot, _) in dead {
+                    *died.entry(slot.killer).or_default() += 1;
+                }
             }
             *place = Place::Stored {
                 segment: Arc::clone(segment),
                 blocks: Some(blocks),
             };
         }
-        let stored = new.part.blocks.len() as u64;
         let upto = new.part.upto;
         state.groups.retain(|group| group.number > upto);
         state.published = state.published.max(upto);
@@ -128,11 +134,10 @@ impl Engine {
             self.segments.retain(segment.id);
             state.live.insert(segment.id, stored);
         }
-        if alive < stored {
-            // The group that overwrote it is not known, but it is not behind the one that is open now.
-            let killer = state.open_group;
-            state.kills.push((killer, [(segment.id, stored - alive)].into()));
-        }
+        let kills = died
+            .into_iter()
+            .map(|(killer, count)| (killer, [(segment.id, count)].into()));
+        state.kills.extend(kills);
         self.segments.retain(segment.id);
         state.parts.push(PublishedPart {
             segment: segment.id,

@@ -121,7 +121,9 @@ impl Engine {
                 drop(state);
                 drop(head);
                 self.drain_branch(&mut self.upkeep.lock(), cell)?;
-                continue;
+                // Everything from before the call is queued by now; what came since is not waited for.
+                let ticket = cell.head.read().stretch.state.lock().ticket;
+                return self.wait(ticket);
             }
             let upto = unflushed.upto;
             let mut item = Item::default();
@@ -129,7 +131,7 @@ impl Engine {
             match self.journal.enqueue(item, Priority::User) {
                 Ok(ticket) => {
                     state.written = upto;
-                    state.ticket = ticket;
+                    state.ticket = state.ticket.max(ticket);
                     drop(state);
                     drop(head);
                     self.wait(ticket)?;

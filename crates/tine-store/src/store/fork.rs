@@ -47,6 +47,8 @@ struct Instant<'a> {
     next_stretch: StretchId,
     next_branch: u64,
     item: Item,
+    /// Bytes of the item that are unflushed writes.
+    unflushed_bytes: usize,
     time: u64,
 }
 
@@ -112,10 +114,7 @@ impl Engine {
                 }
             }
             let mut instant = self.freeze(branches)?;
-            let most = self.journal.frame_bytes_max();
-            if instant.item.payload.len() * crate::block::BLOCK > self.frame_data_bytes_max()
-                && attempt <= PATIENCE
-            {
+            if instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE {
                 continue;
             }
             let planned = plan(&mut instant)?;
@@ -132,7 +131,6 @@ impl Engine {
                 Err(crate::journal::commit::Refused::NoRoom) => {
                     drop(instant);
                     drop(gates);
-                    debug_assert!(most > 0);
                     self.make_journal_room()?;
                 }
             }
@@ -161,6 +159,7 @@ impl Engine {
             next_stretch,
             next_branch,
             item: Item::default(),
+            unflushed_bytes: 0,
             time: now(),
         };
         let mut cells = branches
@@ -189,6 +188,7 @@ impl Engine {
             let unflushed = Unflushed::of(&stretch, &state);
             drop(state);
             if !unflushed.is_empty() {
+                instant.unflushed_bytes += unflushed.bytes();
                 unflushed.add_to(&stretch, &mut instant.item);
             }
             let next = instant.new_stretch();
@@ -220,7 +220,7 @@ impl Engine {
                 let mut state = old.state.lock();
                 state.is_point = true;
                 state.written = state.written.max(*upto);
-                state.ticket = ticket;
+                state.ticket = state.ticket.max(ticket);
                 state.view = head.overlay.clone();
             }
             let overlay = head.overlay.clone();

@@ -17,6 +17,7 @@ pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
 
 /// The group that takes writes.
 struct OpenGroup {
+    number: u64,
     source: Arc<Source>,
     slots: usize,
     tombstones: Vec<Tombstone>,
@@ -25,8 +26,9 @@ struct OpenGroup {
 }
 
 impl OpenGroup {
-    fn new(stretch: StretchId) -> Self {
+    fn new(stretch: StretchId, number: u64) -> Self {
         Self {
+            number,
             source: Source::buffered(stretch),
             slots: 0,
             tombstones: Vec::new(),
@@ -59,7 +61,7 @@ pub(crate) enum NewBlock {
 impl Head {
     /// Makes the head of a stretch to which nothing was written in this process yet.
     pub(crate) fn new(stretch: Arc<Stretch>, size: u64, overlay: Option<Overlay>) -> Self {
-        let open = OpenGroup::new(stretch.id);
+        let open = OpenGroup::new(stretch.id, stretch.state.lock().open_group);
         Self {
             stretch,
             size,
@@ -102,7 +104,7 @@ impl Head {
             block,
             checksum,
             data: Some(BufferedBlock::new(chunk, index)),
-            dead: false,
+            killer: 0,
         });
         let source = &self.open.source;
         let first = source.push(slots);
@@ -112,7 +114,7 @@ impl Head {
             slot: first + at as u32,
             checksum,
         });
-        let mut deaths = Deaths::of(&self.stretch, &mut self.open.kills);
+        let mut deaths = Deaths::of(&self.stretch, self.open.number, &mut self.open.kills);
         if let Some(overlay) = &mut self.overlay {
             overlay.insert_run(start, entries, |_, old| deaths.count(&old, 1));
         }
@@ -127,7 +129,7 @@ impl Head {
     /// Makes blocks read as zeroes.
     pub(crate) fn write_zeroes(&mut self, range: Range<u64>, hole: bool) {
         let zero = Entry::Zero(Zero::new(self.stretch.id, hole));
-        let mut deaths = Deaths::of(&self.stretch, &mut self.open.kills);
+        let mut deaths = Deaths::of(&self.stretch, self.open.number, &mut self.open.kills);
         if let Some(overlay) = &mut self.overlay {
             overlay.fill(range.clone(), zero, |old_range, old| {
                 deaths.count(old, old_range.end - old_range.start);
@@ -175,9 +177,10 @@ impl Head {
     pub(crate) fn close_group(&mut self) -> u64 {
         let mut state = self.stretch.state.lock();
         if !self.open.is_empty() {
-            let open = std::mem::replace(&mut self.open, OpenGroup::new(self.stretch.id));
-            let number = state.open_group;
             state.open_group += 1;
+            let next = OpenGroup::new(self.stretch.id, state.open_group);
+            let open = std::mem::replace(&mut self.open, next);
+            let number = open.number;
             if let Some(size) = open.size {
                 state.sizes.push((number, size));
             }
@@ -206,15 +209,17 @@ impl Head {
 /// Accounts for what a write replaces.
 struct Deaths<'a> {
     stretch: StretchId,
+    killer: u64,
     pinned: bool,
     kills: &'a mut Kills,
     killed: u64,
 }
 
 impl<'a> Deaths<'a> {
-    fn of(stretch: &Stretch, kills: &'a mut Kills) -> Self {
+    fn of(stretch: &Stretch, killer: u64, kills: &'a mut Kills) -> Self {
         Self {
             stretch: stretch.id,
+            killer,
             pinned: stretch.is_pinned(),
             kills,
             killed: 0,
@@ -232,7 +237,7 @@ impl<'a> Deaths<'a> {
         // Data entries are of one block each; only zeroes fill ranges.
         debug_assert_eq!(blocks, 1);
         self.killed += blocks;
-        if let Some(segment) = source.kill(*slot, self.pinned) {
+        if let Some(segment) = source.kill(*slot, self.killer, self.pinned) {
             *self.kills.entry(segment).or_default() += 1;
         }
     }

@@ -87,6 +87,7 @@ pub(crate) struct Engine {
     pub(crate) mode: UpkeepMode,
     /// What is damaged, in a store that is open for reading in spite of it.
     pub(crate) damage: Option<StoreError>,
+    pub(crate) read_only: bool,
     epoch: u32,
     next_segment: AtomicU32,
     /// The newest manifest announced.
@@ -106,10 +107,15 @@ impl Engine {
         }
     }
 
+    /// Returns the answer to writes in a store that is open for reading only.
+    fn why_read_only(&self) -> StoreError {
+        self.damage.clone().unwrap_or(StoreError::ReadOnly)
+    }
+
     /// Fails if nothing can be written any more.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        if let Some(damage) = &self.damage {
-            return Err(damage.clone());
+        if self.read_only {
+            return Err(self.why_read_only());
         }
         match self.journal.failure() {
             Some(source) => Err(StoreError::Poisoned { source }),

@@ -123,6 +123,12 @@ impl Store {
     pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
         let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "opening the store", e);
         if !DirectoryMedium::is_store(path).map_err(failed)? {
+            if DirectoryMedium::has_lost_its_parameters(path) {
+                return Err(StoreError::damaged(format!(
+                    "`{}` has no store.json",
+                    path.display()
+                )));
+            }
             return Err(StoreError::NoStore {
                 path: path.to_owned(),
             });
@@ -273,7 +279,8 @@ impl Store {
         if let Some(broken) = &replay.broken {
             damage.get_or_insert_with(|| broken.clone());
         }
-        let ring = if damage.is_some() {
+        let read_only = damage.is_some() || options.read_damaged;
+        let ring = if read_only {
             Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?
         } else if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
             let mut ring = Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?;
@@ -293,9 +300,10 @@ impl Store {
         };
         let epoch = u32::try_from(ring.last().epoch)
             .map_err(|_| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
-        let highest = match &damage {
-            None => remove_leftovers(&*medium, number, &segments)?,
-            Some(_) => number,
+        let highest = if read_only {
+            number
+        } else {
+            remove_leftovers(&*medium, number, &segments)?
         };
         let spare = file_bytes + (4 << 20).min(file_bytes);
         let engine = Arc::new_cyclic(|me| Engine {
@@ -312,6 +320,7 @@ impl Store {
             buffer_bytes: options.buffer_bytes,
             mode: options.upkeep,
             damage,
+            read_only,
             epoch,
             next_segment: AtomicU32::new(0),
             newest_manifest: AtomicU64::new(number),
@@ -320,8 +329,8 @@ impl Store {
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
         });
-        if let Some(damage) = &engine.damage {
-            engine.journal.poison(damage.clone());
+        if read_only {
+            engine.journal.poison(engine.why_read_only());
         } else {
             engine.space.settle(0);
             if !replay.unfinished.is_empty() {
@@ -349,7 +358,7 @@ impl Store {
     pub fn close(self) -> Result<()> {
         let engine = &self.running.engine;
         engine.stop_thread();
-        if engine.damage.is_some() {
+        if engine.read_only {
             return Ok(());
         }
         let cells: Vec<_> = engine

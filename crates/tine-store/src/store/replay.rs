@@ -180,7 +180,7 @@ impl<'a> Replayer<'a> {
                             block,
                             checksum,
                             data,
-                            dead: false,
+                            killer: 0,
                         });
                     }
                     found.damaged |= !payload_is_whole;
@@ -569,8 +569,8 @@ fn kill_overwritten(groups: &mut BTreeMap<u64, FoundGroup>) {
     let mut cleared: RadixMap<()> = RadixMap::new();
     for (number, group) in groups.iter_mut().rev() {
         for slot in &mut group.slots {
-            slot.dead = newest.get(&slot.block) != Some(number) || cleared.get(slot.block).is_some();
-            if slot.dead {
+            if newest.get(&slot.block) != Some(number) || cleared.get(slot.block).is_some() {
+                slot.killer = NUMBER_MAX;
                 slot.data = None;
             }
         }

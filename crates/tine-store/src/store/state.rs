@@ -190,6 +190,18 @@ pub(crate) fn check_bounds(offset: u64, length: u64, size: u64) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless the range is one, and lies within the disk.
+pub(crate) fn check_range(range: &Range<u64>, size: u64) -> Result<()> {
+    if range.start > range.end {
+        return Err(StoreError::OutOfBounds {
+            offset: range.start,
+            length: 0,
+            size,
+        });
+    }
+    check_bounds(range.start, range.end - range.start, size)
+}
+
 /// Describes a range of an overlay, coalesced; absent blocks are holes.
 pub(crate) fn extents(overlay: &Overlay, range: Range<u64>, stretch: StretchId) -> Vec<Extent> {
     let mut extents: Vec<Extent> = Vec::new();
@@ -251,7 +263,7 @@ impl State {
     /// # Errors
     /// [`StoreError::OutOfBounds`].
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
-        check_bounds(range.start, range.end.saturating_sub(range.start), self.size)?;
+        check_range(&range, self.size)?;
         Ok(extents(&self.overlay, range, self.stretch))
     }
 }

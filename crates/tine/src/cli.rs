@@ -34,8 +34,8 @@ Examples:
   tine rollback web1@clean           as if nothing had happened
   tine export web1 web1.img          a raw image again
 
-Sizes and offsets: `4096`, `1_000`, `4k`, `10GiB`, `1.5G` (k, M, G, T, P and KiB … are powers of
-1024; kB, MB … are powers of 1000).
+Sizes and offsets: `4096`, `1_000`, `4k`, `10GiB`, `1.5G` (k, M, G, T, P, E and KiB … are powers
+of 1024; kB, MB … are powers of 1000).
 
 Exit status: 0 done; 1 they differ (`diff --exit-code`) or damage was found (`check`); 2 error;
 130 interrupted."
@@ -51,17 +51,13 @@ pub(crate) struct Cli {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The store [default: in the user's data directory]
+    // TINE_STORE is read where the store is looked for: clap would refuse an empty one, and would show the option in
+    // the usage of every error as if it had been given.
+    /// The store [env: TINE_STORE] [default: in the user's data directory]
     ///
     /// Without it and without TINE_STORE, `tine/store` in the user's data directory ($XDG_DATA_HOME or
     /// ~/.local/share), which is made at first use.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "TINE_STORE",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Prints data as JSON, one object a line
     #[arg(long, global = true)]

@@ -41,8 +41,7 @@ impl Context {
     pub(crate) fn new(global: &Global) -> Self {
         Self {
             ui: Ui::new(global.json, global.quiet),
-            // An empty TINE_STORE is none.
-            store: global.store.clone().filter(|path| !path.as_os_str().is_empty()),
+            store: global.store.clone().or_else(environments_store),
             quiet: global.quiet,
             wait: if global.no_wait { Duration::ZERO } else { WAIT },
             read_damaged: global.read_damaged,
@@ -150,6 +149,13 @@ impl Context {
             ..OpenOptions::default()
         }
     }
+}
+
+/// Returns the store that TINE_STORE names; an empty one names none.
+fn environments_store() -> Option<PathBuf> {
+    env::var_os("TINE_STORE")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 /// Returns the user's own store: `tine/store` in the data directory.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use tine_store::StoreError;
+use tine_store::{BranchName, StoreError};
 
 use crate::interrupt;
 use crate::ui::Ui;
@@ -94,6 +94,14 @@ impl CommandError {
             });
         }
         self
+    }
+
+    /// Takes back the advice to drop the branch that is in the way when it is `source`, which the command works on.
+    pub(crate) fn sparing(self, source: &BranchName) -> Self {
+        match self.store_error() {
+            Some(StoreError::BranchExists { name }) if name == source => self.hint("choose another name"),
+            _ => self,
+        }
     }
 
     /// Returns the engine's error if that is what this is.

@@ -10,7 +10,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(number_ends);
     let unit = unit_bytes(unit.trim()).ok_or_else(|| {
         format!(
-            "`{}` is no unit of size (B, k, M, G, T, P, KiB …, kB …)",
+            "`{}` is no unit of size (B, k, M, G, T, P, E, KiB …, kB …)",
             unit.trim()
         )
     })?;
@@ -48,7 +48,7 @@ fn unit_bytes(unit: &str) -> Option<u64> {
         letter if letter.len() == 1 => (letter, 1024),
         _ => return None,
     };
-    let power = "kmgtp".find(&letter[..1])? + 1;
+    let power = "kmgtpe".find(&letter[..1])? + 1;
     base.checked_pow(u32::try_from(power).ok()?)
 }
 
@@ -89,6 +89,9 @@ mod tests {
             ("1.5G", 3 << 29),
             ("2MB", 2_000_000),
             ("1P", 1 << 50),
+            ("8E", 8 << 60),
+            ("4 EiB", 4 << 60),
+            ("1EB", 1_000_000_000_000_000_000),
             ("0.5k", 512),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
@@ -110,6 +113,7 @@ mod tests {
             "0.0001k",
             "99999999999999999999",
             "20000P",
+            "16E",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

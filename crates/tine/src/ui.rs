@@ -77,6 +77,11 @@ impl Ui {
         }
     }
 
+    /// Returns whether only what goes wrong is to be said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Returns whether a bar or other passing words may be drawn.
     pub(crate) fn may_draw(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

@@ -95,7 +95,7 @@ fn story_of_the_readme() {
     );
     prints!(bench, "tine rollback web1", "tine check --data >/dev/null"; @"
     $ tine rollback web1
-    ! Rolled `web1` back to `golden`; nothing was lost
+    ! Rolled `web1` back to what it was forked from (`golden` then); nothing was lost
     [0]
     $ tine check --data >/dev/null
     [0]
@@ -196,7 +196,7 @@ fn what_destroys_asks_first() {
     [0]
     $ tine rollback broken --json --yes
     {"name":"broken","to":"disk","lost":0,"kept":null}
-    ! Rolled `broken` back to `disk`; nothing was lost
+    ! Rolled `broken` back to what it was forked from (`disk` then); nothing was lost
     [0]
     $ tine drop disk broken
     ! error: dropping `disk` and `broken` loses 1.0 MiB that nothing else has, and 1 snapshot
@@ -264,7 +264,7 @@ fn bad_input_is_told_apart() {
     ! error: standard input is empty
     [2]
     $ tine create x 12parsecs
-    ! error: invalid value '12parsecs' for '<SIZE>': `parsecs` is no unit of size (B, k, M, G, T, P, KiB …, kB …)
+    ! error: invalid value '12parsecs' for '<SIZE>': `parsecs` is no unit of size (B, k, M, G, T, P, E, KiB …, kB …)
     ! 
     ! For more information, try '--help'.
     [2]
@@ -368,6 +368,126 @@ fn bytes_come_back_as_they_went_in() {
     ! `disk` and `other` differ in 1 range, 4.0 KiB
     [1]
     "#);
+}
+
+#[test]
+fn a_question_of_scripts_is_answered_by_the_status_alone() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine fork disk same && tine fork disk other && printf x | tine write other");
+    bench.succeeds("tine create long 10MiB && tine create short 10000001");
+    prints!(bench,
+        "tine diff disk same --exit-code --quiet",
+        "tine diff disk other --exit-code --quiet",
+        "tine diff disk other --exit-code --quiet --stat --json",
+        "tine diff disk other --quiet",
+        "tine diff short long --exit-code --quiet",
+        "tine diff short long";
+        @"
+    $ tine diff disk same --exit-code --quiet
+    [0]
+    $ tine diff disk other --exit-code --quiet
+    [1]
+    $ tine diff disk other --exit-code --quiet --stat --json
+    [1]
+    $ tine diff disk other --quiet
+                  0         4096
+    [0]
+    $ tine diff short long --exit-code --quiet
+    [1]
+    $ tine diff short long
+           10000001       485759
+    ! `short` and `long` differ in 1 range, 474.4 KiB; they are 9.5 MiB and 10.0 MiB long
+    [0]
+    ");
+}
+
+#[test]
+fn a_rollback_names_the_origin_as_it_was() {
+    let bench = Bench::with_disk();
+    bench.succeeds(
+        "tine fork disk web && head -c 1M /dev/zero | tine write disk && printf x | tine write web",
+    );
+    prints!(bench,
+        "tine rollback web",
+        "tine rollback web --yes --json",
+        "tine diff disk web --exit-code --quiet";
+        @r#"
+    $ tine rollback web
+    ! error: rolling `web` back to what it was forked from (`disk` then) loses 4.0 KiB written since
+    ! hint: `--yes` does it all the same
+    [2]
+    $ tine rollback web --yes --json
+    {"name":"web","to":"disk","lost":4096,"kept":null}
+    ! Rolled `web` back to what it was forked from (`disk` then); 4.0 KiB written since are gone
+    [0]
+    $ tine diff disk web --exit-code --quiet
+    [1]
+    "#);
+}
+
+#[test]
+fn no_hint_drops_what_it_is_about() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine fork disk web && tine snapshot web@clean");
+    prints!(bench,
+        "tine rename web web",
+        "tine fork web web",
+        "tine fork web@clean web",
+        "tine rollback web@clean --keep web",
+        "tine fork disk web";
+        @"
+    $ tine rename web web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name
+    [2]
+    $ tine fork web web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name
+    [2]
+    $ tine fork web@clean web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name
+    [2]
+    $ tine rollback web@clean --keep web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name
+    [2]
+    $ tine fork disk web
+    ! error: there is already a branch named `web`
+    ! hint: choose another name, or `tine drop web` first
+    [2]
+    ");
+}
+
+#[test]
+fn usage_shows_what_is_needed_and_no_more() {
+    let bench = Bench::new();
+    prints!(bench,
+        "tine fork",
+        "tine ls --store ''",
+        "tine snapshot --help | head -5";
+        @"
+    $ tine fork
+    ! error: the following required arguments were not provided:
+    !   <SOURCE>
+    ! 
+    ! Usage: tine fork <SOURCE> [NAME]
+    ! 
+    ! For more information, try '--help'.
+    [2]
+    $ tine ls --store ''
+    ! error: a value is required for '--store <DIR>' but none was supplied
+    ! 
+    ! For more information, try '--help'.
+    [2]
+    $ tine snapshot --help | head -5
+    Names the present state of branches, to come back to
+
+    A snapshot can be rolled back to, forked, compared and exported. Several branches are taken at one
+    instant, all or none: a machine with two disks stays in step with itself.
+
+    [0]
+    ");
 }
 
 #[test]
@@ -527,6 +647,11 @@ fn a_first_use_makes_the_users_store_once() {
     assert!(home.join(".local/share/tine/store").is_dir());
     assert_eq!(in_home("tine create disk 1M"), "Created `disk`, 1.0 MiB, empty\n");
     assert_eq!(in_home("tine ls --quiet"), "");
+    assert_eq!(
+        in_home("TINE_STORE= tine drop disk --yes"),
+        "Dropped `disk`\n",
+        "empty is unset"
+    );
 }
 
 #[test]

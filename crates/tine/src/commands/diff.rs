@@ -11,7 +11,8 @@ use crate::text::count;
 
 /// Shows where two branches or snapshots differ
 ///
-/// One range a line: its offset and its length in bytes. Ranges are whole blocks of 4 KiB.
+/// One range a line: its offset and its length in bytes. Ranges are whole blocks of 4 KiB, except where one of the
+/// disks ends; what only the longer one has differs, zeroes too.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -28,7 +29,9 @@ pub(crate) struct Args {
     /// Shows only how many ranges and bytes
     #[arg(long)]
     stat: bool,
-    /// Exits with 1 when they differ
+    /// Exits with 1 when they differ; with `--quiet` that is all
+    ///
+    /// Then nothing is printed, and the comparison ends at the first difference.
     #[arg(long)]
     exit_code: bool,
 }
@@ -45,6 +48,9 @@ struct Stat {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let ui = &context.ui;
+    if args.exit_code && ui.is_quiet() {
+        return exit_code_alone(args, context);
+    }
     let stat = context.with_store(Missing::Refuse, |store| {
         let (a, b) = (store.state(&args.a)?, store.state(&args.b)?);
         let mut stat = Stat {
@@ -84,6 +90,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         Exit::Differ
     } else {
         Exit::Done
+    })
+}
+
+/// Compares up to the first difference and prints nothing.
+fn exit_code_alone(args: &Args, context: &Context) -> Outcome {
+    context.with_store(Missing::Refuse, |store| {
+        let (a, b) = (store.state(&args.a)?, store.state(&args.b)?);
+        // Sizes cost nothing to compare.
+        let differ = a.size() != b.size() || store.diff(&a, &b)?.next().transpose()?.is_some();
+        Ok(if differ { Exit::Differ } else { Exit::Done })
     })
 }
 

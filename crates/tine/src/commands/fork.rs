@@ -49,7 +49,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             .iter()
             .map(|name| (args.source.clone(), name.clone()))
             .collect();
-        store.fork_many(&forks)?;
+        store
+            .fork_many(&forks)
+            .map_err(|error| CommandError::from(error).sparing(args.source.branch()))?;
         let size = store.state(&args.source)?.size();
         Ok((names, size))
     })?;

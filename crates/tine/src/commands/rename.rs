@@ -5,7 +5,7 @@ use tine_store::BranchName;
 
 use crate::args;
 use crate::context::{Context, Missing};
-use crate::error::{Exit, Outcome};
+use crate::error::{CommandError, Exit, Outcome};
 
 /// Renames a branch
 ///
@@ -31,7 +31,11 @@ struct Renamed<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let Args { name, new } = args;
-    context.with_store(Missing::Refuse, |store| Ok(store.rename(name, new)?))?;
+    context.with_store(Missing::Refuse, |store| {
+        store
+            .rename(name, new)
+            .map_err(|error| CommandError::from(error).sparing(name))
+    })?;
     context.ui.say(format_args!("Renamed `{name}` to `{new}`"));
     if context.ui.json {
         context.ui.object(&Renamed { name: new, was: name })?;

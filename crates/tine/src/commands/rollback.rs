@@ -6,7 +6,7 @@ use serde::Serialize;
 use tine_store::{BranchInfo, BranchName, PointInfo, Store, StoreError, Target};
 
 use crate::context::Context;
-use crate::error::{Exit, Outcome};
+use crate::error::{CommandError, Exit, Outcome};
 use crate::size::human;
 use crate::{args, confirm};
 
@@ -45,7 +45,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let loss = |store: &Store| {
         let (to, written) = written_since(store, &args.target)?;
         let loss = format!(
-            "rolling `{branch}` back to `{to}` loses {} written since",
+            "rolling `{branch}` back to {} loses {} written since",
+            words(&args.target, &to),
             human(written)
         );
         Ok((written > 0 && args.keep.is_none()).then_some(loss))
@@ -56,18 +57,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             Target::Branch(_) => None,
             Target::Snapshot(_, snapshot) => Some(snapshot),
         };
-        store.rollback(branch, snapshot, args.keep.as_ref())?;
+        store
+            .rollback(branch, snapshot, args.keep.as_ref())
+            .map_err(|error| CommandError::from(error).sparing(branch))?;
         Ok((to, written))
     })?;
+    let back = format!("Rolled `{branch}` back to {}", words(&args.target, &to));
     match &args.keep {
-        Some(keep) => ui.say(format_args!(
-            "Rolled `{branch}` back to `{to}`; what it was is kept as `{keep}`"
-        )),
-        None if written == 0 => ui.say(format_args!("Rolled `{branch}` back to `{to}`; nothing was lost")),
-        None => ui.say(format_args!(
-            "Rolled `{branch}` back to `{to}`; {} written since are gone",
-            human(written)
-        )),
+        Some(keep) => ui.say(format_args!("{back}; what it was is kept as `{keep}`")),
+        None if written == 0 => ui.say(format_args!("{back}; nothing was lost")),
+        None => ui.say(format_args!("{back}; {} written since are gone", human(written))),
     }
     if ui.json {
         let lost = if args.keep.is_some() { 0 } else { written };
@@ -79,6 +78,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// Says what the branch goes back to. The origin has gone on since, or is gone: its name alone would promise too much.
+fn words(target: &Target, to: &str) -> String {
+    match target {
+        Target::Branch(_) => format!("what it was forked from (`{to}` then)"),
+        Target::Snapshot(..) => format!("`{to}`"),
+    }
 }
 
 /// Returns what the branch goes back to, as it is called, and the bytes written since that no snapshot has.

@@ -10,7 +10,8 @@ use crate::text::list;
 
 /// Names the present state of branches, to come back to
 ///
-/// A snapshot can be rolled back to, forked, compared and exported. /// Several branches are taken at one instant, all or none: a machine with two disks stays in step with itself.
+/// A snapshot can be rolled back to, forked, compared and exported. Several branches are taken at one instant, all or none: a
+/// machine with two disks stays in step with itself.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -17,8 +17,9 @@ use crate::interrupt;
 
 /// Shows tine at work on a disk with a thousand forks
 ///
-/// A disk goes in, is forked, written, compared, rolled back, exported, and everything is proved right. Works in a temporary directory and removes it at the end. The disk is an ext4 file system where e2fsprogs is
-/// installed; e2fsck judges what comes out.
+/// A disk goes in, is forked, written, compared, rolled back, exported, and everything is proved right. Works in a
+/// temporary directory and removes it at the end. The disk is an ext4 file system where e2fsprogs is installed; e2fsck
+/// judges what comes out.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Example:

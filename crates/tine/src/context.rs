@@ -170,10 +170,10 @@ fn users_store() -> Outcome<PathBuf> {
     };
     match data.or_else(|| Some(home()?.join(".local/share"))) {
         Some(data) => Ok(data.join("tine/store")),
-        None => Err(
-            CommandError::new("no place for the store: neither XDG_DATA_HOME nor HOME is set")
-                .hint("`--store DIR` or TINE_STORE names one"),
-        ),
+        None => Err(CommandError::new(
+            "no place for the store: neither XDG_DATA_HOME nor HOME is an absolute path",
+        )
+        .hint("`--store DIR` or TINE_STORE names one")),
     }
 }
 

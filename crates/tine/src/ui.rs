@@ -55,9 +55,10 @@ impl Ui {
 
     /// Prints an object as one line of JSON.
     pub(crate) fn object(&self, object: &impl Serialize) -> Outcome<()> {
-        let mut out = self.out.borrow_mut();
-        serde_json::to_writer(&mut *out, object).map_err(|error| output_failed(error.into()))?;
-        out.write_all(b"\n").map_err(output_failed)
+        // Whole before the first byte goes out: half an object would be worse than none.
+        let mut line = serde_json::to_vec(object).map_err(|error| output_failed(error.into()))?;
+        line.push(b'\n');
+        self.bytes(&line)
     }
 
     /// Prints bytes as they are.
@@ -120,8 +121,14 @@ pub(crate) fn tell(words: fmt::Arguments<'_>) {
 /// Turns a failure to print into the command's end.
 pub(crate) fn output_failed(error: io::Error) -> CommandError {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        CommandError::ClosedPipe
+        return CommandError::ClosedPipe;
+    }
+    let is_full = error.kind() == io::ErrorKind::StorageFull;
+    let error = CommandError::io("writing to standard output", error);
+    if is_full {
+        // Not "and try again": the forks whose names found no room are made.
+        error.hint("free some space there; what the command did before it printed is done")
     } else {
-        CommandError::io("writing to standard output", error)
+        error
     }
 }

@@ -1,8 +1,10 @@
 //! `tine export`: a disk as a raw image.
 
-use std::fs::{self, File, OpenOptions};
+use std::borrow::Cow;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -19,7 +21,8 @@ use crate::ui::output_failed;
 
 /// Writes a branch or snapshot to a raw image
 ///
-/// The image is sparse. It is made as FILE.partial, synced and then renamed, so FILE is never half an image.
+/// The image is sparse. It is made as FILE.partial, synced and then renamed, so FILE is never half an image. One that
+/// replaces a file has its mode, and its owner where that is allowed.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -41,7 +44,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Exported<'a> {
     name: String,
-    file: &'a Path,
+    file: Cow<'a, str>,
     size: u64,
     data: u64,
 }
@@ -70,7 +73,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     if context.ui.json && !is_stream {
         context.ui.object(&Exported {
             name: args.target.to_string(),
-            file: &args.file,
+            file: args.file.to_string_lossy(),
             size,
             data,
         })?;
@@ -105,14 +108,16 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
 }
 
 fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
-    let file = destination(args)?;
+    let (file, replaced) = destination(args)?;
+    not_in_the_store(&file, &context.store_path()?)?;
     context.with_store(Missing::Refuse, |store| {
         // The name is looked up first: a mistyped one must not leave a file behind.
         let state = store.state(&args.target)?;
         interrupt::catch()?;
-        let partial = Partial::create(&file, args.force)?;
+        let partial = Partial::create(&file, args.force, replaced.as_ref())?;
         let mut meter = Meter::new(&context.ui, "Exporting");
-        let report = fill(store, &state, &partial, &mut meter)?;
+        let report = fill(store, &state, &partial, &mut meter)
+            .map_err(|error| too_large(error, args, state.size()))?;
         partial.publish(&file)?;
         Ok(report)
     })
@@ -138,13 +143,36 @@ fn fill(store: &Store, state: &State, partial: &Partial, meter: &mut Meter) -> O
     Ok(report)
 }
 
-/// Returns the file to make, behind symbolic links, after a look at what is there.
-fn destination(args: &Args) -> Outcome<PathBuf> {
+/// Names the file and its size where the file system takes none of that size.
+fn too_large(error: CommandError, args: &Args, size: u64) -> CommandError {
+    match error.store_error() {
+        Some(StoreError::Caller { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+            CommandError::new(format!(
+                "`{}`: its file system takes no file of {}",
+                args.file.display(),
+                human(size)
+            ))
+            .hint(format!(
+                "name a file on another, or `tine export {} - | …` without one",
+                args.target
+            ))
+        }
+        _ => error,
+    }
+}
+
+/// Returns the file to make, behind symbolic links, and what is there if it replaces something.
+fn destination(args: &Args) -> Outcome<(PathBuf, Option<Metadata>)> {
     let path = &args.file;
     let shown = path.display();
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.clone()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                return Err(CommandError::new(format!("there is no directory `{shown}`")));
+            }
+            return Ok((path.clone(), None));
+        }
         Err(error) => return Err(CommandError::io(format!("looking at `{shown}`"), error)),
     };
     if metadata.is_dir() {
@@ -163,7 +191,31 @@ fn destination(args: &Args) -> Outcome<PathBuf> {
     if !args.force {
         return Err(CommandError::new(format!("`{shown}` exists")).hint("`--force` replaces it"));
     }
-    fs::canonicalize(path).map_err(|error| CommandError::io(format!("looking at `{shown}`"), error))
+    let file = fs::canonicalize(path);
+    let file = file.map_err(|error| CommandError::io(format!("looking at `{shown}`"), error))?;
+    Ok((file, Some(metadata)))
+}
+
+/// Refuses a file within the store: `--force` would replace a part of it.
+fn not_in_the_store(file: &Path, store: &Path) -> Outcome<()> {
+    // What cannot be found is told when it is opened.
+    let (Ok(folder), Ok(store)) = (fs::canonicalize(folder_of(file)), fs::canonicalize(store)) else {
+        return Ok(());
+    };
+    if folder.starts_with(store) {
+        return Err(
+            CommandError::new(format!("`{}` is within the store", file.display()))
+                .hint("name a file elsewhere"),
+        );
+    }
+    Ok(())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// An image in the making; removed again unless it is published.
@@ -174,7 +226,8 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(file: &Path, force: bool) -> Outcome<Self> {
+    /// Creates the file. Nobody can read in it what they could not read in the one that it will replace.
+    fn create(file: &Path, force: bool, replaced: Option<&Metadata>) -> Outcome<Self> {
         let mut name = file
             .file_name()
             .map(ToOwned::to_owned)
@@ -182,18 +235,30 @@ impl Partial {
         name.push(".partial");
         let path = file.with_file_name(name);
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(true).create_new(true);
+        if replaced.is_some() {
+            options.mode(0o600);
+        }
         if force {
-            options.create(true).truncate(true)
-        } else {
-            options.create_new(true)
-        };
+            // Not reused: whoever has it open would read along.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(CommandError::io(format!("removing `{}`", path.display()), error));
+                }
+                _ => {}
+            }
+        }
         match options.open(&path) {
-            Ok(file) => Ok(Self {
-                file,
-                path,
-                published: false,
-            }),
+            Ok(file) => {
+                if let Some(replaced) = replaced {
+                    resemble(&file, replaced);
+                }
+                Ok(Self {
+                    file,
+                    path,
+                    published: false,
+                })
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(CommandError::new(format!("`{}` is in the way", path.display()))
                     .hint("an export that was killed left it, or one is at work; `--force` overwrites it"))
@@ -203,10 +268,7 @@ impl Partial {
     }
 
     fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        folder_of(&self.path)
     }
 
     /// Gives the image its name and makes that durable.
@@ -225,6 +287,16 @@ impl Partial {
                 CommandError::io(format!("syncing the directory of `{}`", file.display()), error)
             })
     }
+}
+
+/// Gives `file`, which is its maker's alone, the owner, group and mode of `replaced` as far as that is allowed.
+fn resemble(file: &File, replaced: &Metadata) {
+    let (user, group) = (replaced.uid(), replaced.gid());
+    let has_group = fchown(file, Some(user), Some(group)).is_ok() || fchown(file, None, Some(group)).is_ok();
+    // Another group has no claim to what this one could read.
+    let mode = replaced.mode() & if has_group { 0o777 } else { 0o707 };
+    // Where that fails the file stays private.
+    let _ = file.set_permissions(Permissions::from_mode(mode));
 }
 
 impl Drop for Partial {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tine_store::medium::DirectoryMedium;
+use tine_store::medium::{Access, DirectoryMedium};
 use tine_store::{Branch, BranchName, CreateOptions, OpenOptions, Store, Target};
 
 use crate::Result;
@@ -58,7 +58,7 @@ impl Bed {
     }
 
     pub(super) fn open(&mut self) -> Result {
-        let opened = DirectoryMedium::open(&self.directory)?;
+        let opened = DirectoryMedium::open(&self.directory, Access::Write)?;
         let medium = CountingMedium {
             medium: opened.map_err(|_| "the store is held by another process")?,
             counts: Arc::clone(&self.counts),

@@ -175,6 +175,11 @@ impl Manifest {
         })
     }
 
+    /// Returns the bytes of its object.
+    pub(crate) fn object_bytes(&self) -> u64 {
+        COPIES * (HEADER_BYTES + self.encode().len()).next_multiple_of(4096) as u64
+    }
+
     /// Puts the manifest and returns when it and its name are durable.
     pub(crate) fn put(&self, medium: &dyn Medium) -> Result<()> {
         let name = ObjectName::Manifest(self.number);

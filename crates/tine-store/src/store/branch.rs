@@ -209,7 +209,7 @@ impl Branch {
                 return self.write_zero_bytes(offset, end);
             }
             self.write_zero_bytes(offset, first)?;
-            self.engine().make_buffer_room(BLOCK_BYTES)?;
+            self.engine().make_buffer_room(0)?;
             {
                 let _gate = self.cell.gate.read();
                 let mut head = self.writable(end)?;
@@ -262,7 +262,7 @@ impl Branch {
                 lookup.read(&mut edge, block * BLOCK_BYTES)?;
                 edge[skew..].fill(0);
             }
-            self.engine().make_buffer_room(BLOCK_BYTES)?;
+            self.engine().make_buffer_room(edge.len() as u64)?;
             let (new, chunk) = self.prepare(&edge);
             {
                 let _gate = self.cell.gate.read();

@@ -41,10 +41,8 @@ struct Pending {
 impl Engine {
     /// Saves everything and frees the journal up to here.
     pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<()> {
-        // The spare room is for this: on a full disk too it makes the room that users wait for.
-        self.space.release_spare();
         let result = self.drain_all(upkeep).and_then(|_| self.save());
-        self.space.settle(self.buffered_bytes());
+        self.settle_space();
         result?;
         self.reclaim(upkeep)
     }
@@ -119,6 +117,8 @@ impl Engine {
 
     fn put_index_segment(&self, id: SegmentId, runs: &[u8]) -> Result<u64> {
         let name = ObjectName::Segment(id);
+        self.space
+            .use_for_object(SEGMENT_HEADER_BYTES + runs.len() as u64)?;
         let mut writer = self
             .medium
             .create_object(name)
@@ -174,6 +174,7 @@ impl Engine {
         if planted(Bug::ReuseEarly) {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
+        self.space.use_for_object(manifest.object_bytes())?;
         manifest.put(&*self.medium)?;
         let mut records = Encoder::default();
         Record::Announced {

@@ -185,7 +185,7 @@ impl Engine {
             state.ticket = state.ticket.max(ticket);
         }
         self.wait(ticket)?;
-        self.space.settle(self.buffered_bytes());
+        self.settle_space();
         Ok(true)
     }
 
@@ -195,7 +195,7 @@ impl Engine {
         let footer = encode_footer(&parts);
         let footer_offset = SEGMENT_HEADER_BYTES + planned.data.len() as u64 * BLOCK_BYTES;
         let length = footer_offset + footer.len() as u64 + TRAILER_BYTES as u64;
-        self.space.use_for_segment(length)?;
+        self.space.use_for_object(length)?;
         let mut writer = self
             .medium
             .create_object(name)

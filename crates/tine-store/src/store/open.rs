@@ -305,7 +305,7 @@ impl Store {
         } else {
             remove_leftovers(&*medium, number, &segments)?
         };
-        let spare = file_bytes + (4 << 20).min(file_bytes);
+        let spare = (4 << 20).min(file_bytes);
         let engine = Arc::new_cyclic(|me| Engine {
             me: Weak::clone(me),
             thread: Mutex::new(None),
@@ -314,7 +314,7 @@ impl Store {
             catalog: Mutex::new(replay.catalog),
             upkeep: Mutex::new(Upkeep),
             signal: Signal::default(),
-            space: Space::new(Arc::clone(&medium), spare),
+            space: Space::new(Arc::clone(&medium), spare, file_bytes),
             medium,
             buffered,
             buffer_bytes: options.buffer_bytes,
@@ -332,7 +332,7 @@ impl Store {
         if read_only {
             engine.journal.poison(engine.why_read_only());
         } else {
-            engine.space.settle(0);
+            engine.settle_space();
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }

@@ -100,12 +100,19 @@ impl Engine {
         self.buffered.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Holds the room that is needed now: after something was stored, saved or given back.
+    pub(crate) fn settle_space(&self) {
+        self.space.set_uncovered(self.uncovered_blocks());
+        self.space.settle(self.buffered_bytes());
+    }
+
     /// Above this the store's own thread drains.
     pub(crate) fn soft_buffer_bytes(&self) -> u64 {
         self.buffer_bytes / 4
     }
 
-    /// Makes room for a write in memory and on the medium; may drain.
+    /// Makes room for a write in memory and on the medium; may drain. What writes no block (0 bytes) needs no room on
+    /// the medium: discarding is what a full disk needs.
     pub(crate) fn make_buffer_room(&self, bytes: u64) -> Result<()> {
         self.check_writable()?;
         let wanted = self.buffered_bytes() + bytes;
@@ -120,6 +127,9 @@ impl Engine {
                     self.checkpoint(&mut upkeep)?;
                 }
             }
+        }
+        if bytes == 0 {
+            return Ok(());
         }
         match self.space.hold(self.buffered_bytes() + bytes) {
             Err(StoreError::NoSpace { .. }) => {
@@ -173,7 +183,7 @@ impl Engine {
         }
         if !unused.is_empty() {
             self.sync_removals();
-            self.space.settle(self.buffered_bytes());
+            self.settle_space();
         }
         Ok(())
     }

@@ -402,6 +402,24 @@ fn a_question_of_scripts_is_answered_by_the_status_alone() {
 }
 
 #[test]
+fn as_many_forks_as_promised_fit_into_one_call() {
+    let bench = Bench::new();
+    let long = |first: &str, length: usize| format!("{first}{}", "x".repeat(length - 1));
+    let (source, fork) = (long("s", 128), long("f", 123));
+    bench.succeeds(&format!(
+        "tine create {source} 1M && tine snapshot {source}@{source}"
+    ));
+    bench.succeeds(&format!("tine fork {source}@{source} {fork} --count 9000"));
+    bench.succeeds("tine create d 1M && tine fork d --count 65000 e");
+    let refused = bench.run(&format!("tine fork {source} --count 50000 e2"));
+    assert_eq!(
+        String::from_utf8(refused.stderr).unwrap(),
+        "error: 50000 forks with names as long are too many at once\n\
+         hint: make them in several calls; 9000 at once fit with any names\n"
+    );
+}
+
+#[test]
 fn an_export_refuses_what_would_do_harm() {
     let bench = Bench::with_disk();
     bench.succeeds("tine create huge 4EiB");

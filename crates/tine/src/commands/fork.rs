@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde::Serialize;
-use tine_store::{BranchName, Store, Target};
+use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::args;
 use crate::context::{Context, Missing};
@@ -30,8 +30,11 @@ pub(crate) struct Args {
     /// The new branch [default: SOURCE with a number]
     #[arg(value_parser = args::branch)]
     name: Option<BranchName>,
-    /// How many forks to make
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// How many forks to make, at most 65000
+    ///
+    /// They are one record of the journal, in which each takes as much room as its name and that of the source: 9000
+    /// fit with any names.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_000))]
     count: Option<u32>,
 }
 
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             .collect();
         store
             .fork_many(&forks)
-            .map_err(|error| CommandError::from(error).sparing(args.source.branch()))?;
+            .map_err(|error| failed(error, args, forks.len()))?;
         let size = store.state(&args.source)?.size();
         Ok((names, size))
     })?;
@@ -83,6 +86,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         [] => {}
     }
     Ok(Exit::Done)
+}
+
+/// Puts what the engine refused into the words of the command.
+fn failed(error: StoreError, args: &Args, count: usize) -> CommandError {
+    match error {
+        StoreError::TooLarge { .. } => {
+            CommandError::new(format!("{count} forks with names as long are too many at once"))
+                .hint("make them in several calls; 9000 at once fit with any names")
+        }
+        error => CommandError::from(error).sparing(args.source.branch()),
+    }
 }
 
 /// Returns the names for the forks: as given, numbered from 1, or the next free numbers after the source's name.
@@ -124,7 +138,7 @@ fn stem(name: &str) -> &str {
 
 fn numbered(name: &str, number: u32) -> Outcome<BranchName> {
     let numbered = format!("{name}-{number}");
-    numbered.parse().map_err(|error: tine_store::StoreError| {
+    numbered.parse().map_err(|error: StoreError| {
         CommandError::from(error).hint("a number is put behind the name: choose a shorter one")
     })
 }

@@ -25,8 +25,8 @@ use crate::interrupt;
 Example:
   tine demo --forks 10000")]
 pub(crate) struct Args {
-    /// How many forks to make
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    /// How many forks to make, 3 to 50000
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(3..=50_000))]
     forks: u32,
 }
 

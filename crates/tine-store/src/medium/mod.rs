@@ -96,8 +96,9 @@ pub trait Medium: Send + Sync + 'static {
     /// Returns how many files the journal's ring has; they are numbered from 0.
     fn journal_files(&self) -> io::Result<u32>;
 
-    /// Adds a file of `bytes` zeroes to the ring; durable after [`Medium::sync_journal`] of it and
-    /// [`Medium::sync_area`].
+    /// Adds a file of `bytes` zeroes to the ring, or makes one anew that was left short; durable after
+    /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. On a full medium it may take the room from what
+    /// [`Medium::reserve`] holds.
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()>;
 
     /// Writes into a journal file; `offset` and the length are multiples of 4096.

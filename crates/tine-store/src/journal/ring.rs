@@ -110,46 +110,28 @@ impl Ring {
         log: VecDeque<LogFrame>,
         clean_end: Option<Place>,
     ) -> Result<Self> {
-        let files = medium
-            .journal_files()
-            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
-        let cut = log.back().map(|last| last.frame);
+        let mut ring = Self::detached(medium, file_bytes, key, manifest, log)?;
+        let cut = ring.log.back().map(|last| last.frame);
         let nonce = crate::store::random_bits()?;
         let epoch = cut.map_or(Some(1), |cut| cut.epoch.checked_add(1));
         let epoch = epoch
             .ok_or_else(|| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
-        let last = FrameRef {
+        ring.last = FrameRef {
             epoch,
             nonce,
             sequence: 0,
             chain: chain_start(&nonce),
         };
-        let place = log.back().map_or(
-            Place {
-                file: files.saturating_sub(1),
-                offset: file_bytes,
-            },
-            |last| last.place,
-        );
-        let mut held = vec![0; files as usize];
-        for logged in &log {
-            held[logged.place.file as usize] += 1;
-        }
-        let mut ring = Self {
-            medium,
-            held,
-            file_bytes,
-            key,
-            files,
-            place,
-            last,
-            synced_through: 0,
-            manifest,
-            log,
-            unsynced: Vec::new(),
-            counts: RingCounts::default(),
-            buffer: Vec::new(),
+        // In a new store, as though the last file were full: the first is next in ring order.
+        let behind_all = Place {
+            file: ring.files.saturating_sub(1),
+            offset: file_bytes,
         };
+        ring.place = ring.log.back().map_or(behind_all, |last| last.place);
+        ring.held.fill(0);
+        for logged in &ring.log {
+            ring.held[logged.place.file as usize] += 1;
+        }
         let copies = EPOCH_COPIES * FRAME_ALIGNMENT as u64;
         ring.place = match clean_end {
             Some(end) if end.offset + copies <= file_bytes && ring.medium.can_overwrite() => end,
@@ -183,7 +165,7 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Makes the ring of a damaged store, to which nothing is written.
+    /// Makes a ring in which no epoch was begun: as it is, that of a store to which nothing is written.
     pub(crate) fn detached(
         medium: Arc<dyn Medium>,
         file_bytes: u64,

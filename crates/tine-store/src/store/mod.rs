@@ -11,6 +11,8 @@ pub(crate) mod durable;
 mod flush;
 mod fork;
 pub(crate) mod head;
+mod instant;
+mod naming;
 mod open;
 mod replay;
 mod report;

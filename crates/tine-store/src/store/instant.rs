@@ -1,0 +1,249 @@
+//! One instant: several branches frozen at once, and what is made of their points.
+//!
+//! What a caller adds goes into one frame with the branches' unflushed blocks and the records of their points, so it
+//! happens as a whole or not at all; a point's record precedes everything of the stretches that follow it (rule 4).
+//!
+//! **Invariant:** neither catalog nor heads change before the journal has taken the frame, and the heads stay locked
+//! until both have changed: no write falls between a point and what follows it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::lock_api::ArcRwLockWriteGuard;
+use parking_lot::{MutexGuard, RawRwLock};
+
+use crate::buffer::StretchId;
+use crate::codec::Encoder;
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Priority, Ticket};
+use crate::journal::record::Record;
+use crate::names::{BranchName, Target};
+use crate::overlay::Overlay;
+use crate::store::catalog::{BranchCell, Catalog};
+use crate::store::flush::Unflushed;
+use crate::store::head::Head;
+use crate::store::stretch::Stretch;
+use crate::store::{Engine, now};
+
+/// After so many attempts to get ahead of a branch's writers, they are held back.
+const PATIENCE: usize = 4;
+
+/// A branch that is being frozen: its head becomes a point unless nothing changed since the last one.
+struct Frozen {
+    name: BranchName,
+    head: ArcRwLockWriteGuard<RawRwLock, Head>,
+    point: StretchId,
+    /// The stretch in which the branch goes on; absent if its last point serves again.
+    next: Option<StretchId>,
+    /// The last group of the point.
+    upto: u64,
+}
+
+/// Branches frozen at one instant, and the item that says so; nothing has changed yet.
+pub(super) struct Instant<'a> {
+    pub(super) catalog: MutexGuard<'a, Catalog>,
+    frozen: Vec<Frozen>,
+    next_stretch: StretchId,
+    pub(super) next_branch: u64,
+    item: Item,
+    /// Bytes of the item that are unflushed writes.
+    unflushed_bytes: usize,
+    pub(super) time: u64,
+}
+
+impl Instant<'_> {
+    pub(super) fn record(&mut self, record: &Record) {
+        let mut records = Encoder {
+            bytes: std::mem::take(&mut self.item.records),
+        };
+        record.encode(&mut records);
+        self.item.records = records.bytes;
+    }
+
+    pub(super) fn new_stretch(&mut self) -> StretchId {
+        self.next_stretch += 1;
+        self.next_stretch - 1
+    }
+
+    /// Returns the point that a target stands for, and its size.
+    pub(super) fn point(&self, target: &Target) -> Result<(StretchId, u64)> {
+        let point = match target {
+            Target::Snapshot(branch, snapshot) => self.catalog.snapshot(branch, snapshot)?,
+            Target::Branch(name) => {
+                let frozen = self.frozen.iter().find(|frozen| frozen.name == *name);
+                frozen
+                    .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })?
+                    .point
+            }
+        };
+        let size = self.catalog.stretch(point)?.state.lock().size();
+        Ok((point, size))
+    }
+}
+
+impl Engine {
+    /// Freezes branches at one instant, lets `plan` add records, queues all of it as one frame and then changes the
+    /// catalog: first by the points, then as `apply` says. Returns when it is durable.
+    pub(super) fn at_one_instant<P>(
+        &self,
+        branches: &BTreeSet<BranchName>,
+        mut plan: impl FnMut(&mut Instant<'_>) -> Result<P>,
+        apply: impl FnOnce(&mut Catalog, P, Ticket),
+    ) -> Result<()> {
+        self.check_writable()?;
+        let mut apply = Some(apply);
+        let mut attempt = 0;
+        let ticket = loop {
+            let cells = self.cells(branches)?;
+            attempt += 1;
+            let gates: Vec<_> = cells
+                .iter()
+                .filter(|_| attempt > PATIENCE)
+                .map(|cell| cell.gate.write())
+                .collect();
+            if attempt > 1 {
+                for cell in &cells {
+                    self.flush(cell)?;
+                }
+            }
+            let mut instant = self.freeze(branches)?;
+            if instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE {
+                continue;
+            }
+            let planned = plan(&mut instant)?;
+            let item = std::mem::take(&mut instant.item);
+            match self.journal.enqueue(item, Priority::User) {
+                Ok(ticket) => {
+                    self.finish_points(&mut instant, ticket);
+                    if let Some(apply) = apply.take() {
+                        apply(&mut instant.catalog, planned, ticket);
+                    }
+                    break ticket;
+                }
+                Err(crate::journal::commit::Refused::Failed(error)) => return Err(error),
+                Err(crate::journal::commit::Refused::NoRoom) => {
+                    drop(instant);
+                    drop(gates);
+                    self.make_journal_room()?;
+                }
+            }
+        };
+        self.wait(ticket)?;
+        self.after_commit();
+        Ok(())
+    }
+
+    fn cells(&self, branches: &BTreeSet<BranchName>) -> Result<Vec<Arc<BranchCell>>> {
+        let catalog = self.catalog.lock();
+        let mut cells = branches
+            .iter()
+            .map(|name| Ok(Arc::clone(&catalog.entry(name)?.cell)))
+            .collect::<Result<Vec<_>>>()?;
+        cells.sort_by_key(|cell| cell.id);
+        Ok(cells)
+    }
+
+    fn freeze(&self, branches: &BTreeSet<BranchName>) -> Result<Instant<'_>> {
+        let catalog = self.catalog.lock();
+        let (next_stretch, next_branch) = (catalog.next_stretch, catalog.next_branch);
+        let mut instant = Instant {
+            catalog,
+            frozen: Vec::new(),
+            next_stretch,
+            next_branch,
+            item: Item::default(),
+            unflushed_bytes: 0,
+            time: now(),
+        };
+        let mut cells = branches
+            .iter()
+            .map(|name| Ok((name.clone(), Arc::clone(&instant.catalog.entry(name)?.cell))))
+            .collect::<Result<Vec<_>>>()?;
+        // Heads are locked in the order of their branches' ids.
+        cells.sort_by_key(|(_, cell)| cell.id);
+        for (name, cell) in cells {
+            let mut head = cell.head.write_arc();
+            head.close_group();
+            let stretch = Arc::clone(&head.stretch);
+            let state = stretch.state.lock();
+            let unchanged = stretch.parent.filter(|_| state.is_unchanged());
+            let upto = state.open_group - 1;
+            if let Some(point) = unchanged {
+                instant.frozen.push(Frozen {
+                    name,
+                    head,
+                    point,
+                    next: None,
+                    upto,
+                });
+                continue;
+            }
+            let unflushed = Unflushed::of(&stretch, &state);
+            drop(state);
+            if !unflushed.is_empty() {
+                instant.unflushed_bytes += unflushed.bytes();
+                unflushed.add_to(&stretch, &mut instant.item);
+            }
+            let next = instant.new_stretch();
+            let size = head.size;
+            instant.record(&Record::HeadMoved {
+                branch: cell.id,
+                stretch: next,
+                parent: Some(stretch.id),
+                size,
+            });
+            instant.frozen.push(Frozen {
+                name,
+                head,
+                point: stretch.id,
+                next: Some(next),
+                upto,
+            });
+        }
+        Ok(instant)
+    }
+
+    /// Makes the frozen heads points, and lets their branches go on in new stretches.
+    fn finish_points(&self, instant: &mut Instant<'_>, ticket: Ticket) {
+        let catalog = &mut *instant.catalog;
+        for Frozen { head, next, upto, .. } in &mut instant.frozen {
+            let Some(next) = *next else { continue };
+            let old = Arc::clone(&head.stretch);
+            {
+                let mut state = old.state.lock();
+                state.is_point = true;
+                state.written = state.written.max(*upto);
+                state.ticket = state.ticket.max(ticket);
+                state.view = head.overlay.clone();
+            }
+            let overlay = head.overlay.clone();
+            let size = head.size;
+            self.move_head(
+                catalog,
+                head,
+                Stretch::new(next, Some(old.id), size),
+                overlay,
+                ticket,
+            );
+        }
+        catalog.next_stretch = catalog.next_stretch.max(instant.next_stretch);
+    }
+
+    /// Lets a branch go on in a new stretch; its former one stays only if something else refers to it.
+    pub(super) fn move_head(
+        &self,
+        catalog: &mut Catalog,
+        head: &mut Head,
+        stretch: Arc<Stretch>,
+        overlay: Option<Overlay>,
+        ticket: Ticket,
+    ) {
+        let old = head.stretch.id;
+        let size = stretch.state.lock().size();
+        stretch.state.lock().ticket = ticket;
+        catalog.add(Arc::clone(&stretch));
+        catalog.retain(stretch.id);
+        *head = Head::new(stretch, size, overlay);
+        catalog.release(old, &self.segments);
+    }
+}

@@ -1,0 +1,239 @@
+//! Names: the handle or the state that one stands for, another name, another size, and forgetting it.
+//!
+//! Dropping is never refused for want of room: it is what a full store needs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::block::DISK_BYTES_MAX;
+use crate::codec::Encoder;
+use crate::error::{Result, StoreError};
+use crate::journal::commit::{Item, Priority};
+use crate::journal::record::Record;
+use crate::names::{BranchName, SnapshotName, Target};
+use crate::options::UpkeepMode;
+use crate::store::catalog::BranchCell;
+use crate::store::state::State;
+use crate::store::{Branch, Engine, Store};
+
+impl Engine {
+    /// Loads a branch's head into memory, if it is not there.
+    pub(crate) fn load(&self, cell: &BranchCell) -> Result<()> {
+        if cell.head.read().overlay.is_some() {
+            return Ok(());
+        }
+        let _upkeep = self.upkeep.lock();
+        loop {
+            let stretch = {
+                let head = cell.head.read();
+                if head.overlay.is_some() || head.dropped {
+                    return Ok(());
+                }
+                Arc::clone(&head.stretch)
+            };
+            let overlay = self.head_view(&stretch)?;
+            let mut head = cell.head.write();
+            // It may have been forked or rolled back meanwhile, which does not need it loaded.
+            if Arc::ptr_eq(&head.stretch, &stretch) {
+                head.overlay = Some(overlay);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets branches. Never refused for want of room: dropping is what a full store needs.
+    pub(crate) fn forget_branches(&self, names: &[BranchName], unfinished: bool) -> Result<()> {
+        let ticket = {
+            let mut catalog = self.catalog.lock();
+            let mut records = Encoder::default();
+            for name in names {
+                let entry = match catalog.branches.get(name) {
+                    Some(entry) if unfinished || !entry.ephemeral => entry,
+                    _ => return Err(StoreError::UnknownBranch { name: name.clone() }),
+                };
+                Record::BranchDropped {
+                    branch: entry.cell.id,
+                }
+                .encode(&mut records);
+            }
+            let ticket = self.enqueue_upkeep(Item {
+                records: records.bytes,
+                ..Item::default()
+            })?;
+            for name in names {
+                let Some(entry) = catalog.branches.remove(name) else {
+                    continue;
+                };
+                let head = {
+                    let mut head = entry.cell.head.write();
+                    head.dropped = true;
+                    head.overlay = None;
+                    head.stretch.id
+                };
+                catalog.release(head, &self.segments);
+                for point in entry
+                    .snapshots
+                    .values()
+                    .map(|s| s.point)
+                    .chain(entry.origin.map(|(point, _)| point))
+                {
+                    catalog.release(point, &self.segments);
+                }
+            }
+            ticket
+        };
+        self.wait(ticket)?;
+        self.after_drop()
+    }
+
+    /// Gives back what was dropped: at once, or by the store's own thread.
+    pub(super) fn after_drop(&self) -> Result<()> {
+        self.after_commit();
+        match self.mode {
+            UpkeepMode::Background => self.wake_thread(),
+            UpkeepMode::Inline => self.reclaim(&mut self.upkeep.lock())?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rename(&self, from: &BranchName, to: &BranchName, unfinished: bool) -> Result<()> {
+        let rename = || {
+            let catalog = self.catalog.lock();
+            if !unfinished {
+                catalog.entry(from)?;
+            }
+            catalog.check_free(to)?;
+            let entry = catalog
+                .branches
+                .get(from)
+                .ok_or_else(|| StoreError::UnknownBranch { name: from.clone() })?;
+            let mut records = Encoder::default();
+            Record::Renamed {
+                branch: entry.cell.id,
+                name: to.to_string(),
+            }
+            .encode(&mut records);
+            Ok((
+                catalog,
+                Item {
+                    records: records.bytes,
+                    ..Item::default()
+                },
+            ))
+        };
+        let ticket = self.commit(Priority::User, rename, |mut catalog, _| {
+            if let Some(mut entry) = catalog.branches.remove(from) {
+                entry.ephemeral = false;
+                *entry.cell.name.lock() = to.clone();
+                catalog.branches.insert(to.clone(), entry);
+            }
+        })?;
+        self.wait(ticket)
+    }
+}
+
+impl Store {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.running.engine
+    }
+
+    /// Returns a handle on a branch. The first one loads the branch's index.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], and those of reading.
+    pub fn branch(&self, name: &BranchName) -> Result<Branch> {
+        let cell = Arc::clone(&self.engine().catalog.lock().entry(name)?.cell);
+        self.handle(cell)
+    }
+
+    pub(crate) fn handle(&self, cell: Arc<BranchCell>) -> Result<Branch> {
+        self.engine().load(&cell)?;
+        Ok(Branch {
+            running: Arc::clone(&self.running),
+            cell,
+        })
+    }
+
+    /// Returns a disk as it is now, with what was not flushed, or as a snapshot has it.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], and those of reading.
+    pub fn state(&self, target: &Target) -> Result<State> {
+        let Target::Snapshot(branch, snapshot) = target else {
+            return self.branch(target.branch())?.state();
+        };
+        let engine = self.engine();
+        let _upkeep = engine.upkeep.lock();
+        let stretch = {
+            let catalog = engine.catalog.lock();
+            let point = catalog.snapshot(branch, snapshot)?;
+            catalog.stretch(point)?
+        };
+        let size = stretch.state.lock().size();
+        Ok(State {
+            overlay: engine.point_view(stretch.id)?,
+            size,
+            stretch: stretch.id,
+            pin: None,
+            _running: Arc::clone(&self.running),
+        })
+    }
+
+    /// Forgets branches and their snapshots, all or none. Forks of them stay what they are. Durable on return; the
+    /// space of what was theirs alone comes back soon after.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], and those of writing.
+    pub fn drop_branches(&self, names: &[BranchName]) -> Result<()> {
+        let unique: BTreeSet<BranchName> = names.iter().cloned().collect();
+        self.engine()
+            .forget_branches(&unique.into_iter().collect::<Vec<_>>(), false)
+    }
+
+    /// Forgets a snapshot. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], and those of writing.
+    pub fn drop_snapshot(&self, branch: &BranchName, snapshot: &SnapshotName) -> Result<()> {
+        let engine = self.engine();
+        let ticket = {
+            let mut catalog = engine.catalog.lock();
+            let point = catalog.snapshot(branch, snapshot)?;
+            let id = catalog.entry(branch)?.cell.id;
+            let mut records = Encoder::default();
+            Record::SnapshotDropped {
+                branch: id,
+                name: snapshot.to_string(),
+            }
+            .encode(&mut records);
+            let ticket = engine.enqueue_upkeep(Item {
+                records: records.bytes,
+                ..Item::default()
+            })?;
+            catalog.entry_mut(branch)?.snapshots.remove(snapshot);
+            catalog.release(point, &engine.segments);
+            ticket
+        };
+        engine.wait(ticket)?;
+        engine.after_drop()
+    }
+
+    /// Gives a branch another name. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], [`StoreError::BranchExists`], and those of writing.
+    pub fn rename(&self, from: &BranchName, to: &BranchName) -> Result<()> {
+        self.engine().rename(from, to, false)
+    }
+
+    /// Changes a disk's size. What a smaller disk loses reads as zeroes if it grows again. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], [`StoreError::InvalidSize`], and those of writing.
+    pub fn resize(&self, name: &BranchName, size: u64) -> Result<()> {
+        if size > DISK_BYTES_MAX {
+            return Err(StoreError::InvalidSize { size });
+        }
+        self.branch(name)?.resize(size)
+    }
+}

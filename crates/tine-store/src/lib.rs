@@ -41,6 +41,7 @@ pub mod decoders;
 mod error;
 #[cfg(test)]
 mod format_tests;
+mod index;
 mod journal;
 mod manifest;
 pub mod medium;

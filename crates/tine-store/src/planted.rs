@@ -35,6 +35,10 @@ pub enum Bug {
     RollbackWrongPoint,
     /// A failed sync of the journal is taken for success.
     FsyncRetry,
+    /// Merging a run into a tree loses an extent.
+    MergeLosesExtent,
+    /// Reading looks into older runs before newer ones.
+    RunsInWrongOrder,
 }
 
 impl Bug {
@@ -54,6 +58,8 @@ impl Bug {
         ("shrink-keeps-tail", Bug::ShrinkKeepsTail),
         ("rollback-wrong-point", Bug::RollbackWrongPoint),
         ("fsync-retry", Bug::FsyncRetry),
+        ("merge-loses-extent", Bug::MergeLosesExtent),
+        ("runs-in-wrong-order", Bug::RunsInWrongOrder),
     ];
 }
 

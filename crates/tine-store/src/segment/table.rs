@@ -4,8 +4,8 @@
 //! alone does.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -172,6 +172,14 @@ impl SegmentTable {
             opened: Arc::clone(&self.opened),
             object: RwLock::new(None),
         })
+    }
+
+    /// Returns a segment without keeping it from being removed; dangling if it is not in the table.
+    pub(crate) fn weak(&self, id: SegmentId) -> Weak<Segment> {
+        let known = self.known.lock();
+        known
+            .get(&id)
+            .map_or_else(Weak::new, |known| Arc::downgrade(&known.segment))
     }
 
     /// Adds a segment; nothing uses it yet.

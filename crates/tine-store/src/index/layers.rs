@@ -1,0 +1,175 @@
+//! Layers: the trees that together are a disk's index, and when they are merged.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Nodes;
+use super::build::LEAF_BYTES_MAX;
+use super::node::Piece;
+use super::tree::Tree;
+use crate::buffer::StretchId;
+use crate::error::Result;
+use crate::planted::{Bug, planted};
+
+/// Runs beside the tree at the most: a read looks into each of them.
+const RUNS_MAX: usize = 4;
+
+/// So many look-ups into runs, for each extent that a merge would have to move, pay for it.
+const LOOKS_PER_EXTENT: u64 = 4;
+
+/// The index of a disk as of one group of one stretch; shared by all that descend from there.
+pub(crate) struct Layers {
+    /// The stretch whose root it is: merging is done once, there.
+    pub(crate) owner: StretchId,
+    /// Oldest first.
+    pub(crate) trees: Vec<Arc<Tree>>,
+    /// Trees looked into in vain: what a merge would have spared.
+    looks: AtomicU64,
+}
+
+impl Layers {
+    pub(crate) fn new(owner: StretchId, trees: Vec<Arc<Tree>>) -> Arc<Self> {
+        Arc::new(Self {
+            owner,
+            trees,
+            looks: AtomicU64::new(0),
+        })
+    }
+
+    /// The index of a disk to which nothing was ever written.
+    pub(crate) fn empty() -> Arc<Self> {
+        Self::new(0, Vec::new())
+    }
+
+    /// Calls `each` with all of a range, in order: what the newest layer that knows a block says of it, or nothing
+    /// where none does, until `each` says no. Returns whether it never did.
+    pub(crate) fn resolve(
+        &self,
+        nodes: &dyn Nodes,
+        blocks: Range<u64>,
+        each: &mut dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool>,
+    ) -> Result<bool> {
+        if self.trees.len() > 1 {
+            self.looks
+                .fetch_add(self.trees.len() as u64 - 1, Ordering::Relaxed);
+        }
+        resolve(nodes, &self.trees, blocks, each)
+    }
+
+    /// Tells whether so much was looked for in vain that a merge into one tree is worth its cost.
+    pub(crate) fn is_due(&self) -> bool {
+        let cost: u64 = self.trees.iter().map(|tree| tree.record.extents).sum();
+        self.trees.len() > 1 && self.looks.load(Ordering::Relaxed) > LOOKS_PER_EXTENT * cost.max(1024)
+    }
+
+    /// Returns bytes and extents of the trees.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.trees.iter().map(|tree| tree.record.bytes).sum()
+    }
+}
+
+fn resolve(
+    nodes: &dyn Nodes,
+    trees: &[Arc<Tree>],
+    blocks: Range<u64>,
+    each: &mut dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool>,
+) -> Result<bool> {
+    let split = if planted(Bug::RunsInWrongOrder) {
+        trees.split_first()
+    } else {
+        trees.split_last()
+    };
+    let Some((newest, older)) = split else {
+        return each(blocks, None);
+    };
+    let mut at = blocks.start;
+    let go_on = newest.scan(nodes, blocks.clone(), &mut |piece| {
+        if at < piece.start && !resolve(nodes, older, at..piece.start, each)? {
+            return Ok(false);
+        }
+        at = piece.end;
+        each(piece.start..piece.end, Some(piece))
+    })?;
+    if go_on && at < blocks.end {
+        return resolve(nodes, older, at..blocks.end, each);
+    }
+    Ok(go_on)
+}
+
+/// Decides how many of the lower layers stay as they are when a run of about `run_bytes` is added; it and those above
+/// merge into one.
+///
+/// Runs that are alike in size merge, so that their number is bounded and each extent moves seldom; the tree takes
+/// them when what its leaves would cost anew is not much more than they are themselves.
+pub(crate) fn layers_kept(trees: &[Arc<Tree>], run_bytes: u64) -> usize {
+    let sizes: Vec<u64> = trees.iter().map(|tree| tree.record.bytes).collect();
+    let extents: Vec<u64> = trees.iter().map(|tree| tree.record.extents).collect();
+    kept(&sizes, &extents, run_bytes)
+}
+
+fn kept(sizes: &[u64], extents: &[u64], run_bytes: u64) -> usize {
+    if sizes.is_empty() {
+        return 0;
+    }
+    let mut keep = sizes.len();
+    let mut above = run_bytes;
+    while keep > 1 && sizes[keep - 1] <= 2 * above {
+        keep -= 1;
+        above += sizes[keep];
+    }
+    if keep > RUNS_MAX {
+        // One too many: the merge that moves the least for what it saves.
+        let mut best = (u64::MAX, keep - 1);
+        let mut sum = above;
+        for at in (1..keep).rev() {
+            let cost = sizes[at] * 16 / sum.max(1);
+            if cost < best.0 {
+                best = (cost, at);
+            }
+            sum += sizes[at];
+        }
+        above += sizes[best.1..keep].iter().sum::<u64>();
+        keep = best.1;
+    }
+    let all: u64 = sizes[1..].iter().sum::<u64>() + run_bytes;
+    let moved: u64 = extents[keep..].iter().sum::<u64>() + run_bytes / 40;
+    let leaves = sizes[0].min(moved * LEAF_BYTES_MAX as u64);
+    if (keep == 1 && leaves <= 4 * above) || sizes[0] <= 4 * all {
+        return 0;
+    }
+    keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds runs one by one as checkpoints do; returns the most layers there were and the bytes moved.
+    fn add(mut sizes: Vec<u64>, runs: impl Iterator<Item = u64>) -> (usize, u64) {
+        let (mut most, mut moved) = (0, 0);
+        for run in runs {
+            let extents: Vec<u64> = sizes.iter().map(|bytes| bytes / 40).collect();
+            let keep = kept(&sizes, &extents, run);
+            let merged = sizes.drain(keep..).sum::<u64>() + run;
+            moved += merged;
+            sizes.push(merged);
+            most = most.max(sizes.len());
+        }
+        (most, moved)
+    }
+
+    #[test]
+    fn a_long_line_of_small_runs_has_few_layers_and_moves_each_extent_seldom() {
+        let (most, moved) = add(vec![4 << 20], std::iter::repeat_n(45, 10_000));
+        assert!(most <= 1 + RUNS_MAX, "{most} layers");
+        // About 45 bytes a run are written anyway.
+        assert!(moved / 10_000 < 45 * 50, "{} bytes a run", moved / 10_000);
+    }
+
+    #[test]
+    fn a_small_run_on_a_large_tree_stays_beside_it() {
+        assert_eq!(kept(&[4 << 20], &[4096], 400_000), 1);
+        assert_eq!(kept(&[4 << 20], &[4096], 3 << 20), 0);
+    }
+}

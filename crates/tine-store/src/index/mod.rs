@@ -1,0 +1,116 @@
+//! The index: for each disk, which extent of which segment holds a block.
+//!
+//! ```text
+//! Layers   newest ▸ run  ┐ a tree each, that of a run over the changed blocks alone
+//!                   run  ┘
+//!          oldest ▸ tree   of the whole disk: what is not in it was never written
+//!
+//! Tree     root node ─▸ inner nodes ─▸ leaves: extents, with a checksum for each block
+//! ```
+//!
+//! A checkpoint adds what is new as a run (its cost is that of the changes, not of the leaves they fall into); runs
+//! merge into each other and into the tree when they are big enough to be worth it. Points share trees with all that
+//! descend from them. A node never changes: it is named by segment, place and checksum, so a root vouches for
+//! everything under it, data included.
+//!
+//! Invariant: an extent in a higher layer hides what lower ones say of its blocks.
+
+pub(crate) mod build;
+pub(crate) mod cache;
+pub(crate) mod extent;
+pub(crate) mod layers;
+pub(crate) mod merge;
+pub(crate) mod node;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tree;
+pub(crate) mod written;
+
+use std::sync::Arc;
+
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::medium::Reading;
+use crate::segment::table::SegmentTable;
+use cache::NodeCache;
+use node::{Child, Node, NodeRef};
+
+/// From where nodes are read: through the cache, or also from a segment that is being written.
+pub(crate) trait Nodes {
+    /// Returns a node of the given level; leaves have level 0.
+    fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>>;
+}
+
+/// The nodes of a store, in segments, with a bounded cache in front that all views share.
+pub(crate) struct Index {
+    cache: NodeCache,
+    segments: Arc<SegmentTable>,
+}
+
+impl Index {
+    /// Makes an index whose cache holds about so many bytes at the most.
+    pub(crate) fn new(segments: Arc<SegmentTable>, cache_bytes: u64) -> Self {
+        Self {
+            cache: NodeCache::new(cache_bytes),
+            segments,
+        }
+    }
+
+    /// Returns the bytes of nodes in memory, and how many there may be.
+    pub(crate) fn cached(&self) -> (u64, u64) {
+        self.cache.bytes()
+    }
+
+    /// Reads bytes of an index segment and verifies their checksum.
+    pub(crate) fn read(&self, at: &NodeRef, reading: Reading) -> Result<Vec<u8>> {
+        let segment = self.segments.handle(at.segment);
+        // Never more memory than there are bytes, whatever a parent says.
+        let end = at.offset.checked_add(u64::from(at.bytes));
+        if end.is_none_or(|end| segment.length().is_ok_and(|length| end > length)) {
+            return Err(StoreError::damaged(format!(
+                "segments/{}: it ends before the node at {}",
+                at.segment, at.offset
+            )));
+        }
+        let mut bytes = vec![0; at.bytes as usize];
+        segment.read(&mut bytes, at.offset, reading)?;
+        if crc32c(&bytes) != at.checksum {
+            return Err(StoreError::damaged(format!(
+                "segments/{}: the node at {} does not have its checksum",
+                at.segment, at.offset
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Nodes for Index {
+    fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        let node = match child.cached() {
+            Some(node) => node,
+            None => {
+                let node = match self.cache.get(&child.at) {
+                    Some(node) => node,
+                    None => {
+                        let bytes = self.read(&child.at, Reading::Cached)?;
+                        self.cache
+                            .insert(&child.at, Node::decode(&bytes, &self.segments)?)
+                    }
+                };
+                child.set_cached(&node);
+                node
+            }
+        };
+        node.touch();
+        // Levels fall towards the leaves, so that no chain of nodes is endless.
+        if node.level() != level {
+            return Err(StoreError::damaged(format!(
+                "segments/{}: the node at {} is of level {}, not {level}",
+                child.at.segment,
+                child.at.offset,
+                node.level()
+            )));
+        }
+        Ok(node)
+    }
+}

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::block::BLOCK;
-use crate::segment::SegmentId;
 use crate::segment::table::Segment;
 
 /// The number of a stretch, unique in the store and increasing.
@@ -74,14 +73,8 @@ pub(crate) struct Slot {
     pub(crate) checksum: u32,
     /// Gone when the block was overwritten and nobody pinned the stretch.
     pub(crate) data: Option<BufferedBlock>,
-    /// The group of the stretch that overwrote it; 0 while it is alive.
-    pub(crate) killer: u64,
-}
-
-impl Slot {
-    pub(crate) fn is_dead(&self) -> bool {
-        self.killer != 0
-    }
+    /// Overwritten within its stretch.
+    pub(crate) dead: bool,
 }
 
 /// Marks a slot that its segment does not hold, since its memory was given back before the segment was written.
@@ -172,19 +165,15 @@ impl Source {
         }
     }
 
-    /// Takes note that the slot's block was overwritten within its own stretch, by the group `killer`; its memory is kept if the stretch is
-    /// `pinned`. Returns the segment in which it is dead now, if it had been stored.
-    pub(crate) fn kill(&self, slot: u32, killer: u64, pinned: bool) -> Option<SegmentId> {
-        match &mut *self.place.write() {
-            Place::Buffered(slots) => {
-                let slot = &mut slots[slot as usize];
-                slot.killer = killer;
-                if !pinned {
-                    slot.data = None;
-                }
-                None
+    /// Takes note that the slot's block was overwritten within its own stretch; its memory is kept if the stretch is
+    /// `pinned`. What is stored already dies when the index learns of it.
+    pub(crate) fn kill(&self, slot: u32, pinned: bool) {
+        if let Place::Buffered(slots) = &mut *self.place.write() {
+            let slot = &mut slots[slot as usize];
+            slot.dead = true;
+            if !pinned {
+                slot.data = None;
             }
-            Place::Stored { segment, .. } => Some(segment.id),
         }
     }
 }
@@ -216,7 +205,7 @@ impl Group {
     /// Calls `each` with every slot that is not dead, and its number.
     pub(crate) fn for_each_alive(&self, mut each: impl FnMut(u32, &Slot)) {
         if let Place::Buffered(slots) = &*self.source.place.read() {
-            for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.is_dead()) {
+            for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.dead) {
                 each(number as u32, slot);
             }
         }

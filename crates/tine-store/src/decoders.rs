@@ -13,6 +13,8 @@ pub use repair::repair;
 use crate::block::BLOCK;
 use crate::checksum::{crc32c, crc32c_of};
 use crate::codec::{Decoder, Encoder};
+use crate::index::node::{Node, NodeKind, encode_inner, encode_leaf};
+use crate::index::written::WrittenBlocks;
 use crate::journal::frame::{
     HEADER_BYTES, JournalKey, decode_header, decode_records, encode_head, head_is_whole,
 };
@@ -21,7 +23,6 @@ use crate::manifest::Manifest;
 use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
 use crate::medium::{Medium, ObjectName};
 use crate::names::{BranchName, Target};
-use crate::run;
 use crate::segment::SegmentId;
 use crate::segment::format::{
     Part, SegmentKind, Trailer, decode_footer, decode_trailer, encode_footer, encode_header, encode_trailer,
@@ -153,12 +154,27 @@ fn whole_segment(object: &[u8]) {
     }
 }
 
-/// Decodes a run.
-pub fn run(bytes: &[u8]) {
-    if let Ok(extents) = run::decode(bytes) {
+/// Decodes a node of an index, and a set of written blocks.
+pub fn node(bytes: &[u8]) {
+    let table = SegmentTable::new(empty().start());
+    if let Ok(node) = Node::decode(bytes, &table) {
         let mut out = Encoder::default();
-        run::encode(&extents, &mut out);
+        match node.kind() {
+            NodeKind::Leaf(leaf) => {
+                let extents: Vec<_> = (0..leaf.len()).map(|at| leaf.piece(at).to_extent()).collect();
+                encode_leaf(&extents, &mut out);
+            }
+            NodeKind::Inner { level, children } => {
+                let children: Vec<_> = children.iter().map(|child| (child.first, child.at)).collect();
+                encode_inner(*level, &children, &mut out);
+            }
+        }
         assert_eq!(out.bytes, bytes);
+    }
+    if let Ok(written) = WrittenBlocks::decode(bytes) {
+        let mut out = Encoder::default();
+        written.encode(&mut out);
+        assert!(out.bytes.len() <= bytes.len());
     }
 }
 

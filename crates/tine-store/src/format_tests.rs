@@ -14,6 +14,10 @@ use std::sync::Arc;
 use crate::buffer::Tombstone;
 use crate::checksum::crc32c;
 use crate::codec::Encoder;
+use crate::index::extent::{Content, Extent};
+use crate::index::node::{Node, NodeKind, NodeRef, encode_inner, encode_leaf};
+use crate::index::tree::TreeRecord;
+use crate::index::written::WrittenBlocks;
 use crate::journal::frame::{
     HEADER_BYTES, Header, chain_start, decode_header, decode_records, encode_head, follows, head_is_whole,
     payload_blocks,
@@ -23,7 +27,6 @@ use crate::journal::ring::Place;
 use crate::manifest::{BranchRecord, Manifest, SnapshotRecord, StretchRecord};
 use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
 use crate::medium::{Medium, ObjectName};
-use crate::run::{self, RunExtent, RunRef};
 use crate::segment::SegmentId;
 use crate::segment::format::{
     Part, SegmentKind, StoredBlock, Trailer, check_header, decode_footer, decode_trailer, encode_footer,
@@ -355,34 +358,83 @@ fn a_footer_that_is_cut_short_is_refused() {
 }
 
 #[test]
-fn a_run_is_pinned() {
+fn a_leaf_is_pinned() {
     let extents = vec![
-        RunExtent::Zero {
+        Extent {
             start: 0,
             count: 0x10,
-            hole: false,
+            birth: 5,
+            content: Content::Zero,
         },
-        RunExtent::Zero {
+        Extent {
             start: 0x10,
             count: 0x100,
-            hole: true,
+            birth: 5,
+            content: Content::Hole,
         },
-        RunExtent::Data {
+        Extent {
             start: 0x200,
-            segment: SEGMENT,
-            first: 3,
-            checksums: vec![0xaabb_ccdd, 0x1122_3344],
+            count: 2,
+            birth: 6,
+            content: Content::Data {
+                segment: SEGMENT,
+                first: 3,
+                checksums: vec![0xaabb_ccdd, 0x1122_3344],
+            },
         },
     ];
     let mut out = Encoder::default();
-    run::encode(&extents, &mut out);
-    golden("run", &out.bytes);
-    assert_eq!(run::decode(&out.bytes).unwrap(), extents);
-    // A run's checksum is beside its place, in the manifest.
+    encode_leaf(&extents, &mut out);
+    golden("leaf", &out.bytes);
+    let table = SegmentTable::new(medium().start());
+    let node = Node::decode(&out.bytes, &table).unwrap();
+    let NodeKind::Leaf(leaf) = node.kind() else {
+        panic!("a leaf")
+    };
+    let found: Vec<Extent> = (0..leaf.len()).map(|at| leaf.piece(at).to_extent()).collect();
+    assert_eq!(found, extents);
+    // A node's checksum is beside its place, in its parent.
     let checksum = crc32c(&out.bytes);
     each_flip(&out.bytes, 0..out.bytes.len(), |changed, at| {
         assert_ne!(crc32c(changed), checksum, "byte {at}");
     });
+}
+
+const NODE: NodeRef = NodeRef {
+    segment: SegmentId { epoch: 3, counter: 6 },
+    offset: 4096,
+    bytes: 97,
+    checksum: 0x5566_7788,
+};
+
+#[test]
+fn an_inner_node_is_pinned() {
+    let children = [(0, NODE), (0x1234, NodeRef { offset: 8000, ..NODE })];
+    let mut out = Encoder::default();
+    encode_inner(1, &children, &mut out);
+    golden("inner", &out.bytes);
+    let table = SegmentTable::new(medium().start());
+    let node = Node::decode(&out.bytes, &table).unwrap();
+    let NodeKind::Inner {
+        level: 1,
+        children: found,
+    } = node.kind()
+    else {
+        panic!("an inner node of level 1")
+    };
+    let found: Vec<_> = found.iter().map(|child| (child.first, child.at)).collect();
+    assert_eq!(found, children);
+}
+
+#[test]
+fn a_set_of_written_blocks_is_pinned() {
+    let mut written = WrittenBlocks::default();
+    written.insert(3..5);
+    written.insert(64..320);
+    let mut out = Encoder::default();
+    written.encode(&mut out);
+    golden("written", &out.bytes);
+    assert_eq!(WrittenBlocks::decode(&out.bytes).unwrap().count(), 258);
 }
 
 fn manifest() -> Manifest {
@@ -400,6 +452,14 @@ fn manifest() -> Manifest {
             (SEGMENT, SegmentKind::Data, 0x3000),
             (SegmentId { epoch: 3, counter: 6 }, SegmentKind::Index, 0x1080),
         ],
+        trees: vec![TreeRecord {
+            root: NODE,
+            level: 0,
+            span: 0..0x202,
+            extents: 3,
+            bytes: 97,
+            homes: vec![(SegmentId { epoch: 3, counter: 6 }, 97)],
+        }],
         stretches: vec![
             StretchRecord {
                 id: 7,
@@ -407,13 +467,12 @@ fn manifest() -> Manifest {
                 size: 0x10_0000,
                 covered: 4,
                 alive: Some(2),
-                runs: vec![RunRef {
-                    segment: SegmentId { epoch: 3, counter: 6 },
-                    offset: 4096,
-                    bytes: 95,
-                    checksum: 0x5566_7788,
-                    extents: 3,
-                }],
+                layers: Some(vec![0]),
+                written: Some(NodeRef {
+                    offset: 4200,
+                    bytes: 28,
+                    ..NODE
+                }),
                 live: vec![(SEGMENT, 2)],
             },
             StretchRecord {
@@ -422,7 +481,8 @@ fn manifest() -> Manifest {
                 size: 0x10_0000,
                 covered: 0,
                 alive: None,
-                runs: Vec::new(),
+                layers: None,
+                written: None,
                 live: Vec::new(),
             },
         ],
@@ -591,7 +651,7 @@ fn the_fuzz_seeds_pass() {
         ("frame", crate::decoders::frame),
         ("manifest", crate::decoders::manifest),
         ("segment", crate::decoders::segment),
-        ("run", crate::decoders::run),
+        ("node", crate::decoders::node),
         ("names", crate::decoders::names),
     ];
     for (target, decode) in targets {

@@ -49,7 +49,6 @@ mod names;
 mod options;
 mod overlay;
 pub mod planted;
-mod run;
 pub mod segment;
 mod store;
 

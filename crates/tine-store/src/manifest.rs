@@ -9,11 +9,12 @@ use crate::buffer::StretchId;
 use crate::checksum::crc32c;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Result, StoreError};
+use crate::index::node::NodeRef;
+use crate::index::tree::TreeRecord;
 use crate::journal::record::FrameRef;
 use crate::journal::ring::Place;
 use crate::medium::{Area, Medium, ObjectName, Reading};
 use crate::planted::{Bug, planted};
-use crate::run::RunRef;
 use crate::segment::SegmentId;
 use crate::segment::format::SegmentKind;
 
@@ -25,6 +26,9 @@ const COPIES: u64 = 2;
 pub(crate) const NUMBER_MAX: u64 = 1 << 60;
 /// No manifest is longer: some ten million names.
 const MANIFEST_BYTES_MAX: u64 = 4 << 30;
+/// The least bytes of a tree, and of a stretch.
+const TREE_BYTES_MIN: usize = 61;
+const STRETCH_BYTES_MIN: usize = 52;
 
 /// A stretch as its root has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +37,17 @@ pub(crate) struct StretchRecord {
     pub(crate) parent: Option<StretchId>,
     /// The disk's size as of the covered group.
     pub(crate) size: u64,
-    /// The last group that the runs cover.
+    /// The last group that its root covers.
     pub(crate) covered: u64,
     /// Blocks of data that are the newest of the stretch, if that is exact.
     pub(crate) alive: Option<u64>,
-    pub(crate) runs: Vec<RunRef>,
-    /// For each segment that the runs name, the blocks that are alive; never too few.
+    /// The layers of its root, oldest first, as numbers of trees; absent if no group was ever covered: then the disk is
+    /// its parent's.
+    pub(crate) layers: Option<Vec<u32>>,
+    /// Where the set of blocks lies that were written up to the covered group; absent if there are none, or if the
+    /// count of alive blocks is final.
+    pub(crate) written: Option<NodeRef>,
+    /// For each segment with blocks that were born in the stretch, those that are alive; never too few.
     pub(crate) live: Vec<(SegmentId, u64)>,
 }
 
@@ -74,6 +83,8 @@ pub(crate) struct Manifest {
     pub(crate) next_branch: u64,
     pub(crate) next_stretch: StretchId,
     pub(crate) segments: Vec<(SegmentId, SegmentKind, u64)>,
+    /// The trees that stretches share.
+    pub(crate) trees: Vec<TreeRecord>,
     pub(crate) stretches: Vec<StretchRecord>,
     pub(crate) branches: Vec<BranchRecord>,
 }
@@ -93,6 +104,10 @@ impl Manifest {
             out.u8(*kind as u8);
             out.u64(*bytes);
         }
+        out.count(self.trees.len());
+        for tree in &self.trees {
+            tree.encode(&mut out);
+        }
         out.count(self.stretches.len());
         for stretch in &self.stretches {
             out.u64(stretch.id);
@@ -100,11 +115,15 @@ impl Manifest {
             out.u64(stretch.size);
             out.u64(stretch.covered);
             out.option(stretch.alive);
-            // The place of the tree's root: absent.
-            out.u8(0);
-            out.count(stretch.runs.len());
-            for run in &stretch.runs {
-                run.encode(&mut out);
+            out.u8(u8::from(stretch.layers.is_some()));
+            let layers = stretch.layers.as_deref().unwrap_or_default();
+            out.count(layers.len());
+            for tree in layers {
+                out.u32(*tree);
+            }
+            out.u8(u8::from(stretch.written.is_some()));
+            if let Some(written) = &stretch.written {
+                written.encode(&mut out);
             }
             out.count(stretch.live.len());
             for (segment, blocks) in &stretch.live {
@@ -152,7 +171,11 @@ impl Manifest {
                 Ok((id, kind, from.u64()?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let count = from.count(50)?;
+        let count = from.count(TREE_BYTES_MIN)?;
+        let trees = (0..count)
+            .map(|_| TreeRecord::decode(&mut from))
+            .collect::<Result<Vec<_>>>()?;
+        let count = from.count(STRETCH_BYTES_MIN)?;
         let stretches = (0..count)
             .map(|_| decode_stretch(&mut from))
             .collect::<Result<Vec<_>>>()?;
@@ -161,8 +184,7 @@ impl Manifest {
             .map(|_| decode_branch(&mut from))
             .collect::<Result<Vec<_>>>()?;
         from.end()?;
-        check(&from, &stretches, &segments, next_stretch, next_branch, &branches)?;
-        Ok(Self {
+        let manifest = Self {
             number,
             floor,
             floor_place,
@@ -170,9 +192,49 @@ impl Manifest {
             next_branch,
             next_stretch,
             segments,
+            trees,
             stretches,
             branches,
-        })
+        };
+        if manifest.is_sane() {
+            Ok(manifest)
+        } else {
+            Err(from.invalid("it has numbers that cannot be"))
+        }
+    }
+
+    /// Tells whether numbers stay clear of the ends of their types, so that counting on from them is safe, and whether
+    /// what is named is there.
+    fn is_sane(&self) -> bool {
+        let sane = |number: u64| number < NUMBER_MAX;
+        let blocks_max: u64 = self
+            .segments
+            .iter()
+            .map(|(.., bytes)| bytes / 4096)
+            .fold(0, u64::saturating_add);
+        let ascending = self.stretches.windows(2).all(|pair| pair[0].id < pair[1].id);
+        let stretches_are_sane = self.stretches.iter().all(|stretch| {
+            stretch.id < self.next_stretch
+                && stretch.parent.is_none_or(|parent| parent < stretch.id)
+                && stretch.size <= DISK_BYTES_MAX
+                && sane(stretch.covered)
+                && stretch.alive.is_none_or(sane)
+                && stretch
+                    .layers
+                    .iter()
+                    .flatten()
+                    .all(|tree| (*tree as usize) < self.trees.len())
+                && stretch
+                    .live
+                    .iter()
+                    .all(|(_, blocks)| *blocks <= blocks_max && sane(*blocks))
+        });
+        let branches_are_sane = self.branches.iter().all(|branch| branch.id < self.next_branch);
+        ascending
+            && sane(self.next_stretch)
+            && sane(self.next_branch)
+            && stretches_are_sane
+            && branches_are_sane
     }
 
     /// Returns the bytes of its object.
@@ -271,50 +333,19 @@ fn whole_body(number: u64, copy: &[u8]) -> Option<&[u8]> {
     (crc32c(body) == body_checksum).then_some(body)
 }
 
-/// Numbers stay clear of the ends of their types, so that counting on from them is safe.
-fn check(
-    from: &Decoder<'_>,
-    stretches: &[StretchRecord],
-    segments: &[(SegmentId, SegmentKind, u64)],
-    next_stretch: StretchId,
-    next_branch: u64,
-    branches: &[BranchRecord],
-) -> Result<()> {
-    let sane = |number: u64| number < NUMBER_MAX;
-    let blocks_max: u64 = segments
-        .iter()
-        .map(|(.., bytes)| bytes / 4096)
-        .fold(0, u64::saturating_add);
-    let ascending = stretches.windows(2).all(|pair| pair[0].id < pair[1].id);
-    let stretches_are_sane = stretches.iter().all(|stretch| {
-        stretch.id < next_stretch
-            && stretch.parent.is_none_or(|parent| parent < stretch.id)
-            && stretch.size <= DISK_BYTES_MAX
-            && sane(stretch.covered)
-            && stretch.alive.is_none_or(sane)
-            && stretch
-                .live
-                .iter()
-                .all(|(_, blocks)| *blocks <= blocks_max && sane(*blocks))
-    });
-    let branches_are_sane = branches.iter().all(|branch| branch.id < next_branch);
-    if ascending && sane(next_stretch) && sane(next_branch) && stretches_are_sane && branches_are_sane {
-        Ok(())
-    } else {
-        Err(from.invalid("it has numbers that cannot be"))
-    }
-}
-
 fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
     let (id, parent) = (from.u64()?, from.option()?);
     let (size, covered, alive) = (from.u64()?, from.u64()?, from.option()?);
-    if from.u8()? != 0 {
-        return Err(StoreError::Unsupported {
-            what: "it has a tree (feature `trees`)".into(),
-        });
+    let has_root = from.flag()?;
+    let count = from.count(4)?;
+    let layers: Vec<u32> = (0..count).map(|_| from.u32()).collect::<Result<_>>()?;
+    if !has_root && !layers.is_empty() {
+        return Err(from.invalid("a stretch without a root has layers"));
     }
-    let count = from.count(32)?;
-    let runs = (0..count).map(|_| RunRef::decode(from)).collect::<Result<_>>()?;
+    let written = match from.flag()? {
+        true => Some(NodeRef::decode(from)?),
+        false => None,
+    };
     let count = from.count(16)?;
     let live = (0..count)
         .map(|_| Ok((SegmentId::from_u64(from.u64()?), from.u64()?)))
@@ -325,7 +356,8 @@ fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
         size,
         covered,
         alive,
-        runs,
+        layers: has_root.then_some(layers),
+        written,
         live,
     })
 }

@@ -44,6 +44,8 @@ pub struct OpenOptions {
     pub on_wait: Option<OnWait>,
     /// Bytes of written blocks that are kept in memory at the most, for the whole store.
     pub buffer_bytes: u64,
+    /// Bytes of index nodes that are kept in memory at about the most, for the whole store.
+    pub index_cache_bytes: u64,
     /// Who does the upkeep.
     pub upkeep: UpkeepMode,
     /// Open for reading only, and a damaged store too, as it was before the damage; else damage is an error.
@@ -56,6 +58,7 @@ impl Default for OpenOptions {
             wait: Duration::from_secs(30),
             on_wait: None,
             buffer_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
             upkeep: UpkeepMode::Background,
             read_damaged: false,
         }
@@ -67,6 +70,7 @@ impl fmt::Debug for OpenOptions {
         out.debug_struct("OpenOptions")
             .field("wait", &self.wait)
             .field("buffer_bytes", &self.buffer_bytes)
+            .field("index_cache_bytes", &self.index_cache_bytes)
             .field("upkeep", &self.upkeep)
             .finish_non_exhaustive()
     }

@@ -39,6 +39,12 @@ pub enum Bug {
     MergeLosesExtent,
     /// Reading looks into older runs before newer ones.
     RunsInWrongOrder,
+    /// A manifest names index nodes that are not synced.
+    RootUnsynced,
+    /// Merging runs drops the discards among them although live blocks lie below.
+    TombstoneOverLive,
+    /// A diff takes one changed node for a shared one.
+    DiffSkipsNode,
 }
 
 impl Bug {
@@ -60,6 +66,9 @@ impl Bug {
         ("fsync-retry", Bug::FsyncRetry),
         ("merge-loses-extent", Bug::MergeLosesExtent),
         ("runs-in-wrong-order", Bug::RunsInWrongOrder),
+        ("root-unsynced", Bug::RootUnsynced),
+        ("tombstone-over-live", Bug::TombstoneOverLive),
+        ("diff-skips-node", Bug::DiffSkipsNode),
     ];
 }
 

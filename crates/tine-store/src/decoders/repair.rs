@@ -37,7 +37,7 @@ pub fn repair(before: &SimulatedMedium, after: &SimulatedMedium) {
                 }
             }
         }
-        runs(before, &whole, &repaired, &mut names);
+        nodes(before, &whole, &repaired, &mut names);
         journal(&key, &whole, &mut repaired, &mut names);
         for (name, bytes) in &mut repaired {
             if let FileName::Object(ObjectName::Manifest(_)) = name {
@@ -141,7 +141,7 @@ fn segment(old: &[u8], new: &mut [u8], kind: SegmentKind, names: &mut Renamed) {
     put(new, end + 20, checksum);
 }
 
-fn runs(before: &SimulatedMedium, whole: &Files, changed: &Files, names: &mut Renamed) {
+fn nodes(before: &SimulatedMedium, whole: &Files, changed: &Files, names: &mut Renamed) {
     let process = before.fork();
     let process = process.start();
     for name in whole.keys() {
@@ -151,11 +151,13 @@ fn runs(before: &SimulatedMedium, whole: &Files, changed: &Files, names: &mut Re
         let Ok(Some(manifest)) = Manifest::read(&*process, *number) else {
             continue;
         };
-        for run in manifest.stretches.iter().flat_map(|stretch| &stretch.runs) {
-            let place = run.offset as usize..(run.offset + run.bytes) as usize;
-            let segment = changed.get(&FileName::Object(ObjectName::Segment(run.segment)));
+        let roots = manifest.trees.iter().map(|tree| tree.root);
+        let written = manifest.stretches.iter().filter_map(|stretch| stretch.written);
+        for at in roots.chain(written) {
+            let place = at.offset as usize..(at.offset + u64::from(at.bytes)) as usize;
+            let segment = changed.get(&FileName::Object(ObjectName::Segment(at.segment)));
             if let Some(bytes) = segment.and_then(|bytes| bytes.get(place)) {
-                names.checksum(run.checksum, crc32c(bytes));
+                names.checksum(at.checksum, crc32c(bytes));
             }
         }
     }

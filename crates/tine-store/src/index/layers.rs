@@ -62,11 +62,6 @@ impl Layers {
         let cost: u64 = self.trees.iter().map(|tree| tree.record.extents).sum();
         self.trees.len() > 1 && self.looks.load(Ordering::Relaxed) > LOOKS_PER_EXTENT * cost.max(1024)
     }
-
-    /// Returns bytes and extents of the trees.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.trees.iter().map(|tree| tree.record.bytes).sum()
-    }
 }
 
 fn resolve(

@@ -24,6 +24,7 @@ pub(crate) mod node;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+pub(crate) mod unshared;
 pub(crate) mod written;
 
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use std::sync::Arc;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::medium::Reading;
-use crate::segment::table::SegmentTable;
+use crate::segment::SegmentId;
+use crate::segment::table::{Segment, SegmentTable};
 use cache::NodeCache;
 use node::{Child, Node, NodeRef};
 
@@ -59,6 +61,18 @@ impl Index {
     /// Returns the bytes of nodes in memory, and how many there may be.
     pub(crate) fn cached(&self) -> (u64, u64) {
         self.cache.bytes()
+    }
+
+    /// Returns a segment, which need not be in use any more.
+    pub(crate) fn segment(&self, id: SegmentId) -> Arc<Segment> {
+        self.segments.handle(id)
+    }
+
+    /// Reads and verifies a node, past every cache.
+    pub(crate) fn read_node(&self, at: &NodeRef, level: u8) -> Result<Node> {
+        let node = Node::decode(&self.read(at, Reading::PastCache)?, &self.segments)?;
+        check_level(&node, at, level)?;
+        Ok(node)
     }
 
     /// Reads bytes of an index segment and verifies their checksum.
@@ -102,15 +116,20 @@ impl Nodes for Index {
             }
         };
         node.touch();
-        // Levels fall towards the leaves, so that no chain of nodes is endless.
-        if node.level() != level {
-            return Err(StoreError::damaged(format!(
-                "segments/{}: the node at {} is of level {}, not {level}",
-                child.at.segment,
-                child.at.offset,
-                node.level()
-            )));
-        }
+        check_level(&node, &child.at, level)?;
         Ok(node)
     }
+}
+
+/// Levels fall towards the leaves, so that no chain of nodes is endless.
+fn check_level(node: &Node, at: &NodeRef, level: u8) -> Result<()> {
+    if node.level() == level {
+        return Ok(());
+    }
+    Err(StoreError::damaged(format!(
+        "segments/{}: the node at {} is of level {}, not {level}",
+        at.segment,
+        at.offset,
+        node.level()
+    )))
 }

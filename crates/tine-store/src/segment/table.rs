@@ -140,7 +140,7 @@ struct Known {
     segment: Arc<Segment>,
     kind: SegmentKind,
     bytes: u64,
-    /// Stretches with live blocks in it, or runs of live stretches.
+    /// Stretches with live blocks in it, trees with nodes in it.
     users: u64,
 }
 
@@ -190,6 +190,13 @@ impl SegmentTable {
             bytes,
             users: 0,
         });
+    }
+
+    /// Takes note of a segment's bytes once it is whole.
+    pub(crate) fn set_bytes(&self, id: SegmentId, bytes: u64) {
+        if let Some(known) = self.known.lock().get_mut(&id) {
+            known.bytes = bytes;
+        }
     }
 
     /// Takes a segment out: a frame says that it was removed.

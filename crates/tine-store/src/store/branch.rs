@@ -10,11 +10,15 @@ use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched, is_zero};
 use crate::buffer::Chunk;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
+use crate::index::Index;
+use crate::index::layers::Layers;
 use crate::names::BranchName;
-use crate::overlay::{Entry, Overlay};
+use crate::overlay::Entry;
 use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
 use crate::store::state::{Extent, Lookup, Pin, State, check_bounds, check_range, extents};
+use crate::store::stretch::ReadGuard;
+use crate::store::view::View;
 use crate::store::{BranchInfo, Engine, Running, Store};
 
 /// Writes are taken in pieces of this size: one allocation, one short hold of the head each.
@@ -40,20 +44,23 @@ impl std::fmt::Debug for Branch {
 
 /// What a block was when a partial write of it was prepared.
 enum Before {
-    Absent,
+    /// As these layers have it.
+    Below(Arc<Layers>),
     Entry(Entry),
 }
 
 impl Before {
-    fn of(overlay: &Overlay, block: u64) -> Self {
-        overlay
-            .get(block)
-            .map_or(Self::Absent, |entry| Self::Entry(entry.clone()))
+    fn of(view: &View, block: u64) -> Self {
+        match view.overlay.get(block) {
+            Some(entry) => Self::Entry(entry.clone()),
+            None => Self::Below(Arc::clone(&view.base)),
+        }
     }
 
-    fn still_is(&self, overlay: &Overlay, block: u64) -> bool {
-        match (self, overlay.get(block)) {
-            (Self::Absent, None) => true,
+    fn still_is(&self, view: &View, block: u64) -> bool {
+        match (self, view.overlay.get(block)) {
+            // Other layers may hold what was written since and left the overlay.
+            (Self::Below(before), None) => Arc::ptr_eq(before, &view.base),
             (Self::Entry(before), Some(now)) => before.same(now),
             _ => false,
         }
@@ -63,6 +70,10 @@ impl Before {
 impl Branch {
     fn engine(&self) -> &Engine {
         &self.running.engine
+    }
+
+    fn index(&self) -> &Index {
+        &self.running.engine.index
     }
 
     /// Returns the branch's name.
@@ -83,10 +94,10 @@ impl Branch {
         let head = self.cell.head.read();
         self.check(&head)?;
         check_bounds(offset, bytes.len() as u64, head.size)?;
-        let overlay = loaded(&head)?;
-        let lookup = Lookup::new(overlay, blocks_touched(offset, bytes.len() as u64));
+        let blocks = blocks_touched(offset, bytes.len() as u64);
+        let lookup = Lookup::new(loaded(&head)?, blocks, Some(&head.stretch));
         drop(head);
-        lookup.read(bytes, offset)
+        lookup.read(self.index(), bytes, offset)
     }
 
     /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].
@@ -131,24 +142,26 @@ impl Branch {
             let (before, lookup) = {
                 let head = self.cell.head.read();
                 self.check(&head)?;
-                let overlay = loaded(&head)?;
-                let before = edges.map(|block| Before::of(overlay, block));
-                (before, edges.map(|block| Lookup::new(overlay, block..block + 1)))
+                let view = loaded(&head)?;
+                let before = edges.map(|block| Before::of(view, block));
+                let lookup = |block| Lookup::new(view, block..block + 1, Some(&head.stretch));
+                (before, edges.map(lookup))
             };
+            let [first, second] = lookup;
             let mut whole = vec![0; (blocks.end - blocks.start) as usize * BLOCK];
             let last = whole.len() - BLOCK;
-            lookup[1].read(&mut whole[last..], edges[1] * BLOCK_BYTES)?;
-            lookup[0].read(&mut whole[..BLOCK], edges[0] * BLOCK_BYTES)?;
+            second.read(self.index(), &mut whole[last..], edges[1] * BLOCK_BYTES)?;
+            first.read(self.index(), &mut whole[..BLOCK], edges[0] * BLOCK_BYTES)?;
             let skew = (offset - blocks.start * BLOCK_BYTES) as usize;
             whole[skew..skew + bytes.len()].copy_from_slice(bytes);
             let (new, chunk) = self.prepare(&whole);
             let _gate = self.cell.gate.read();
             let mut head = self.writable(end)?;
-            let overlay = loaded(&head)?;
+            let view = loaded(&head)?;
             if before
                 .iter()
                 .zip(edges)
-                .all(|(before, block)| before.still_is(overlay, block))
+                .all(|(before, block)| before.still_is(view, block))
             {
                 head.write(blocks.start, &new, &chunk);
                 return Ok(());
@@ -249,17 +262,17 @@ impl Branch {
             let (old, before, lookup) = {
                 let head = self.cell.head.read();
                 self.check(&head)?;
-                let overlay = loaded(&head)?;
+                let view = loaded(&head)?;
                 (
                     head.size,
-                    Before::of(overlay, block),
-                    Lookup::new(overlay, block..block + 1),
+                    Before::of(view, block),
+                    Lookup::new(view, block..block + 1, Some(&head.stretch)),
                 )
             };
             let partial = skew > 0 && size < old;
             let mut edge = vec![0; if partial { BLOCK } else { 0 }];
             if partial {
-                lookup.read(&mut edge, block * BLOCK_BYTES)?;
+                lookup.read(self.index(), &mut edge, block * BLOCK_BYTES)?;
                 edge[skew..].fill(0);
             }
             self.engine().make_buffer_room(edge.len() as u64)?;
@@ -282,10 +295,17 @@ impl Branch {
     /// # Errors
     /// [`StoreError::OutOfBounds`], [`StoreError::Dropped`].
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
-        let head = self.cell.head.read();
-        self.check(&head)?;
-        check_range(&range, head.size)?;
-        Ok(extents(loaded(&head)?, range, head.stretch.id))
+        let (view, stretch, _guard) = {
+            let head = self.cell.head.read();
+            self.check(&head)?;
+            check_range(&range, head.size)?;
+            (
+                loaded(&head)?.clone(),
+                head.stretch.id,
+                ReadGuard::new(&head.stretch),
+            )
+        };
+        extents(&view, self.index(), range, stretch)
     }
 
     /// Returns the disk as it is now, with what was not flushed. O(1).
@@ -296,11 +316,12 @@ impl Branch {
         let head = self.cell.head.write();
         self.check(&head)?;
         Ok(State {
-            overlay: loaded(&head)?.clone(),
+            view: loaded(&head)?.clone(),
             size: head.size,
             stretch: head.stretch.id,
             pin: Some(Pin::new(&head.stretch)),
-            _running: Arc::clone(&self.running),
+            _guard: ReadGuard::new(&head.stretch),
+            running: Arc::clone(&self.running),
         })
     }
 
@@ -335,9 +356,9 @@ impl Branch {
     }
 }
 
-/// Returns the overlay of a head; handles are only given out for heads that are loaded.
-fn loaded(head: &Head) -> Result<&Overlay> {
-    head.overlay
+/// Returns the view of a head; handles are only given out for heads that are loaded.
+fn loaded(head: &Head) -> Result<&View> {
+    head.view
         .as_ref()
         .ok_or_else(|| StoreError::damaged("a branch is used before it was loaded"))
 }

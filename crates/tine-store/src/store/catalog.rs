@@ -60,6 +60,8 @@ pub(crate) struct Catalog {
     pub(crate) stretches: HashMap<StretchId, Arc<Stretch>>,
     pub(crate) next_branch: u64,
     pub(crate) next_stretch: StretchId,
+    /// Stretches that nobody refers to any more, but that are still read.
+    pub(crate) departed: Vec<StretchId>,
 }
 
 impl Catalog {
@@ -127,26 +129,39 @@ impl Catalog {
                 return;
             };
             let mut state = stretch.state.lock();
-            state.references -= 1;
+            // One that departed earlier is asked again with no reference left.
+            state.references = state.references.saturating_sub(1);
             if state.references > 0 {
                 return;
             }
             state.dropped = true;
             state.groups.clear();
-            state.kills.clear();
             state.view = None;
+            if stretch.is_read() {
+                self.departed.push(id);
+                return;
+            }
             for segment in std::mem::take(&mut state.live).into_keys() {
                 segments.release(segment);
             }
             for part in std::mem::take(&mut state.parts) {
                 segments.release(part.segment);
             }
-            for run in std::mem::take(&mut state.runs) {
-                segments.release(run.segment);
+            if let Some(written) = state.written_at.take() {
+                segments.release(written.segment);
             }
+            state.root = None;
+            state.deaths.clear();
             next = stretch.parent;
             drop(state);
             self.stretches.remove(&id);
+        }
+    }
+
+    /// Lets stretches go that nobody refers to, and nobody reads any more.
+    pub(crate) fn release_departed(&mut self, segments: &SegmentTable) {
+        for id in std::mem::take(&mut self.departed) {
+            self.release(id, segments);
         }
     }
 }

@@ -10,13 +10,18 @@ use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::buffer::StretchId;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
+use crate::index::Index;
+use crate::index::node::{NodeKind, NodeRef, PieceContent};
 use crate::journal::walk::Walker;
 use crate::manifest::Manifest;
 use crate::medium::Reading;
-use crate::overlay::{Entry, Overlay};
+use crate::overlay::Entry;
+use crate::segment::SegmentId;
 use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, check_header};
 use crate::segment::table::Segment;
+use crate::store::changed::changed;
 use crate::store::stretch::Stretch;
+use crate::store::view::{Found, View};
 use crate::store::{Engine, Progress, Store};
 
 /// Something that is damaged.
@@ -35,7 +40,7 @@ pub struct CheckReport {
     pub frames: u64,
     /// Segments.
     pub segments: u64,
-    /// Runs.
+    /// Trees of the index, runs included.
     pub runs: u64,
     /// Blocks of data.
     pub blocks: u64,
@@ -45,6 +50,8 @@ pub struct CheckReport {
 
 /// Blocks read at once at the most.
 const READ_BLOCKS: usize = 256;
+/// Blocks gathered before they are read, in the order in which they lie.
+const BATCH_BLOCKS: usize = 1 << 16;
 
 impl Store {
     /// Verifies the store, past the cache; with `data` also every block. Repairs nothing.
@@ -79,13 +86,17 @@ impl Store {
             .sum::<u64>()
             * BLOCK_BYTES;
         let mut names = None;
+        let mut nodes = VerifiedNodes {
+            index: &engine.index,
+            seen: HashSet::new(),
+        };
         for stretch in &stretches {
-            let mut overlay = Overlay::new();
-            report.runs += stretch.state.lock().runs.len() as u64;
             let mut damage = Vec::new();
-            match engine.apply_stretch(stretch, &mut overlay) {
-                Ok(()) => check_blocks(&overlay, data, &mut report.blocks, &mut damage),
-                Err(error) => damage.push(describe(&error)),
+            report.runs += nodes.verify(stretch, &mut damage);
+            if damage.is_empty()
+                && let Err(error) = engine.check_stretch(stretch, data, &mut report.blocks, &mut damage)
+            {
+                damage.push(describe(&error));
             }
             if !damage.is_empty() {
                 let names = names.get_or_insert_with(|| engine.names_by_stretch());
@@ -106,6 +117,53 @@ impl Store {
             }
         }
         Ok(report)
+    }
+}
+
+/// The nodes that were verified, past the cache: each once, whoever shares it.
+struct VerifiedNodes<'a> {
+    index: &'a Index,
+    seen: HashSet<(SegmentId, u64)>,
+}
+
+impl VerifiedNodes<'_> {
+    /// Verifies the nodes of a stretch's root, and returns how many trees were new.
+    fn verify(&mut self, stretch: &Stretch, damage: &mut Vec<String>) -> u64 {
+        let (root, written) = {
+            let state = stretch.state.lock();
+            (state.root.clone(), state.written_at)
+        };
+        if let Some(written) = written
+            && let Err(error) = self.index.read(&written, Reading::PastCache)
+        {
+            damage.push(describe(&error));
+        }
+        let mut new = 0;
+        for tree in root.iter().flat_map(|root| &root.trees) {
+            new += u64::from(self.node(&tree.root.at, tree.record.level, damage));
+        }
+        new
+    }
+
+    /// Verifies a node and all below it, unless it was met before.
+    fn node(&mut self, at: &NodeRef, level: u8, damage: &mut Vec<String>) -> bool {
+        if !self.seen.insert((at.segment, at.offset)) {
+            return false;
+        }
+        let children = match self.index.read_node(at, level) {
+            Ok(node) => match node.kind() {
+                NodeKind::Leaf(_) => Vec::new(),
+                NodeKind::Inner { children, .. } => children.iter().map(|child| child.at).collect(),
+            },
+            Err(error) => {
+                damage.push(describe(&error));
+                Vec::new()
+            }
+        };
+        for child in children {
+            self.node(&child, level - 1, damage);
+        }
+        true
     }
 }
 
@@ -205,57 +263,131 @@ impl Engine {
     }
 }
 
-/// Looks at every block of one stretch.
-fn check_blocks(overlay: &Overlay, data: bool, blocks: &mut u64, damage: &mut Vec<String>) {
-    let mut missing = HashSet::new();
-    let mut batch: Vec<(Arc<Segment>, u32, u32, u64)> = Vec::new();
-    for (range, entry) in overlay {
-        let Entry::Data {
-            source,
-            slot,
-            checksum,
-        } = entry
-        else {
-            continue;
+/// A stored block that is to be verified.
+struct Stored {
+    segment: Arc<Segment>,
+    at: u32,
+    checksum: u32,
+    block: u64,
+}
+
+impl Engine {
+    /// Looks at every block that was born in a stretch and is still there at its end: what any disk needs was born in
+    /// some stretch, and is looked at there.
+    fn check_stretch(
+        &self,
+        stretch: &Arc<Stretch>,
+        data: bool,
+        blocks: &mut u64,
+        damage: &mut Vec<String>,
+    ) -> Result<()> {
+        let view = self.view(stretch)?;
+        let before = match stretch.parent {
+            None => View::empty(),
+            Some(parent) => {
+                let parent = self.catalog.lock().stretch(parent)?;
+                self.view(&parent)?
+            }
         };
-        *blocks += 1;
-        // What is in memory was never read from the medium, so it cannot be damaged there.
-        if let Some((segment, block)) = source.stored(*slot) {
-            if data {
-                batch.push((segment, block, *checksum, range.start));
-            } else if missing.insert(segment.id)
-                && let Err(error) = segment.read(&mut [], 0, Reading::Cached)
-            {
-                damage.push(describe(&error));
+        let mut needed: HashMap<SegmentId, u64> = HashMap::new();
+        let mut missing = HashSet::new();
+        let mut batch: Vec<Stored> = Vec::new();
+        for range in changed(&self.index, &before, &view)? {
+            view.resolve(&self.index, range?, &mut |range, found| {
+                let stored: Option<(Arc<Segment>, u32, &[u32])> = match found {
+                    Found::Entry(Entry::Data {
+                        source,
+                        slot,
+                        checksum,
+                    }) if source.stretch == stretch.id => {
+                        *blocks += 1;
+                        // What is in memory was never read from the medium, so it cannot be damaged there.
+                        let stored = source.stored(*slot);
+                        stored.map(|(segment, at)| (segment, at, std::slice::from_ref(checksum)))
+                    }
+                    Found::Piece(piece) if piece.birth == stretch.id => match piece.content {
+                        PieceContent::Data {
+                            home,
+                            first,
+                            checksums,
+                        } => {
+                            *blocks += range.end - range.start;
+                            Some((self.segments.handle(home.0), first, checksums))
+                        }
+                        PieceContent::Zero | PieceContent::Hole => None,
+                    },
+                    _ => None,
+                };
+                let Some((segment, first, checksums)) = stored else {
+                    return Ok(true);
+                };
+                *needed.entry(segment.id).or_default() += checksums.len() as u64;
+                if data {
+                    let blocks = checksums.iter().zip(first..).zip(range);
+                    batch.extend(blocks.map(|((&checksum, at), block)| Stored {
+                        segment: Arc::clone(&segment),
+                        at,
+                        checksum,
+                        block,
+                    }));
+                    if batch.len() >= BATCH_BLOCKS {
+                        verify_all(&mut batch, damage);
+                    }
+                } else if missing.insert(segment.id)
+                    && let Err(error) = segment.read(&mut [], 0, Reading::Cached)
+                {
+                    damage.push(describe(&error));
+                }
+                Ok(true)
+            })?;
+        }
+        verify_all(&mut batch, damage);
+        // A count that is too low gives a segment back that is needed.
+        let state = stretch.state.lock();
+        for (segment, needed) in needed {
+            let counted = state.live.get(&segment).copied().unwrap_or(0);
+            if counted < needed && !state.dropped {
+                damage.push(format!(
+                    "segments/{segment}: {needed} of its blocks are needed, but {counted} are counted"
+                ));
             }
         }
+        Ok(())
     }
-    batch.sort_by_key(|(segment, block, ..)| (segment.id, *block));
+}
+
+/// Verifies blocks, those together that lie together.
+fn verify_all(batch: &mut Vec<Stored>, damage: &mut Vec<String>) {
+    batch.sort_by_key(|stored| (stored.segment.id, stored.at));
     let mut at = 0;
     while at < batch.len() {
-        let (first, start, ..) = &batch[at];
+        let first = &batch[at];
         let together = batch[at..]
             .iter()
             .take(READ_BLOCKS)
-            .zip(*start..)
-            .take_while(|((segment, block, ..), expected)| segment.id == first.id && block == expected)
+            .zip(first.at..)
+            .take_while(|(stored, expected)| stored.segment.id == first.segment.id && stored.at == *expected)
             .count();
         verify(&batch[at..at + together], damage);
         at += together;
     }
+    batch.clear();
 }
 
 /// Reads blocks that lie one behind the other, past the cache, and compares their checksums.
-fn verify(batch: &[(Arc<Segment>, u32, u32, u64)], damage: &mut Vec<String>) {
-    let (segment, first, ..) = &batch[0];
+fn verify(batch: &[Stored], damage: &mut Vec<String>) {
+    let Stored {
+        segment, at: first, ..
+    } = &batch[0];
     let mut bytes = vec![0; batch.len() * BLOCK];
     let offset = SEGMENT_HEADER_BYTES + u64::from(*first) * BLOCK_BYTES;
     if let Err(error) = segment.read(&mut bytes, offset, Reading::PastCache) {
         return damage.push(describe(&error));
     }
-    for ((_, number, expected, block), content) in batch.iter().zip(bytes.chunks(BLOCK)) {
+    for (stored, content) in batch.iter().zip(bytes.chunks(BLOCK)) {
+        let (number, expected, block) = (stored.at, stored.checksum, stored.block);
         let found = crc32c(content);
-        if found != *expected {
+        if found != expected {
             damage.push(format!(
                 "segments/{}: block {number} (bytes {} to {} of the disk) has checksum {found:08x}, not {expected:08x}",
                 segment.id,

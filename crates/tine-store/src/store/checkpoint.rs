@@ -1,153 +1,284 @@
-//! Checkpoints: runs for what was published, and a manifest that frees the journal behind it.
+//! Checkpoints: roots for what was published, and a manifest that frees the journal behind it.
 //!
-//! Order: drain, runs synced, a mark in the journal whose frame is P, manifest synced, its announcement durable. Only
-//! then are ring files used again, and what the older manifest alone named given back (rules 2, 3).
+//! Order: drain, index nodes synced, a mark in the journal whose frame is P, manifest synced, its announcement durable.
+//! Only then are ring files used again, and what the older manifest alone named given back (rules 2, 3).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use crate::buffer::Place as SourcePlace;
 use crate::buffer::StretchId;
-use crate::checksum::crc32c;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
+use crate::index::build::NodeStore;
+use crate::index::extent::{Content, Extent};
+use crate::index::layers::{Layers, layers_kept};
+use crate::index::merge::{Stream, merge, overlay};
+use crate::index::node::extent_bytes;
+use crate::index::tree::Tree;
+use crate::index::written::WrittenBlocks;
 use crate::journal::commit::Item;
 use crate::journal::record::{FrameRef, Record};
 use crate::journal::ring::Place;
 use crate::manifest::{BranchRecord, Manifest, SnapshotRecord, StretchRecord};
-use crate::medium::{Area, ObjectName};
+use crate::medium::{ObjectName, Reading};
 use crate::overlay::{Entry, Overlay};
 use crate::planted::{Bug, planted};
-use crate::run::{self, EXTENT_BLOCKS_MAX, RunExtent, RunRef};
-use crate::segment::SegmentId;
-use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, Trailer, encode_header, encode_trailer};
 use crate::store::Engine;
 use crate::store::catalog::Catalog;
-use crate::store::content::Applier;
+use crate::store::content::{Applier, add_parts};
 use crate::store::durable::{Effect, NewRoot};
-use crate::store::stretch::Stretch;
+use crate::store::index_writer::IndexWriter;
+use crate::store::stretch::{Deaths, PublishedPart, Stretch};
 use crate::store::upkeep::Upkeep;
 
-/// A stretch with more runs than this gets one in place of all.
-const RUNS_MAX: usize = 4;
+/// Heads keep at most about so many blocks of what layers know too in their overlays, 24 bytes each; above that they
+/// are trimmed.
+const OVERLAID_MAX: u64 = 1 << 20;
 
-/// Runs that are written but that no manifest names yet.
-struct Pending {
-    roots: HashMap<StretchId, NewRoot>,
-    segment: Option<(SegmentId, u64)>,
+/// How much a checkpoint merges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// None: what is new becomes a run.
+    Least,
+    /// What is worth its cost.
+    Paced,
+    /// All runs, so that every block that died is known: for a full disk.
+    Deep,
+}
+
+/// The root of a stretch while it is made.
+struct Changed {
+    parts: Vec<PublishedPart>,
+    root: Option<Arc<Layers>>,
+    is_final: bool,
 }
 
 impl Engine {
     /// Saves everything and frees the journal up to here.
-    pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<()> {
-        let result = self.drain_all(upkeep).and_then(|_| self.save());
+    pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
+        let mut result = self.drain_all(upkeep).and_then(|_| self.save(merging));
+        if matches!(result, Err(StoreError::NoSpace { .. })) && merging != Merging::Least {
+            // What is held on a full disk covers runs, not what merging copies.
+            result = self.save(Merging::Least);
+        }
         self.settle_space();
         result?;
         self.reclaim(upkeep)
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&self, merging: Merging) -> Result<()> {
         self.check_writable()?;
-        let pending = self.put_runs()?;
-        if let Some((segment, bytes)) = pending.segment {
-            self.segments
-                .add(self.segments.handle(segment), SegmentKind::Index, bytes);
-        }
-        self.put_manifest(pending)
+        let writer = IndexWriter::new(self);
+        let roots = self.make_roots(&writer, merging)?;
+        writer.finish()?;
+        self.put_manifest(&roots)?;
+        self.rebase(&roots);
+        Ok(())
     }
 
-    /// Writes a run for each stretch with published parts, all into one segment.
-    fn put_runs(&self) -> Result<Pending> {
-        let stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
-        let mut pending = Pending {
-            roots: HashMap::new(),
-            segment: None,
-        };
-        let mut runs = Encoder::default();
-        let segment = self.new_segment_id();
+    /// Makes new roots: parents before children, whose roots stand on them.
+    fn make_roots(&self, writer: &IndexWriter<'_>, merging: Merging) -> Result<HashMap<StretchId, NewRoot>> {
+        let mut stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
+        stretches.sort_by_key(|stretch| stretch.id);
+        let mut roots: HashMap<StretchId, NewRoot> = HashMap::new();
         for stretch in stretches {
-            let (parts, old_runs) = {
+            let changed = {
                 let state = stretch.state.lock();
-                if state.dropped || state.parts.is_empty() {
+                if state.dropped || state.broken.is_some() {
                     continue;
                 }
-                (state.parts.clone(), state.runs.clone())
-            };
-            let mut overlay = Overlay::new();
-            let merge = old_runs.len() >= RUNS_MAX;
-            {
-                let mut applier = Applier::new(self, stretch.id, &mut overlay);
-                for run in old_runs.iter().filter(|_| merge) {
-                    applier.run(&self.read_run(run)?);
+                let root = &state.root;
+                let is_due = match merging {
+                    Merging::Least => false,
+                    Merging::Paced => root.as_ref().is_some_and(|root| root.is_due()),
+                    Merging::Deep => root.as_ref().is_some_and(|root| root.trees.len() > 2),
+                };
+                if state.parts.is_empty() && !is_due {
+                    continue;
                 }
-                for part in &parts {
-                    applier.part(part.segment, &part.part);
+                Changed {
+                    parts: state.parts.clone(),
+                    root: root.clone(),
+                    is_final: state.is_point && state.is_published(),
                 }
-            }
-            let extents = extents(&overlay);
-            let offset = SEGMENT_HEADER_BYTES + runs.bytes.len() as u64;
-            let start = runs.bytes.len();
-            run::encode(&extents, &mut runs);
-            let new = RunRef {
-                segment,
-                offset,
-                bytes: (runs.bytes.len() - start) as u64,
-                checksum: crc32c(&runs.bytes[start..]),
-                extents: extents.len() as u32,
             };
-            let mut all = if merge { Vec::new() } else { old_runs };
-            all.push(new);
-            let covered = parts.iter().map(|part| part.part.upto).max().unwrap_or(0);
-            pending.roots.insert(
-                stretch.id,
-                NewRoot {
-                    stretch,
-                    covered,
-                    runs: all,
+            let base = match &changed.root {
+                Some(root) => Arc::clone(root),
+                None => match self.base_of(&stretch, &roots)? {
+                    Some(base) => base,
+                    // Its turn comes when all of its ancestors are in segments.
+                    None => continue,
                 },
-            );
+            };
+            let root = self.make_root(writer, &stretch, changed, &base, merging)?;
+            roots.insert(stretch.id, root);
         }
-        if !pending.roots.is_empty() {
-            let bytes = self.put_index_segment(segment, &runs.bytes)?;
-            pending.segment = Some((segment, bytes));
-        }
-        Ok(pending)
+        Ok(roots)
     }
 
-    fn put_index_segment(&self, id: SegmentId, runs: &[u8]) -> Result<u64> {
-        let name = ObjectName::Segment(id);
-        self.space
-            .use_for_object(SEGMENT_HEADER_BYTES + runs.len() as u64)?;
-        let mut writer = self
-            .medium
-            .create_object(name)
-            .map_err(|e| StoreError::io(name, "making the segment", e))?;
-        let trailer = Trailer {
-            footer_offset: SEGMENT_HEADER_BYTES + runs.len() as u64,
-            footer_bytes: 0,
-            footer_checksum: crc32c(&[]),
+    /// Returns the layers of the disk on which a stretch without a root of its own began; `None` while some of that is
+    /// in memory.
+    fn base_of(&self, stretch: &Stretch, roots: &HashMap<StretchId, NewRoot>) -> Result<Option<Arc<Layers>>> {
+        let mut next = stretch.parent;
+        while let Some(id) = next {
+            if let Some(root) = roots.get(&id) {
+                return Ok(root.is_final.then(|| Arc::clone(&root.layers)));
+            }
+            let parent = self.catalog.lock().stretch(id)?;
+            let state = parent.state.lock();
+            if !state.parts.is_empty() || !state.is_published() {
+                return Ok(None);
+            }
+            if let Some(root) = &state.root {
+                return Ok(Some(Arc::clone(root)));
+            }
+            next = parent.parent;
+        }
+        Ok(Some(Layers::empty()))
+    }
+
+    fn make_root(
+        &self,
+        writer: &IndexWriter<'_>,
+        stretch: &Arc<Stretch>,
+        changed: Changed,
+        base: &Arc<Layers>,
+        merging: Merging,
+    ) -> Result<NewRoot> {
+        let deaths: RefCell<Deaths> = RefCell::default();
+        let mut run = Overlay::new();
+        {
+            let mut applier = Applier::new(self, stretch.id, &mut run);
+            for part in &changed.parts {
+                applier.part(part.segment, &part.part);
+            }
+            deaths.replace(applier.deaths);
+        }
+        let run = extents(&run, stretch.id);
+        let run_bytes: u64 = run.iter().map(|extent| extent_bytes(extent) as u64).sum();
+        let trees = &base.trees;
+        let keep = match merging {
+            Merging::Least => trees.len(),
+            _ if base.is_due() => 0,
+            Merging::Deep => {
+                usize::from(base.owner != stretch.id || stretch.parent.is_some()).min(trees.len())
+            }
+            Merging::Paced if run.is_empty() => trees.len(),
+            Merging::Paced => layers_kept(trees, run_bytes),
         };
-        let trailer = encode_trailer(&trailer);
-        let result = (|| {
-            for bytes in [&encode_header(id, SegmentKind::Index)[..], runs, &trailer] {
-                self.append(&mut *writer, name, bytes)?;
+        let on_hidden = |hidden: &Extent| {
+            if let (true, Content::Data { segment, .. }) = (hidden.birth == stretch.id, &hidden.content) {
+                *deaths.borrow_mut().entry(*segment).or_default() += hidden.count;
             }
-            writer.sync().map_err(|e| StoreError::io(name, "sync", e))?;
-            if planted(Bug::NoDirectorySync) {
-                return Ok(());
+        };
+        let mut layers = trees[..keep].to_vec();
+        if keep < trees.len() || !run.is_empty() {
+            let mut newer = Stream::new(run.into_iter().map(Ok));
+            for tree in trees.iter().skip(keep + 1).rev() {
+                newer = overlay(newer, Stream::new(tree.cursor(writer)?), &on_hidden);
             }
-            self.medium
-                .sync_area(Area::Segment)
-                .map_err(|e| StoreError::io("segments", "sync of the directory", e))
-        })();
-        if result.is_err() {
-            self.abandon(name);
+            let older = trees.get(keep).map(Arc::as_ref);
+            let bottom = keep == 0 || planted(Bug::TombstoneOverLive);
+            let merged = merge(writer, older, newer, bottom, &on_hidden)?;
+            layers.extend(merged.map(|record| Tree::new(record, &self.segments)));
         }
-        result.map(|()| SEGMENT_HEADER_BYTES + runs.len() as u64 + trailer.len() as u64)
+        // The set of written blocks is needed for as long as it may change.
+        let written = if changed.is_final {
+            None
+        } else {
+            let at = stretch.state.lock().written_at;
+            let mut written = match &at {
+                None => WrittenBlocks::default(),
+                Some(at) => WrittenBlocks::decode(&self.index.read(at, Reading::Cached)?)?,
+            };
+            add_parts(&mut written, &changed.parts);
+            let mut out = Encoder::default();
+            written.encode(&mut out);
+            Some(writer.put(&out.bytes)?)
+        };
+        let upto = changed.parts.iter().map(|part| part.part.upto).max();
+        Ok(NewRoot {
+            covered: upto.unwrap_or(0).max(stretch.state.lock().covered),
+            stretch: Arc::clone(stretch),
+            layers: Layers::new(stretch.id, layers),
+            is_final: changed.is_final,
+            written,
+            deaths: deaths.into_inner(),
+        })
     }
 
-    fn put_manifest(&self, pending: Pending) -> Result<()> {
+    /// Lets heads stand on the new roots, and trims what these know too from the overlays of the largest heads.
+    fn rebase(&self, roots: &HashMap<StretchId, NewRoot>) {
+        let cells: Vec<_> = {
+            let catalog = self.catalog.lock();
+            catalog
+                .branches
+                .values()
+                .map(|entry| Arc::clone(&entry.cell))
+                .collect()
+        };
+        let mut overlaid: Vec<(u64, usize)> = Vec::new();
+        for (at, cell) in cells.iter().enumerate() {
+            let stands_on = {
+                let head = cell.head.read();
+                overlaid.push((head.overlaid, at));
+                let owner = head.view.as_ref().map(|view| view.base.owner);
+                // What the overlay of a stretch's own head hides, its root may know too.
+                [Some(head.stretch.id), owner]
+                    .into_iter()
+                    .flatten()
+                    .find_map(|id| roots.get(&id))
+            };
+            if let Some(root) = stands_on {
+                let mut head = cell.head.write();
+                let id = head.stretch.id;
+                if let Some(view) = &mut head.view
+                    && (root.stretch.id == id || root.stretch.id == view.base.owner)
+                {
+                    view.base = Arc::clone(&root.layers);
+                }
+            }
+        }
+        let stretches: Vec<_> = self.catalog.lock().stretches.values().cloned().collect();
+        for stretch in stretches {
+            let mut state = stretch.state.lock();
+            if state.root.is_some() && state.parts.is_empty() && state.is_published() {
+                // Its root shows all of it, without any memory.
+                state.view = None;
+            }
+        }
+        let mut all: u64 = overlaid.iter().map(|(blocks, _)| blocks).sum();
+        overlaid.sort_unstable_by_key(|(blocks, _)| std::cmp::Reverse(*blocks));
+        for (blocks, at) in overlaid {
+            if all <= OVERLAID_MAX || blocks == 0 {
+                break;
+            }
+            all -= blocks;
+            self.trim(&mut cells[at].head.write());
+        }
+    }
+
+    /// Lets a head's overlay keep only what no root knows.
+    fn trim(&self, head: &mut crate::store::head::Head) {
+        if head.view.is_none() || head.dropped {
+            return;
+        }
+        head.close_group();
+        let state = head.stretch.state.lock();
+        let Some(root) = &state.root else {
+            return;
+        };
+        let mut view = crate::store::view::View::on(Arc::clone(root));
+        let overlaid = self.lay_over(&head.stretch, &state, &mut view);
+        drop(state);
+        head.view = Some(view);
+        head.overlaid = overlaid;
+    }
+
+    fn put_manifest(&self, roots: &HashMap<StretchId, NewRoot>) -> Result<()> {
         let older = self.newest_manifest.load(Ordering::Relaxed);
         // Everything queued before the mark is in the manifest, nothing queued after it.
         let mark = Arc::new(OnceLock::new());
@@ -157,7 +288,7 @@ impl Engine {
                 mark: Some(Arc::clone(&mark)),
                 ..Item::default()
             };
-            let manifest = self.describe(&catalog, &pending);
+            let manifest = self.describe(&catalog, roots);
             (manifest, self.enqueue_upkeep(item)?)
         };
         self.wait(ticket)?;
@@ -184,7 +315,7 @@ impl Engine {
         let effect = Effect::Announced {
             number: manifest.number,
             floor: manifest.floor,
-            roots: pending.roots.into_values().collect(),
+            roots: roots.values().cloned().collect(),
         };
         let item = Item {
             records: records.bytes,
@@ -198,7 +329,7 @@ impl Engine {
     }
 
     /// The state of the store; floor and place are filled in once they are known.
-    fn describe(&self, catalog: &Catalog, pending: &Pending) -> Manifest {
+    fn describe(&self, catalog: &Catalog, roots: &HashMap<StretchId, NewRoot>) -> Manifest {
         let unknown = FrameRef {
             epoch: 0,
             nonce: [0; 16],
@@ -217,28 +348,37 @@ impl Engine {
                 )
             })
             .collect();
+        let mut trees = Vec::new();
+        let mut numbers: HashMap<*const Tree, u32> = HashMap::new();
+        let mut number = |tree: &Arc<Tree>| {
+            *numbers.entry(Arc::as_ptr(tree)).or_insert_with(|| {
+                trees.push(tree.record.clone());
+                trees.len() as u32 - 1
+            })
+        };
         let mut stretches: Vec<StretchRecord> = catalog
             .stretches
             .values()
             .map(|stretch| {
                 let state = stretch.state.lock();
-                let root = pending.roots.get(&stretch.id);
+                let root = roots.get(&stretch.id);
+                let layers = root.map(|root| &root.layers).or(state.root.as_ref());
                 let covered = root.map_or(state.covered, |root| root.covered);
                 let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
                 // What is not settled is counted anew after the store was opened.
-                let settled =
-                    state.groups.is_empty() && state.kills.is_empty() && covered + 1 >= state.open_group;
+                let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
                 StretchRecord {
                     id: stretch.id,
                     parent: stretch.parent,
                     size: state.size_at(covered),
                     covered,
                     alive: alive.filter(|_| settled),
-                    runs: root.map_or(&state.runs, |root| &root.runs).clone(),
+                    layers: layers.map(|layers| layers.trees.iter().map(&mut number).collect()),
+                    written: root.map_or(state.written_at, |root| root.written),
+                    // Nobody reads a former root any more once the store is opened from this.
                     live: state
-                        .live
-                        .iter()
-                        .map(|(segment, blocks)| (*segment, *blocks))
+                        .live_after_readers(root.map(|root| &root.deaths))
+                        .into_iter()
                         .collect(),
                 }
             })
@@ -274,6 +414,7 @@ impl Engine {
             next_branch: catalog.next_branch,
             next_stretch: catalog.next_stretch,
             segments: self.segments.list(),
+            trees,
             stretches,
             branches,
         }
@@ -294,53 +435,39 @@ impl Engine {
     }
 }
 
-/// Turns an overlay of one stretch into a run's extents: consecutive blocks of one segment become one.
-fn extents(overlay: &Overlay) -> Vec<RunExtent> {
-    let mut extents: Vec<RunExtent> = Vec::new();
+/// Turns an overlay of one stretch into extents: consecutive blocks of one segment become one.
+fn extents(overlay: &Overlay, birth: StretchId) -> Vec<Extent> {
+    let mut extents: Vec<Extent> = Vec::new();
     for (range, entry) in overlay {
-        match entry {
-            Entry::Zero(zero) => match extents.last_mut() {
-                Some(RunExtent::Zero { start, count, hole })
-                    if *start + *count == range.start && *hole == zero.is_hole() =>
-                {
-                    *count += range.end - range.start;
-                }
-                _ => extents.push(RunExtent::Zero {
-                    start: range.start,
-                    count: range.end - range.start,
-                    hole: zero.is_hole(),
-                }),
-            },
+        let content = match entry {
+            Entry::Zero(zero) if zero.is_hole() => Content::Hole,
+            Entry::Zero(_) => Content::Zero,
             Entry::Data {
                 source,
                 slot,
                 checksum,
             } => {
                 let SourcePlace::Stored { segment, .. } = &*source.place.read() else {
-                    unreachable!("an applier makes stored sources of runs and parts");
+                    unreachable!("an applier makes stored sources of parts");
                 };
-                match extents.last_mut() {
-                    Some(RunExtent::Data {
-                        start,
-                        segment: last,
-                        first,
-                        checksums,
-                    }) if *last == segment.id
-                        && *start + checksums.len() as u64 == range.start
-                        && u64::from(*first) + checksums.len() as u64 == u64::from(*slot)
-                        && checksums.len() < EXTENT_BLOCKS_MAX =>
-                    {
-                        checksums.push(*checksum);
-                    }
-                    _ => extents.push(RunExtent::Data {
-                        start: range.start,
-                        segment: segment.id,
-                        first: *slot,
-                        checksums: vec![*checksum],
-                    }),
+                Content::Data {
+                    segment: segment.id,
+                    first: *slot,
+                    checksums: vec![*checksum],
                 }
             }
-        }
+        };
+        let next = Extent {
+            start: range.start,
+            count: range.end - range.start,
+            birth,
+            content,
+        };
+        let alone = match extents.last_mut() {
+            Some(last) => last.append(next).err(),
+            None => Some(next),
+        };
+        extents.extend(alone);
     }
     extents
 }

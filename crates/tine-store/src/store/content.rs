@@ -1,34 +1,32 @@
-//! Loading: making a disk's overlay from the runs, parts and groups of its stretches.
+//! Content: from what a stretch has in memory and in segments to the view of its disk.
+//!
+//! A view stands on the nearest root: that of the stretch itself, or of its nearest ancestor that has one. Over it lie
+//! the parts of segments that no root covers, and the groups in memory. A root needs no reading to be stood on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::buffer::{Group, Source, StretchId, Tombstone};
-use crate::checksum::crc32c;
-use crate::error::{Result, StoreError};
+use crate::buffer::{Group, Place, Source, StretchId, Tombstone};
+use crate::error::Result;
+use crate::index::written::WrittenBlocks;
 use crate::medium::Reading;
 use crate::overlay::{Entry, Overlay, Zero};
-use crate::run::{self, RunExtent, RunRef};
 use crate::segment::SegmentId;
 use crate::segment::format::Part;
 use crate::store::Engine;
-use crate::store::stretch::{PublishedPart, Stretch};
+use crate::store::stretch::{Deaths, PublishedPart, Stretch, StretchState};
+use crate::store::view::View;
 
-/// What a stretch wrote, as it stands at one moment.
-struct Content {
-    runs: Vec<RunRef>,
-    parts: Vec<PublishedPart>,
-    groups: Vec<Arc<Group>>,
-}
-
-/// Applies the content of one stretch to an overlay, oldest first.
+/// Lays parts and groups of one stretch over an overlay, oldest first.
 pub(crate) struct Applier<'a> {
     engine: &'a Engine,
     stretch: StretchId,
     overlay: &'a mut Overlay,
     sources: HashMap<SegmentId, Arc<Source>>,
-    /// Blocks of the stretch that are alive in each segment; `None` for those in memory.
-    alive: HashMap<Option<SegmentId>, u64>,
+    /// Blocks of parts that later ones hid.
+    pub(crate) deaths: Deaths,
+    /// Blocks laid over the overlay.
+    pub(crate) blocks: u64,
 }
 
 impl<'a> Applier<'a> {
@@ -38,100 +36,48 @@ impl<'a> Applier<'a> {
             stretch,
             overlay,
             sources: HashMap::new(),
-            alive: HashMap::new(),
+            deaths: Deaths::new(),
+            blocks: 0,
         }
     }
 
-    fn set(&mut self, block: u64, entry: Entry, home: Option<SegmentId>) {
-        *self.alive.entry(home).or_default() += 1;
+    fn set(&mut self, block: u64, entry: Entry) {
+        self.blocks += 1;
         if let Some(old) = self.overlay.insert(block, entry) {
-            Self::account(self.stretch, &mut self.alive, &old);
+            note_death(self.stretch, &mut self.deaths, &old);
         }
     }
 
     fn clear(&mut self, tombstone: &Tombstone) {
-        let (stretch, alive) = (self.stretch, &mut self.alive);
+        let (stretch, deaths) = (self.stretch, &mut self.deaths);
         let zero = Entry::Zero(Zero::new(stretch, tombstone.hole));
         let range = tombstone.start..tombstone.start + tombstone.count;
         self.overlay
-            .fill(range, zero, |_, old| Self::account(stretch, alive, old));
+            .fill(range, zero, |_, old| note_death(stretch, deaths, old));
     }
 
-    fn account(stretch: StretchId, alive: &mut HashMap<Option<SegmentId>, u64>, old: &Entry) {
-        if let Entry::Data { source, .. } = old
-            && source.stretch == stretch
-        {
-            let home = match &*source.place.read() {
-                crate::buffer::Place::Stored { segment, .. } => Some(segment.id),
-                crate::buffer::Place::Buffered(_) => None,
-            };
-            *alive.entry(home).or_default() -= 1;
-        }
-    }
-
-    fn source(&mut self, segment: SegmentId) -> Arc<Source> {
-        let (engine, stretch) = (self.engine, self.stretch);
-        let source = || Source::in_segment(stretch, engine.segments.handle(segment));
-        Arc::clone(self.sources.entry(segment).or_insert_with(source))
-    }
-
-    /// Applies a run.
-    pub(crate) fn run(&mut self, extents: &[RunExtent]) {
-        for extent in extents {
-            match extent {
-                RunExtent::Zero { start, count, hole } => {
-                    self.clear(&Tombstone {
-                        start: *start,
-                        count: *count,
-                        hole: *hole,
-                    });
-                }
-                RunExtent::Data {
-                    start,
-                    segment,
-                    first,
-                    checksums,
-                } => {
-                    let source = self.source(*segment);
-                    for (at, &checksum) in checksums.iter().enumerate() {
-                        let entry = Entry::Data {
-                            source: Arc::clone(&source),
-                            slot: first + at as u32,
-                            checksum,
-                        };
-                        self.set(start + at as u64, entry, Some(*segment));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Applies a part of a segment: group by group, in each the zeroes first, as only what they did not cover any
-    /// more was stored.
+    /// Applies a part of a segment.
     pub(crate) fn part(&mut self, segment: SegmentId, part: &Part) {
-        let source = self.source(segment);
-        let mut order: Vec<usize> = (0..part.blocks.len()).collect();
-        order.sort_by_key(|&at| part.blocks[at].group);
-        let mut tombstones = part.tombstones.iter().peekable();
-        for at in order {
-            let stored = part.blocks[at];
-            while let Some((_, tombstone)) = tombstones.next_if(|(group, _)| *group <= stored.group) {
-                self.clear(tombstone);
+        let (engine, stretch) = (self.engine, self.stretch);
+        let source = self
+            .sources
+            .entry(segment)
+            .or_insert_with(|| Source::in_segment(stretch, engine.segments.handle(segment)));
+        let source = Arc::clone(source);
+        for_each_change(part, |change| match change {
+            Change::Clear(tombstone) => self.clear(tombstone),
+            Change::Block(at) => {
+                let entry = Entry::Data {
+                    source: Arc::clone(&source),
+                    slot: part.first + at as u32,
+                    checksum: part.blocks[at].checksum,
+                };
+                self.set(part.blocks[at].block, entry);
             }
-            let slot = part.first + at as u32;
-            let entry = Entry::Data {
-                source: Arc::clone(&source),
-                slot,
-                checksum: stored.checksum,
-            };
-            self.set(stored.block, entry, Some(segment));
-        }
-        for (_, tombstone) in tombstones {
-            self.clear(tombstone);
-        }
+        });
     }
 
-    /// Applies a group that is in memory.
+    /// Applies a group that is in memory. Its stretch is locked, so that it stays there.
     fn group(&mut self, group: &Group) {
         for tombstone in &group.tombstones {
             self.clear(tombstone);
@@ -139,133 +85,143 @@ impl<'a> Applier<'a> {
         let mut alive = Vec::new();
         group.for_each_alive(|slot, found| alive.push((slot, found.block, found.checksum)));
         for (slot, block, checksum) in alive {
-            self.set(
-                block,
-                Entry::Data {
-                    source: Arc::clone(&group.source),
-                    slot,
-                    checksum,
-                },
-                None,
-            );
+            let entry = Entry::Data {
+                source: Arc::clone(&group.source),
+                slot,
+                checksum,
+            };
+            self.set(block, entry);
         }
     }
 }
 
-impl Engine {
-    /// Reads and verifies a run.
-    pub(crate) fn read_run(&self, run: &RunRef) -> Result<Vec<RunExtent>> {
-        let segment = self.segments.handle(run.segment);
-        // Never more memory than there are bytes, whatever a manifest says.
-        let length = segment.length()?;
-        if run.offset.checked_add(run.bytes).is_none_or(|end| end > length) {
-            return Err(StoreError::damaged(format!(
-                "segments/{}: it does not have the run that it should",
-                run.segment
-            )));
-        }
-        let mut bytes = vec![0; run.bytes as usize];
-        segment.read(&mut bytes, run.offset, Reading::Cached)?;
-        if crc32c(&bytes) != run.checksum {
-            return Err(StoreError::damaged(format!(
-                "segments/{}: the run at {} does not have its checksum",
-                run.segment, run.offset
-            )));
-        }
-        run::decode(&bytes)
+fn note_death(stretch: StretchId, deaths: &mut Deaths, old: &Entry) {
+    if let Entry::Data { source, .. } = old
+        && source.stretch == stretch
+        && let Place::Stored { segment, .. } = &*source.place.read()
+    {
+        *deaths.entry(segment.id).or_default() += 1;
     }
+}
 
-    pub(crate) fn apply_stretch(&self, stretch: &Stretch, overlay: &mut Overlay) -> Result<()> {
-        let content = {
-            let state = stretch.state.lock();
+/// What a part does to a disk.
+enum Change<'a> {
+    Clear(&'a Tombstone),
+    /// Writes its block of this number.
+    Block(usize),
+}
+
+/// Tells a part group by group, in each the zeroes first, as only what they did not cover any more was stored.
+fn for_each_change<'a>(part: &'a Part, mut each: impl FnMut(Change<'a>)) {
+    let mut order: Vec<usize> = (0..part.blocks.len()).collect();
+    order.sort_by_key(|&at| part.blocks[at].group);
+    let mut tombstones = part.tombstones.iter().peekable();
+    for at in order {
+        while let Some((_, tombstone)) = tombstones.next_if(|(group, _)| *group <= part.blocks[at].group) {
+            each(Change::Clear(tombstone));
+        }
+        each(Change::Block(at));
+    }
+    for (_, tombstone) in tombstones {
+        each(Change::Clear(tombstone));
+    }
+}
+
+/// Adds what parts wrote to a set of written blocks, and takes out what they cleared.
+pub(crate) fn add_parts(written: &mut WrittenBlocks, parts: &[PublishedPart]) {
+    for part in parts {
+        for_each_change(&part.part, |change| match change {
+            Change::Clear(tombstone) => {
+                written.remove(tombstone.start..tombstone.start + tombstone.count);
+            }
+            Change::Block(at) => {
+                let block = part.part.blocks[at].block;
+                written.insert(block..block + 1);
+            }
+        });
+    }
+}
+
+impl Engine {
+    /// Returns the view of a stretch's end. O(what no root covers). Reads nothing.
+    ///
+    /// Whoever asks keeps the stretch from being dropped, or finds out afterwards that it was.
+    pub(crate) fn view(&self, stretch: &Arc<Stretch>) -> Result<View> {
+        let mut chain = vec![Arc::clone(stretch)];
+        let mut view = loop {
+            let last = &chain[chain.len() - 1];
+            let state = last.state.lock();
             if let Some(broken) = &state.broken {
                 return Err(broken.clone());
             }
-            Content {
-                runs: state.runs.clone(),
-                parts: state.parts.clone(),
-                groups: state.groups.clone(),
+            if let Some(view) = &state.view {
+                let view = view.clone();
+                drop(state);
+                chain.pop();
+                break view;
             }
+            if let Some(root) = &state.root {
+                break View::on(Arc::clone(root));
+            }
+            drop(state);
+            let Some(parent) = last.parent else {
+                break View::empty();
+            };
+            let parent = self.catalog.lock().stretch(parent)?;
+            chain.push(parent);
         };
-        let mut applier = Applier::new(self, stretch.id, overlay);
-        for run in &content.runs {
-            applier.run(&self.read_run(run)?);
+        while let Some(next) = chain.pop() {
+            let mut state = next.state.lock();
+            // One that gained a root since it was passed by is as it was then: parts and root change together.
+            if let Some(root) = &state.root {
+                view = View::on(Arc::clone(root));
+            }
+            self.lay_over(&next, &state, &mut view);
+            if state.is_point && !state.dropped && !(state.parts.is_empty() && state.groups.is_empty()) {
+                state.view = Some(view.clone());
+            }
         }
-        for part in &content.parts {
+        Ok(view)
+    }
+
+    /// Lays what no root covers over a view. Returns how many blocks that were.
+    pub(crate) fn lay_over(&self, stretch: &Stretch, state: &StretchState, view: &mut View) -> u64 {
+        let mut applier = Applier::new(self, stretch.id, &mut view.overlay);
+        for part in &state.parts {
             applier.part(part.segment, &part.part);
         }
-        for group in &content.groups {
+        for group in &state.groups {
             applier.group(group);
         }
-        let alive = applier.alive;
-        if stretch.alive().is_none() {
-            self.set_exact(stretch, alive);
-        }
-        Ok(())
+        applier.blocks
     }
 
-    /// Replaces the counts that recovery could only bound by exact ones.
-    fn set_exact(&self, stretch: &Stretch, alive: HashMap<Option<SegmentId>, u64>) {
-        let mut state = stretch.state.lock();
-        if state.dropped {
-            return;
-        }
-        stretch.set_alive(alive.values().sum());
-        let exact: HashMap<SegmentId, u64> = alive
-            .into_iter()
-            .filter_map(|(home, count)| Some((home?, count)))
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        let before = std::mem::take(&mut state.live);
-        for segment in before.keys().filter(|segment| !exact.contains_key(segment)) {
-            self.segments.release(*segment);
-        }
-        for segment in exact.keys().filter(|segment| !before.contains_key(segment)) {
-            self.segments.retain(*segment);
-        }
-        state.live = exact;
-    }
-
-    /// Returns the disk as of a point, from the nearest ancestor that is in memory. O(what was written since).
-    ///
-    /// Called with the upkeep lock held, so that nothing moves from memory to segments meanwhile.
-    pub(crate) fn point_view(&self, point: StretchId) -> Result<Overlay> {
-        let mut chain = Vec::new();
-        let mut overlay = Overlay::new();
-        {
-            let catalog = self.catalog.lock();
-            let mut next = Some(point);
-            while let Some(id) = next {
-                let stretch = catalog.stretch(id)?;
-                let known = stretch.state.lock().view.clone();
-                if let Some(known) = known {
-                    overlay = known;
-                    break;
+    /// Returns the set of blocks that a stretch wrote and that are its own still. O(what it wrote / 64).
+    pub(crate) fn written_set(&self, stretch: &Stretch) -> Result<WrittenBlocks> {
+        loop {
+            let (at, root) = {
+                let state = stretch.state.lock();
+                (state.written_at, state.covered)
+            };
+            let mut written = match &at {
+                None => WrittenBlocks::default(),
+                Some(at) => WrittenBlocks::decode(&self.index.read(at, Reading::Cached)?)?,
+            };
+            let state = stretch.state.lock();
+            if (state.written_at, state.covered) != (at, root) {
+                continue;
+            }
+            add_parts(&mut written, &state.parts);
+            for group in &state.groups {
+                for tombstone in &group.tombstones {
+                    written.remove(tombstone.start..tombstone.start + tombstone.count);
                 }
-                next = stretch.parent;
-                chain.push(stretch);
+                group.for_each_alive(|_, slot| {
+                    written.insert(slot.block..slot.block + 1);
+                });
             }
+            return Ok(written);
         }
-        for stretch in chain.iter().rev() {
-            self.apply_stretch(stretch, &mut overlay)?;
-        }
-        if let Some(stretch) = chain.first() {
-            let mut state = stretch.state.lock();
-            if state.is_point && !state.dropped {
-                state.view = Some(overlay.clone());
-            }
-        }
-        Ok(overlay)
-    }
-
-    /// Returns the disk of a head that is not in memory.
-    pub(crate) fn head_view(&self, head: &Stretch) -> Result<Overlay> {
-        let mut overlay = match head.parent {
-            Some(parent) => self.point_view(parent)?,
-            None => Overlay::new(),
-        };
-        self.apply_stretch(head, &mut overlay)?;
-        Ok(overlay)
     }
 
     /// Counts the blocks that a stretch wrote and did not overwrite.
@@ -273,8 +229,8 @@ impl Engine {
         if let Some(alive) = stretch.alive() {
             return Ok(alive);
         }
-        let _upkeep = self.upkeep.lock();
-        self.apply_stretch(stretch, &mut Overlay::new())?;
-        Ok(stretch.alive().unwrap_or(0))
+        let alive = self.written_set(stretch)?.count();
+        stretch.set_alive_if_unknown(alive);
+        Ok(alive)
     }
 }

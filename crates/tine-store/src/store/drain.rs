@@ -78,7 +78,7 @@ impl CapturedGroup {
                         slot,
                         stored,
                         data: one.data.clone()?,
-                        dead: one.is_dead(),
+                        dead: one.dead,
                     })
                 }));
         }

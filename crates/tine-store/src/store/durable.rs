@@ -1,19 +1,19 @@
 //! What happens when a frame is durable, in the order of the journal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::buffer::{Group, Place};
+use crate::index::layers::Layers;
+use crate::index::node::NodeRef;
 use crate::journal::record::FrameRef;
 use crate::journal::ring::Ring;
 use crate::medium::{Area, ObjectName};
-use crate::run::RunRef;
 use crate::segment::SegmentId;
 use crate::segment::format::{Part, SegmentKind};
 use crate::segment::table::Segment;
 use crate::store::Engine;
-use crate::store::stretch::{PublishedPart, Stretch};
+use crate::store::stretch::{Deaths, PublishedPart, Stretch};
 
 /// Something to do once the frame that speaks of it is durable.
 pub(crate) enum Effect {
@@ -42,11 +42,17 @@ pub(crate) struct NewPart {
     pub(crate) groups: Vec<(Arc<Group>, Box<[u32]>)>,
 }
 
-/// The runs of a stretch as a new manifest has them.
+/// The root of a stretch as a new manifest has it.
+#[derive(Clone)]
 pub(crate) struct NewRoot {
     pub(crate) stretch: Arc<Stretch>,
     pub(crate) covered: u64,
-    pub(crate) runs: Vec<RunRef>,
+    pub(crate) layers: Arc<Layers>,
+    /// It is a point, all of which the root covers: children may stand on it.
+    pub(crate) is_final: bool,
+    pub(crate) written: Option<NodeRef>,
+    /// What is in segments and that it does not show any more.
+    pub(crate) deaths: Deaths,
 }
 
 impl Engine {
@@ -58,7 +64,10 @@ impl Engine {
 
     fn apply(&self, effect: Effect, ring: &mut Ring) {
         match effect {
-            Effect::Safe { stretch, group } => self.make_safe(&stretch, group),
+            Effect::Safe { stretch, group } => {
+                let mut state = stretch.state.lock();
+                state.safe = state.safe.max(group);
+            }
             Effect::Published {
                 segment,
                 bytes,
@@ -80,14 +89,7 @@ impl Engine {
         }
     }
 
-    fn make_safe(&self, stretch: &Stretch, group: u64) {
-        let emptied = stretch.state.lock().make_safe(group);
-        for segment in emptied {
-            self.segments.release(segment);
-        }
-    }
-
-    /// Blocks of segments that no run covers: the next opening reads their footers.
+    /// Blocks of segments that no root covers: the next opening reads their footers.
     pub(crate) fn uncovered_blocks(&self) -> u64 {
         let catalog = self.catalog.lock();
         let blocks = |stretch: &Arc<Stretch>| -> u64 {
@@ -108,21 +110,8 @@ impl Engine {
             return;
         }
         let stored = new.part.blocks.len() as u64;
-        let indexed = new.part.first..new.part.first + new.part.blocks.len() as u32;
-        // What was overwritten since the segment was written is dead in it, once the overwriting group is durable.
-        let mut died: BTreeMap<u64, u64> = BTreeMap::new();
         for (group, blocks) in new.groups {
-            let mut place = group.source.place.write();
-            if let Place::Buffered(slots) = &*place {
-                let dead = slots
-                    .iter()
-                    .zip(&blocks)
-                    .filter(|(slot, block)| slot.is_dead() && indexed.contains(block));
-                for (slot, _) in dead {
-                    *died.entry(slot.killer).or_default() += 1;
-                }
-            }
-            *place = Place::Stored {
+            *group.source.place.write() = Place::Stored {
                 segment: Arc::clone(segment),
                 blocks: Some(blocks),
             };
@@ -130,35 +119,33 @@ impl Engine {
         let upto = new.part.upto;
         state.groups.retain(|group| group.number > upto);
         state.published = state.published.max(upto);
+        state.safe = state.safe.max(upto);
         if stored > 0 {
             self.segments.retain(segment.id);
             state.live.insert(segment.id, stored);
         }
-        let kills = died
-            .into_iter()
-            .map(|(killer, count)| (killer, [(segment.id, count)].into()));
-        state.kills.extend(kills);
         self.segments.retain(segment.id);
         state.parts.push(PublishedPart {
             segment: segment.id,
             part: new.part,
         });
-        drop(state);
-        self.make_safe(&new.stretch, upto);
     }
 
-    /// The runs that a durable manifest has take the place of the parts that they cover.
+    /// The root that a durable manifest has takes the place of the parts that it covers.
     fn adopt_root(&self, root: NewRoot) {
         let mut state = root.stretch.state.lock();
         if state.dropped {
-            // Never counted as used: the new runs' segment is released by whoever wrote it.
             return;
         }
-        for run in &root.runs {
-            self.segments.retain(run.segment);
+        if let Some(written) = root.written {
+            self.segments.retain(written.segment);
         }
-        for run in std::mem::replace(&mut state.runs, root.runs) {
-            self.segments.release(run.segment);
+        if let Some(written) = std::mem::replace(&mut state.written_at, root.written) {
+            self.segments.release(written.segment);
+        }
+        let former = state.root.replace(root.layers);
+        if former.is_some() || !root.deaths.is_empty() {
+            state.deaths.push_back((former, root.deaths));
         }
         state.covered = root.covered;
         let (covered, left) = std::mem::take(&mut state.parts)
@@ -169,6 +156,7 @@ impl Engine {
         for part in covered {
             self.segments.release(part.segment);
         }
+        self.has_deaths.store(true, Ordering::Relaxed);
     }
 
     /// Removes a segment's object. A failure leaves an orphan, which the next opening removes.

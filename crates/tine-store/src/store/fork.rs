@@ -12,11 +12,11 @@ use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Ticket};
 use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, SnapshotName, Target};
-use crate::overlay::Overlay;
 use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot};
 use crate::store::head::Head;
 use crate::store::stretch::Stretch;
+use crate::store::view::View;
 use crate::store::{Branch, Engine, Store};
 
 /// Branches to add to the catalog.
@@ -39,9 +39,9 @@ impl Engine {
         catalog.next_stretch = catalog.next_stretch.max(made.stretch + 1);
         catalog.next_branch = catalog.next_branch.max(made.branch + 1);
         // A disk without ancestors is empty: nothing has to be loaded.
-        let overlay = made.parent.is_none().then(Overlay::new);
+        let view = made.parent.is_none().then(View::empty);
         let entry = BranchEntry {
-            cell: BranchCell::new(made.branch, name.clone(), Head::new(stretch, made.size, overlay)),
+            cell: BranchCell::new(made.branch, name.clone(), Head::new(stretch, made.size, view)),
             origin,
             created: made.created,
             ephemeral: made.ephemeral,
@@ -233,9 +233,12 @@ impl Store {
         }
         // Loaded before anything is locked; a point does not change.
         let loaded = {
-            let _upkeep = engine.upkeep.lock();
-            let point = find(&engine.catalog.lock())?;
-            (point, engine.point_view(point)?)
+            let (point, stretch) = {
+                let catalog = engine.catalog.lock();
+                let point = find(&catalog)?;
+                (point, catalog.stretch(point)?)
+            };
+            (point, engine.view(&stretch)?)
         };
         let prepare = || {
             let catalog = engine.catalog.lock();
@@ -264,13 +267,13 @@ impl Store {
             prepare,
             |(mut catalog, mut head, point, stretch, size), ticket| {
                 // The snapshot may have been dropped and made again since its view was loaded.
-                let overlay = (loaded.0 == point).then_some(loaded.1);
+                let view = (loaded.0 == point).then_some(loaded.1);
                 catalog.next_stretch = stretch + 1;
                 engine.move_head(
                     &mut catalog,
                     &mut head,
                     Stretch::new(stretch, Some(point), size),
-                    overlay,
+                    view,
                     ticket,
                 );
             },

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use crate::block::block_count;
 use crate::buffer::{BufferedBlock, Chunk, Group, Slot, Source, StretchId, Tombstone};
-use crate::overlay::{Entry, Overlay, Zero};
+use crate::index::written::WrittenBlocks;
+use crate::overlay::{Entry, Zero};
 use crate::planted::{Bug, planted};
-use crate::store::stretch::{Kills, Stretch};
+use crate::store::stretch::Stretch;
+use crate::store::view::View;
 
 /// A group is closed when it has this many slots, so that it always fits into one segment.
 pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
@@ -22,7 +24,6 @@ struct OpenGroup {
     slots: usize,
     tombstones: Vec<Tombstone>,
     size: Option<u64>,
-    kills: Kills,
 }
 
 impl OpenGroup {
@@ -33,7 +34,6 @@ impl OpenGroup {
             slots: 0,
             tombstones: Vec::new(),
             size: None,
-            kills: Kills::new(),
         }
     }
 
@@ -47,7 +47,11 @@ pub(crate) struct Head {
     pub(crate) stretch: Arc<Stretch>,
     pub(crate) size: u64,
     /// Absent until the branch is used.
-    pub(crate) overlay: Option<Overlay>,
+    pub(crate) view: Option<View>,
+    /// Blocks that lie in the view's overlay, and perhaps as many again: how much trimming it may give back.
+    pub(crate) overlaid: u64,
+    /// The blocks of data that were born in the stretch and are its own still; complete if there is a view.
+    written: WrittenBlocks,
     pub(crate) dropped: bool,
     open: OpenGroup,
 }
@@ -60,15 +64,24 @@ pub(crate) enum NewBlock {
 
 impl Head {
     /// Makes the head of a stretch to which nothing was written in this process yet.
-    pub(crate) fn new(stretch: Arc<Stretch>, size: u64, overlay: Option<Overlay>) -> Self {
+    pub(crate) fn new(stretch: Arc<Stretch>, size: u64, view: Option<View>) -> Self {
         let open = OpenGroup::new(stretch.id, stretch.state.lock().open_group);
         Self {
             stretch,
             size,
-            overlay,
+            view,
+            overlaid: 0,
+            written: WrittenBlocks::default(),
             dropped: false,
             open,
         }
+    }
+
+    /// Takes a view of the disk, with what the stretch wrote of it.
+    pub(crate) fn set_loaded(&mut self, view: View, written: WrittenBlocks) {
+        self.stretch.set_alive(written.count());
+        self.view = Some(view);
+        self.written = written;
     }
 
     /// Writes consecutive blocks whose data lie in `chunk`. The head is loaded.
@@ -104,7 +117,7 @@ impl Head {
             block,
             checksum,
             data: Some(BufferedBlock::new(chunk, index)),
-            killer: 0,
+            dead: false,
         });
         let source = &self.open.source;
         let first = source.push(slots);
@@ -114,13 +127,15 @@ impl Head {
             slot: first + at as u32,
             checksum,
         });
-        let mut deaths = Deaths::of(&self.stretch, self.open.number, &mut self.open.kills);
-        if let Some(overlay) = &mut self.overlay {
-            overlay.insert_run(start, entries, |_, old| deaths.count(&old, 1));
+        let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
+        if let Some(view) = &mut self.view {
+            view.overlay
+                .insert_run(start, entries, |_, old| kill(&old, stretch, pinned));
         }
-        let killed = deaths.killed;
+        self.overlaid += blocks.len() as u64;
         self.open.slots += blocks.len();
-        self.adjust_alive(blocks.len() as u64, killed);
+        let born = self.written.insert(start..start + blocks.len() as u64);
+        self.adjust_alive(born, 0);
         if self.open.slots >= GROUP_SLOTS_MAX {
             self.close_group();
         }
@@ -129,14 +144,13 @@ impl Head {
     /// Makes blocks read as zeroes.
     pub(crate) fn write_zeroes(&mut self, range: Range<u64>, hole: bool) {
         let zero = Entry::Zero(Zero::new(self.stretch.id, hole));
-        let mut deaths = Deaths::of(&self.stretch, self.open.number, &mut self.open.kills);
-        if let Some(overlay) = &mut self.overlay {
-            overlay.fill(range.clone(), zero, |old_range, old| {
-                deaths.count(old, old_range.end - old_range.start);
-            });
+        let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
+        if let Some(view) = &mut self.view {
+            view.overlay
+                .fill(range.clone(), zero, |_, old| kill(old, stretch, pinned));
         }
-        let killed = deaths.killed;
-        self.adjust_alive(0, killed);
+        let died = self.written.remove(range.clone());
+        self.adjust_alive(0, died);
         let count = range.end - range.start;
         match self.open.tombstones.last_mut() {
             Some(last) if last.start + last.count == range.start && last.hole == hole => last.count += count,
@@ -184,9 +198,6 @@ impl Head {
             if let Some(size) = open.size {
                 state.sizes.push((number, size));
             }
-            if !open.kills.is_empty() {
-                state.kills.push((number, open.kills));
-            }
             let group = Group {
                 number,
                 source: open.source,
@@ -206,39 +217,12 @@ impl Head {
     }
 }
 
-/// Accounts for what a write replaces.
-struct Deaths<'a> {
-    stretch: StretchId,
-    killer: u64,
-    pinned: bool,
-    kills: &'a mut Kills,
-    killed: u64,
-}
-
-impl<'a> Deaths<'a> {
-    fn of(stretch: &Stretch, killer: u64, kills: &'a mut Kills) -> Self {
-        Self {
-            stretch: stretch.id,
-            killer,
-            pinned: stretch.is_pinned(),
-            kills,
-            killed: 0,
-        }
-    }
-
-    /// What was born in the same stretch is dead at once; what is older belongs to a point.
-    fn count(&mut self, old: &Entry, blocks: u64) {
-        let Entry::Data { source, slot, .. } = old else {
-            return;
-        };
-        if source.stretch != self.stretch {
-            return;
-        }
-        // Data entries are of one block each; only zeroes fill ranges.
-        debug_assert_eq!(blocks, 1);
-        self.killed += blocks;
-        if let Some(segment) = source.kill(*slot, self.killer, self.pinned) {
-            *self.kills.entry(segment).or_default() += 1;
-        }
+/// Takes note of what a write replaces: what was born in the same stretch and is in memory is dead at once; what is
+/// older belongs to a point.
+fn kill(old: &Entry, stretch: StretchId, pinned: bool) {
+    if let Entry::Data { source, slot, .. } = old
+        && source.stretch == stretch
+    {
+        source.kill(*slot, pinned);
     }
 }

@@ -18,11 +18,11 @@ use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Ticket};
 use crate::journal::record::Record;
 use crate::names::{BranchName, Target};
-use crate::overlay::Overlay;
 use crate::store::catalog::{BranchCell, Catalog};
 use crate::store::flush::Unflushed;
 use crate::store::head::Head;
 use crate::store::stretch::Stretch;
+use crate::store::view::View;
 use crate::store::{Engine, now};
 
 /// After so many attempts to get ahead of a branch's writers, they are held back.
@@ -214,15 +214,18 @@ impl Engine {
                 state.is_point = true;
                 state.written = state.written.max(*upto);
                 state.ticket = state.ticket.max(ticket);
-                state.view = head.overlay.clone();
+                // What a root covers wholly needs no view to be kept.
+                if state.root.is_none() || !state.parts.is_empty() || !state.groups.is_empty() {
+                    state.view = head.view.clone();
+                }
             }
-            let overlay = head.overlay.clone();
+            let view = head.view.clone();
             let size = head.size;
             self.move_head(
                 catalog,
                 head,
                 Stretch::new(next, Some(old.id), size),
-                overlay,
+                view,
                 ticket,
             );
         }
@@ -235,7 +238,7 @@ impl Engine {
         catalog: &mut Catalog,
         head: &mut Head,
         stretch: Arc<Stretch>,
-        overlay: Option<Overlay>,
+        view: Option<View>,
         ticket: Ticket,
     ) {
         let old = head.stretch.id;
@@ -243,7 +246,9 @@ impl Engine {
         stretch.state.lock().ticket = ticket;
         catalog.add(Arc::clone(&stretch));
         catalog.retain(stretch.id);
-        *head = Head::new(stretch, size, overlay);
+        let overlaid = head.overlaid;
+        *head = Head::new(stretch, size, view);
+        head.overlaid = overlaid;
         catalog.release(old, &self.segments);
     }
 }

@@ -2,6 +2,7 @@
 
 mod branch;
 pub(crate) mod catalog;
+mod changed;
 mod check;
 mod checkpoint;
 mod content;
@@ -11,6 +12,7 @@ pub(crate) mod durable;
 mod flush;
 mod fork;
 pub(crate) mod head;
+mod index_writer;
 mod instant;
 mod naming;
 mod open;
@@ -21,6 +23,7 @@ mod state;
 pub(crate) mod stretch;
 mod transfer;
 mod upkeep;
+pub(crate) mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -41,6 +44,7 @@ pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progr
 pub use upkeep::UpkeepStep;
 
 use crate::error::{Result, StoreError};
+use crate::index::Index;
 use crate::journal::commit::{Item, Journal, Priority, Refused, Ticket};
 use crate::medium::Medium;
 use crate::options::UpkeepMode;
@@ -77,7 +81,8 @@ pub(crate) struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     pub(crate) medium: Arc<dyn Medium>,
     pub(crate) journal: Journal,
-    pub(crate) segments: SegmentTable,
+    pub(crate) segments: Arc<SegmentTable>,
+    pub(crate) index: Index,
     pub(crate) catalog: Mutex<Catalog>,
     /// Held by whatever moves data from memory to segments, or needs that nothing does.
     pub(crate) upkeep: Mutex<Upkeep>,
@@ -96,6 +101,8 @@ pub(crate) struct Engine {
     pub(crate) newest_manifest: AtomicU64,
     pub(crate) next_manifest: AtomicU64,
     removed_since_sync: AtomicBool,
+    /// Some stretch has deaths that readers may hold up.
+    pub(crate) has_deaths: AtomicBool,
     pub(crate) user_written: AtomicU64,
     pub(crate) medium_written: AtomicU64,
 }

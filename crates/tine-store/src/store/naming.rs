@@ -14,28 +14,30 @@ use crate::names::{BranchName, SnapshotName, Target};
 use crate::options::UpkeepMode;
 use crate::store::catalog::BranchCell;
 use crate::store::state::State;
+use crate::store::stretch::ReadGuard;
 use crate::store::{Branch, Engine, Store};
 
 impl Engine {
     /// Loads a branch's head into memory, if it is not there.
     pub(crate) fn load(&self, cell: &BranchCell) -> Result<()> {
-        if cell.head.read().overlay.is_some() {
+        if cell.head.read().view.is_some() {
             return Ok(());
         }
-        let _upkeep = self.upkeep.lock();
         loop {
             let stretch = {
                 let head = cell.head.read();
-                if head.overlay.is_some() || head.dropped {
+                if head.view.is_some() || head.dropped {
                     return Ok(());
                 }
                 Arc::clone(&head.stretch)
             };
-            let overlay = self.head_view(&stretch)?;
+            let (view, written) = (self.view(&stretch)?, self.written_set(&stretch)?);
             let mut head = cell.head.write();
             // It may have been forked or rolled back meanwhile, which does not need it loaded.
             if Arc::ptr_eq(&head.stretch, &stretch) {
-                head.overlay = Some(overlay);
+                if head.view.is_none() {
+                    head.set_loaded(view, written);
+                }
                 return Ok(());
             }
         }
@@ -67,7 +69,7 @@ impl Engine {
                 let head = {
                     let mut head = entry.cell.head.write();
                     head.dropped = true;
-                    head.overlay = None;
+                    head.view = None;
                     head.stretch.id
                 };
                 catalog.release(head, &self.segments);
@@ -163,19 +165,21 @@ impl Store {
             return self.branch(target.branch())?.state();
         };
         let engine = self.engine();
-        let _upkeep = engine.upkeep.lock();
-        let stretch = {
+        let (stretch, guard) = {
             let catalog = engine.catalog.lock();
             let point = catalog.snapshot(branch, snapshot)?;
-            catalog.stretch(point)?
+            let stretch = catalog.stretch(point)?;
+            let guard = ReadGuard::new(&stretch);
+            (stretch, guard)
         };
         let size = stretch.state.lock().size();
         Ok(State {
-            overlay: engine.point_view(stretch.id)?,
+            view: engine.view(&stretch)?,
             size,
             stretch: stretch.id,
             pin: None,
-            _running: Arc::clone(&self.running),
+            _guard: guard,
+            running: Arc::clone(&self.running),
         })
     }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::checksum::crc32c;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
+use crate::index::Index;
 use crate::journal::commit::{Item, Journal};
 use crate::journal::frame::{FRAME_ALIGNMENT, JournalKey};
 use crate::journal::record::Record;
@@ -28,6 +29,7 @@ use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::Catalog;
+use crate::store::checkpoint::Merging;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
 use crate::store::upkeep::{Signal, Upkeep};
@@ -213,6 +215,7 @@ impl Store {
             next_branch: 1,
             next_stretch: 1,
             segments: Vec::new(),
+            trees: Vec::new(),
             stretches: Vec::new(),
             branches: Vec::new(),
         };
@@ -266,7 +269,7 @@ impl Store {
         let parameters = read_parameters(&*medium)?;
         let file_bytes = parameters.journal_file_bytes;
         let key = parameters.key()?;
-        let segments = SegmentTable::new(Arc::clone(&medium));
+        let segments = Arc::new(SegmentTable::new(Arc::clone(&medium)));
         let (manifest, mut path) = choose_manifest(&*medium, file_bytes, key, options.read_damaged)?;
         let mut damage = path.damage.take().or(no_writing);
         let buffered = Arc::new(AtomicU64::new(0));
@@ -310,6 +313,7 @@ impl Store {
             me: Weak::clone(me),
             thread: Mutex::new(None),
             journal: Journal::new(ring),
+            index: Index::new(Arc::clone(&segments), options.index_cache_bytes),
             segments,
             catalog: Mutex::new(replay.catalog),
             upkeep: Mutex::new(Upkeep),
@@ -326,6 +330,7 @@ impl Store {
             newest_manifest: AtomicU64::new(number),
             next_manifest: AtomicU64::new(highest.saturating_add(1)),
             removed_since_sync: AtomicBool::new(false),
+            has_deaths: AtomicBool::new(false),
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
         });
@@ -378,7 +383,7 @@ impl Store {
         engine.reclaim(&mut upkeep)?;
         if engine.journal.replay_bytes() > REPLAY_BYTES_MAX || engine.uncovered_blocks() > UNCOVERED_AT_CLOSE
         {
-            engine.checkpoint(&mut upkeep)?;
+            engine.checkpoint(&mut upkeep, Merging::Paced)?;
         }
         let mut records = Encoder::default();
         Record::Closed.encode(&mut records);

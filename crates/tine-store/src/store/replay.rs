@@ -12,6 +12,8 @@ use tine_values::RadixMap;
 use crate::block::{BLOCK_BYTES, DISK_BYTES_MAX};
 use crate::buffer::{BufferedBlock, Chunk, Group, Place, Slot, Source, StretchId, Tombstone};
 use crate::error::{Result, StoreError};
+use crate::index::layers::Layers;
+use crate::index::tree::Tree;
 use crate::journal::record::{BranchMade, Record, SegmentPublished};
 use crate::journal::walk::{Path, Walked};
 use crate::manifest::{Manifest, NUMBER_MAX, StretchRecord};
@@ -63,8 +65,10 @@ struct FoundBranch {
 }
 
 struct Replayer<'a> {
-    segments: &'a SegmentTable,
+    segments: &'a Arc<SegmentTable>,
     account: &'a Arc<AtomicU64>,
+    /// The manifest's trees.
+    trees: Vec<Arc<Tree>>,
     stretches: HashMap<StretchId, FoundStretch>,
     branches: BTreeMap<u64, FoundBranch>,
     /// Segments that a frame from the floor on says were removed: roots may still name them.
@@ -83,7 +87,7 @@ impl Replay {
     pub(crate) fn of(
         manifest: Manifest,
         path: Path,
-        segments: &SegmentTable,
+        segments: &Arc<SegmentTable>,
         account: &Arc<AtomicU64>,
         read_damaged: bool,
     ) -> Result<Self> {
@@ -111,7 +115,7 @@ impl Replay {
 }
 
 impl<'a> Replayer<'a> {
-    fn new(manifest: Manifest, segments: &'a SegmentTable, account: &'a Arc<AtomicU64>) -> Result<Self> {
+    fn new(manifest: Manifest, segments: &'a Arc<SegmentTable>, account: &'a Arc<AtomicU64>) -> Result<Self> {
         for (id, kind, bytes) in manifest.segments {
             segments.add(segments.handle(id), kind, bytes);
         }
@@ -140,9 +144,11 @@ impl<'a> Replayer<'a> {
             };
             branches.insert(record.id, branch);
         }
+        let trees = manifest.trees.into_iter().map(|tree| Tree::new(tree, segments));
         Ok(Self {
             segments,
             account,
+            trees: trees.collect(),
             stretches,
             branches,
             removed: HashSet::new(),
@@ -180,7 +186,7 @@ impl<'a> Replayer<'a> {
                             block,
                             checksum,
                             data,
-                            killer: 0,
+                            dead: false,
                         });
                     }
                     found.damaged |= !payload_is_whole;
@@ -397,7 +403,8 @@ impl<'a> Replayer<'a> {
             size,
             covered: 0,
             alive: Some(0),
-            runs: Vec::new(),
+            layers: None,
+            written: None,
             live: Vec::new(),
         };
         self.stretches.insert(id, FoundStretch::new(record));
@@ -442,7 +449,7 @@ impl<'a> Replayer<'a> {
         for (id, found) in self.stretches {
             if reachable.contains(&id) {
                 let references = references.get(&id).copied().unwrap_or(0);
-                let stretch = found.finish(references, !heads.contains(&id), self.segments);
+                let stretch = found.finish(references, !heads.contains(&id), &self.trees, self.segments);
                 if let Some(lost) = stretch.state.lock().broken.clone() {
                     if !self.read_damaged {
                         return Err(lost);
@@ -487,7 +494,13 @@ impl FoundStretch {
         }
     }
 
-    fn finish(self, references: u64, is_point: bool, segments: &SegmentTable) -> Arc<Stretch> {
+    fn finish(
+        self,
+        references: u64,
+        is_point: bool,
+        trees: &[Arc<Tree>],
+        segments: &SegmentTable,
+    ) -> Arc<Stretch> {
         let Self {
             record,
             mut groups,
@@ -533,9 +546,13 @@ impl FoundStretch {
         for segment in live.keys() {
             segments.retain(*segment);
         }
-        for run in &record.runs {
-            segments.retain(run.segment);
+        if let Some(written) = &record.written {
+            segments.retain(written.segment);
         }
+        let root = record.layers.map(|layers| {
+            let layers = layers.iter().map(|&tree| Arc::clone(&trees[tree as usize]));
+            Layers::new(record.id, layers.collect())
+        });
         let state = StretchState {
             references,
             is_point,
@@ -548,7 +565,8 @@ impl FoundStretch {
             covered: record.covered,
             groups,
             parts,
-            runs: record.runs,
+            root,
+            written_at: record.written,
             live,
             broken,
             ..StretchState::default()
@@ -570,7 +588,7 @@ fn kill_overwritten(groups: &mut BTreeMap<u64, FoundGroup>) {
     for (number, group) in groups.iter_mut().rev() {
         for slot in &mut group.slots {
             if newest.get(&slot.block) != Some(number) || cleared.get(slot.block).is_some() {
-                slot.killer = NUMBER_MAX;
+                slot.dead = true;
                 slot.data = None;
             }
         }

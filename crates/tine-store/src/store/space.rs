@@ -14,8 +14,8 @@ use crate::medium::Medium;
 /// Reservations grow in steps, so that most writes cost no system call.
 const STEP_BYTES: u64 = 4 << 20;
 
-/// Bytes that the run of a block takes at the most: an extent of its own.
-const INDEX_BYTES: u64 = 40;
+/// Bytes that the run of a block takes at the most: an extent of its own, and a word of the set of written blocks.
+const INDEX_BYTES: u64 = 64;
 
 /// The space held back for what is in memory.
 pub(crate) struct Space {

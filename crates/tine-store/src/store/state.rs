@@ -10,21 +10,26 @@ use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched};
 use crate::buffer::{BufferedBlock, Located, StretchId};
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
-use crate::overlay::{Entry, Overlay};
+use crate::index::Index;
+use crate::index::layers::Layers;
+use crate::index::node::PieceContent;
+use crate::overlay::Entry;
 use crate::segment::table::Segment;
 use crate::store::Running;
-use crate::store::stretch::Stretch;
+use crate::store::stretch::{ReadGuard, Stretch};
+use crate::store::view::{Found, View};
 
 /// A disk as it was at one moment. Reads are of that moment, whatever happens to the branch.
 ///
 /// Holds on to the space of what it shows until it is dropped.
 pub struct State {
-    pub(crate) overlay: Overlay,
+    pub(crate) view: View,
     pub(crate) size: u64,
     /// The stretch that the branch was in: what is older is shared with its points.
     pub(crate) stretch: StretchId,
     pub(crate) pin: Option<Pin>,
-    pub(crate) _running: Arc<Running>,
+    pub(crate) _guard: ReadGuard,
+    pub(crate) running: Arc<Running>,
 }
 
 /// Keeps what a head's stretch overwrites readable.
@@ -78,75 +83,87 @@ enum Piece {
         first: u32,
         checksums: Vec<u32>,
     },
+    /// What the overlay does not know: the layers are asked without the head's lock.
+    Below,
 }
 
 /// The blocks of a range, looked up; they stay readable without the overlay.
 pub(crate) struct Lookup {
-    /// The first block and how many, with where they are.
+    /// Blocks, one behind the other, with where they are.
     pieces: Vec<(Range<u64>, Piece)>,
+    /// What to ask for what lies below, guarded while it is asked.
+    below: Option<(Arc<Layers>, Option<ReadGuard>)>,
 }
 
 impl Lookup {
-    /// Looks blocks up: a few steps each, no I/O.
-    pub(crate) fn new(overlay: &Overlay, blocks: Range<u64>) -> Self {
-        let mut pieces: Vec<(Range<u64>, Piece)> = Vec::new();
-        for (range, entry) in overlay.range(blocks.clone()) {
-            let end = pieces.last().map_or(blocks.start, |(last, _)| last.end);
-            if end < range.start {
-                pieces.push((end..range.start, Piece::Zero));
+    /// Looks blocks up in the overlay: a few steps each, no I/O. What is below is read under a guard on `stretch`, if
+    /// nothing else keeps that.
+    pub(crate) fn new(view: &View, blocks: Range<u64>, stretch: Option<&Arc<Stretch>>) -> Self {
+        let mut pieces = Vec::new();
+        let mut at = blocks.start;
+        let mut is_below = false;
+        let rest = if view.base.trees.is_empty() {
+            || Piece::Zero
+        } else {
+            || Piece::Below
+        };
+        for (range, entry) in view.overlay.range(blocks.clone()) {
+            if at < range.start {
+                is_below = true;
+                pieces.push((at..range.start, rest()));
             }
-            match entry {
-                Entry::Zero(_) => pieces.push((range, Piece::Zero)),
-                Entry::Data {
-                    source,
-                    slot,
-                    checksum,
-                } => match source.locate(*slot) {
-                    Located::Memory(block) => pieces.push((range, Piece::Memory(block))),
-                    Located::Segment { segment, block } => match pieces.last_mut() {
-                        Some((
-                            last,
-                            Piece::Stored {
-                                segment: same,
-                                first,
-                                checksums,
-                            },
-                        )) if last.end == range.start
-                            && same.id == segment.id
-                            && u64::from(*first) + checksums.len() as u64 == u64::from(block) =>
-                        {
-                            last.end = range.end;
-                            checksums.push(*checksum);
-                        }
-                        _ => {
-                            let piece = Piece::Stored {
-                                segment,
-                                first: block,
-                                checksums: vec![*checksum],
-                            };
-                            pieces.push((range, piece));
-                        }
-                    },
-                },
+            at = range.end;
+            push_entry(&mut pieces, range, entry);
+        }
+        if at < blocks.end {
+            is_below = true;
+            pieces.push((at..blocks.end, rest()));
+        }
+        let below = (is_below && !view.base.trees.is_empty())
+            .then(|| (Arc::clone(&view.base), stretch.map(ReadGuard::new)));
+        Self { pieces, below }
+    }
+
+    /// Asks the layers for what the overlay did not know. May read index nodes.
+    fn settle(self, index: &Index) -> Result<Vec<(Range<u64>, Piece)>> {
+        let Some((layers, _guard)) = self.below else {
+            return Ok(self.pieces);
+        };
+        let mut settled = Vec::with_capacity(self.pieces.len());
+        for (range, piece) in self.pieces {
+            if !matches!(piece, Piece::Below) {
+                settled.push((range, piece));
+                continue;
             }
+            layers.resolve(index, range, &mut |range, found| {
+                let found = found.map(|found| found.content);
+                match found {
+                    Some(PieceContent::Data {
+                        home,
+                        first,
+                        checksums,
+                    }) => {
+                        let segment = home.1.upgrade().unwrap_or_else(|| index.segment(home.0));
+                        push_stored(&mut settled, range, segment, first, checksums);
+                    }
+                    _ => settled.push((range, Piece::Zero)),
+                }
+                Ok(true)
+            })?;
         }
-        let end = pieces.last().map_or(blocks.start, |(last, _)| last.end);
-        if end < blocks.end {
-            pieces.push((end..blocks.end, Piece::Zero));
-        }
-        Self { pieces }
+        Ok(settled)
     }
 
     /// Fills `bytes` with the disk's content from `offset` on; every block from a segment is verified.
-    pub(crate) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+    pub(crate) fn read(self, index: &Index, bytes: &mut [u8], offset: u64) -> Result<()> {
         let end = offset + bytes.len() as u64;
-        for (blocks, piece) in &self.pieces {
+        for (blocks, piece) in self.settle(index)? {
             let from = offset.max(blocks.start * BLOCK_BYTES);
             let to = end.min(blocks.end * BLOCK_BYTES);
             let target = &mut bytes[(from - offset) as usize..(to - offset) as usize];
             let skip = (from - blocks.start * BLOCK_BYTES) as usize;
-            match piece {
-                Piece::Zero => target.fill(0),
+            match &piece {
+                Piece::Zero | Piece::Below => target.fill(0),
                 Piece::Memory(block) => target.copy_from_slice(&block.bytes()[skip..skip + target.len()]),
                 Piece::Stored {
                     segment,
@@ -165,6 +182,52 @@ impl Lookup {
         }
         Ok(())
     }
+}
+
+fn push_entry(pieces: &mut Vec<(Range<u64>, Piece)>, range: Range<u64>, entry: &Entry) {
+    match entry {
+        Entry::Zero(_) => pieces.push((range, Piece::Zero)),
+        Entry::Data {
+            source,
+            slot,
+            checksum,
+        } => match source.locate(*slot) {
+            Located::Memory(block) => pieces.push((range, Piece::Memory(block))),
+            Located::Segment { segment, block } => push_stored(pieces, range, segment, block, &[*checksum]),
+        },
+    }
+}
+
+/// Adds blocks of a segment; what lies behind the last ones is fetched with them.
+fn push_stored(
+    pieces: &mut Vec<(Range<u64>, Piece)>,
+    range: Range<u64>,
+    segment: Arc<Segment>,
+    block: u32,
+    checksums: &[u32],
+) {
+    if let Some((
+        last,
+        Piece::Stored {
+            segment: same,
+            first,
+            checksums: known,
+        },
+    )) = pieces.last_mut()
+        && last.end == range.start
+        && same.id == segment.id
+        && u64::from(*first) + known.len() as u64 == u64::from(block)
+    {
+        last.end = range.end;
+        known.extend_from_slice(checksums);
+        return;
+    }
+    let piece = Piece::Stored {
+        segment,
+        first: block,
+        checksums: checksums.to_vec(),
+    };
+    pieces.push((range, piece));
 }
 
 fn fetch(segment: &Segment, first: u32, checksums: &[u32], target: &mut [u8]) -> Result<()> {
@@ -202,15 +265,40 @@ pub(crate) fn check_range(range: &Range<u64>, size: u64) -> Result<()> {
     check_bounds(range.start, range.end - range.start, size)
 }
 
-/// Describes a range of an overlay, coalesced; absent blocks are holes.
-pub(crate) fn extents(overlay: &Overlay, range: Range<u64>, stretch: StretchId) -> Vec<Extent> {
+/// Describes a range of a disk, coalesced.
+pub(crate) fn extents(
+    view: &View,
+    index: &Index,
+    range: Range<u64>,
+    stretch: StretchId,
+) -> Result<Vec<Extent>> {
     let mut extents: Vec<Extent> = Vec::new();
-    let mut add = |from: u64, to: u64, kind: ExtentKind, shared: bool| {
-        let (from, to) = (from.max(range.start), to.min(range.end));
-        if from >= to {
-            return;
-        }
+    let blocks = blocks_touched(range.start, range.end - range.start);
+    view.resolve(index, blocks, &mut |found, what| {
+        let (kind, birth) = match what {
+            Found::Absent => (ExtentKind::Hole, stretch),
+            Found::Entry(entry) => {
+                let kind = match entry {
+                    Entry::Data { .. } => ExtentKind::Data,
+                    Entry::Zero(zero) if zero.is_hole() => ExtentKind::Hole,
+                    Entry::Zero(_) => ExtentKind::Zero,
+                };
+                (kind, entry.birth())
+            }
+            Found::Piece(piece) => {
+                let kind = match piece.content {
+                    PieceContent::Data { .. } => ExtentKind::Data,
+                    PieceContent::Zero => ExtentKind::Zero,
+                    PieceContent::Hole => ExtentKind::Hole,
+                };
+                (kind, piece.birth)
+            }
+        };
+        let shared = kind == ExtentKind::Data && birth != stretch;
+        let from = (found.start * BLOCK_BYTES).max(range.start);
+        let to = (found.end * BLOCK_BYTES).min(range.end);
         match extents.last_mut() {
+            _ if from >= to => {}
             Some(last) if last.kind == kind && last.shared == shared => last.length += to - from,
             _ => extents.push(Extent {
                 offset: from,
@@ -219,33 +307,19 @@ pub(crate) fn extents(overlay: &Overlay, range: Range<u64>, stretch: StretchId) 
                 shared,
             }),
         }
-    };
-    let blocks = blocks_touched(range.start, range.end - range.start);
-    let mut at = blocks.start;
-    for (found, entry) in overlay.range(blocks.clone()) {
-        add(
-            at * BLOCK_BYTES,
-            found.start * BLOCK_BYTES,
-            ExtentKind::Hole,
-            false,
-        );
-        let kind = match entry {
-            Entry::Data { .. } => ExtentKind::Data,
-            Entry::Zero(zero) if zero.is_hole() => ExtentKind::Hole,
-            Entry::Zero(_) => ExtentKind::Zero,
-        };
-        let shared = kind == ExtentKind::Data && entry.birth() != stretch;
-        add(found.start * BLOCK_BYTES, found.end * BLOCK_BYTES, kind, shared);
-        at = found.end;
-    }
-    add(at * BLOCK_BYTES, range.end, ExtentKind::Hole, false);
-    extents
+        Ok(true)
+    })?;
+    Ok(extents)
 }
 
 impl State {
     /// Returns the disk's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.running.engine.index
     }
 
     /// Fills `bytes` from `offset`. Every block read from the medium is verified.
@@ -255,16 +329,16 @@ impl State {
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         check_bounds(offset, bytes.len() as u64, self.size)?;
         let blocks = blocks_touched(offset, bytes.len() as u64);
-        Lookup::new(&self.overlay, blocks).read(bytes, offset)
+        Lookup::new(&self.view, blocks, None).read(self.index(), bytes, offset)
     }
 
-    /// Returns what the bytes of a range are, without reading them. O(entries in the range).
+    /// Returns what the bytes of a range are, without reading them. O(extents in the range).
     ///
     /// # Errors
-    /// [`StoreError::OutOfBounds`].
+    /// [`StoreError::OutOfBounds`], and those of reading the index.
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         check_range(&range, self.size)?;
-        Ok(extents(&self.overlay, range, self.stretch))
+        extents(&self.view, self.index(), range, self.stretch)
     }
 }
 

@@ -1,17 +1,17 @@
 //! Stretches: what changed on a disk between one point and the next.
 //!
 //! ```text
-//! runs (covered by a manifest) | parts of segments (published) | groups in memory (journalled, or not yet)
+//! layers (covered by a manifest) | parts of segments (published) | groups in memory (journalled, or not yet)
 //! ------- groups up to `covered`, up to `published`, ascending --------------------------------->
 //! ```
 //!
 //! A stretch that is no branch's head any more is a point: it never changes, only moves from memory to segments and
-//! from parts to runs.
+//! from parts to layers. Layers are of the whole disk, parts and groups of the stretch alone.
 //!
 //! Lock order: catalog, then a branch's head, then a stretch, then a source, then the journal's queue, then the
 //! segment table. None is held across I/O.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -19,11 +19,13 @@ use parking_lot::Mutex;
 
 use crate::buffer::{Group, StretchId};
 use crate::error::StoreError;
+use crate::index::layers::Layers;
+use crate::index::node::NodeRef;
 use crate::journal::commit::Ticket;
-use crate::overlay::Overlay;
-use crate::run::RunRef;
 use crate::segment::SegmentId;
 use crate::segment::format::Part;
+use crate::segment::table::SegmentTable;
+use crate::store::view::View;
 
 /// One stretch.
 pub(crate) struct Stretch {
@@ -31,6 +33,8 @@ pub(crate) struct Stretch {
     pub(crate) parent: Option<StretchId>,
     /// Views of the head that readers hold: what is overwritten meanwhile stays readable.
     pub(crate) pins: AtomicUsize,
+    /// Reads and views that may still look at what it and its ancestors have in segments.
+    readers: AtomicUsize,
     alive: AtomicU64,
     pub(crate) state: Mutex<StretchState>,
 }
@@ -38,8 +42,8 @@ pub(crate) struct Stretch {
 /// Stands in for the count of alive blocks while that is not known exactly.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Blocks killed in segments by a group that is not known to be durable yet.
-pub(crate) type Kills = HashMap<SegmentId, u64>;
+/// Blocks of each segment that died.
+pub(crate) type Deaths = HashMap<SegmentId, u64>;
 
 /// A part of a segment that no root covers yet.
 #[derive(Clone)]
@@ -69,23 +73,26 @@ pub(crate) struct StretchState {
     pub(crate) safe: u64,
     /// Groups that are in segments.
     pub(crate) published: u64,
-    /// Groups that an announced manifest's runs cover.
+    /// Groups that an announced manifest's root covers.
     pub(crate) covered: u64,
     /// Closed groups in memory, ascending.
     pub(crate) groups: Vec<Arc<Group>>,
     /// Published, not covered; ascending.
     pub(crate) parts: Vec<PublishedPart>,
-    pub(crate) runs: Vec<RunRef>,
-    /// Blocks alive in each segment; never too few.
+    /// The disk as of the covered group; absent while nothing is covered: then it is the parent's.
+    pub(crate) root: Option<Arc<Layers>>,
+    /// Where the set of blocks lies that were written up to the covered group.
+    pub(crate) written_at: Option<NodeRef>,
+    /// Blocks born here that are alive in each segment; never too few.
     pub(crate) live: HashMap<SegmentId, u64>,
-    /// What groups that are not durable yet have killed, ascending by group.
-    pub(crate) kills: Vec<(u64, Kills)>,
+    /// What former roots still show those who read them; given up oldest first, when nobody does any more.
+    pub(crate) deaths: VecDeque<(Option<Arc<Layers>>, Deaths)>,
     /// Why its content cannot be told any more, in a store that is damaged.
     pub(crate) broken: Option<StoreError>,
     /// What was queued last for it.
     pub(crate) ticket: Ticket,
     /// The whole disk as of the end of the stretch, once it is a point and was loaded.
-    pub(crate) view: Option<Overlay>,
+    pub(crate) view: Option<View>,
 }
 
 impl Stretch {
@@ -99,6 +106,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
             alive: AtomicU64::new(0),
             state: Mutex::new(state),
         })
@@ -115,6 +123,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
             alive,
             state: Mutex::new(state),
         })
@@ -131,8 +140,36 @@ impl Stretch {
         self.alive.store(alive, Ordering::Relaxed);
     }
 
+    /// Sets the count if no head in use has done so, which keeps it itself.
+    pub(crate) fn set_alive_if_unknown(&self, alive: u64) {
+        let _ = self
+            .alive
+            .compare_exchange(UNKNOWN, alive, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.readers.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Keeps what a stretch and its ancestors have in segments from being given back while it is read.
+pub(crate) struct ReadGuard(Arc<Stretch>);
+
+impl ReadGuard {
+    /// Guards a stretch. Whoever calls this knows that it is not dropped: the head or the catalog is locked.
+    pub(crate) fn new(stretch: &Arc<Stretch>) -> Self {
+        stretch.readers.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(stretch))
+    }
+}
+
+impl Drop for ReadGuard {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -156,25 +193,49 @@ impl StretchState {
         self.open_group == 1 && self.covered == 0 && self.safe == 0 && self.sizes.is_empty()
     }
 
-    /// Takes note that groups are durable, and returns what they had killed in segments.
-    pub(crate) fn make_safe(&mut self, group: u64) -> Vec<SegmentId> {
-        self.safe = self.safe.max(group);
-        let mut emptied = Vec::new();
-        let safe = self.safe;
-        let (now, later) = std::mem::take(&mut self.kills)
-            .into_iter()
-            .partition(|(at, _)| *at <= safe);
-        self.kills = later;
-        let now: Vec<(u64, Kills)> = now;
-        for (segment, count) in now.into_iter().flat_map(|(_, kills)| kills) {
-            if let Some(live) = self.live.get_mut(&segment) {
-                *live = live.saturating_sub(count);
-                if *live == 0 {
-                    self.live.remove(&segment);
-                    emptied.push(segment);
+    /// Tells whether everything written is in segments.
+    pub(crate) fn is_published(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Adds up what died, those deaths included that readers of former roots still hold up.
+    pub(crate) fn live_after_readers(&self, more: Option<&Deaths>) -> HashMap<SegmentId, u64> {
+        let mut live = self.live.clone();
+        let deaths = self.deaths.iter().map(|(_, deaths)| deaths);
+        for (segment, count) in deaths.chain(more).flatten() {
+            take_from(&mut live, *segment, *count);
+        }
+        live
+    }
+
+    /// Lets the dead go that no reader can reach any more. Returns whether any are left.
+    pub(crate) fn bury(&mut self, segments: &SegmentTable) -> bool {
+        while let Some((root, _)) = self.deaths.front() {
+            if root.as_ref().is_some_and(|root| Arc::strong_count(root) > 1) {
+                return true;
+            }
+            let Some((_, deaths)) = self.deaths.pop_front() else {
+                break;
+            };
+            for (segment, count) in deaths {
+                if take_from(&mut self.live, segment, count) {
+                    segments.release(segment);
                 }
             }
         }
-        emptied
+        false
     }
+}
+
+/// Takes dead blocks from a count; true if none are left.
+fn take_from(live: &mut HashMap<SegmentId, u64>, segment: SegmentId, count: u64) -> bool {
+    let Some(blocks) = live.get_mut(&segment) else {
+        return false;
+    };
+    *blocks = blocks.saturating_sub(count);
+    if *blocks > 0 {
+        return false;
+    }
+    live.remove(&segment);
+    true
 }

@@ -9,11 +9,13 @@ use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Refused, Ticket};
 use crate::journal::record::Record;
 use crate::options::UpkeepMode;
+use crate::store::checkpoint::Merging;
 use crate::store::durable::Effect;
 use crate::store::{Engine, Store};
 
-/// More blocks than this in segments that no run covers make a checkpoint due: 24 bytes of memory each.
-const UNCOVERED_MAX: u64 = 1 << 20;
+/// More blocks than this in segments that no root covers make a checkpoint due: some 50 bytes of memory each, and the
+/// next opening reads their footers.
+const UNCOVERED_MAX: u64 = 1 << 18;
 
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
@@ -67,7 +69,7 @@ pub(crate) fn run(engine: &Engine) {
             let _ = engine.drain_all(&mut upkeep);
         }
         if engine.journal.is_half_full() || engine.uncovered_blocks() > UNCOVERED_MAX {
-            let _ = engine.checkpoint(&mut upkeep);
+            let _ = engine.checkpoint(&mut upkeep, Merging::Paced);
         }
         let _ = engine.reclaim(&mut upkeep);
     }
@@ -124,7 +126,7 @@ impl Engine {
             if self.buffered_bytes() + bytes > self.buffer_bytes {
                 self.drain_all(&mut upkeep)?;
                 if self.uncovered_blocks() > UNCOVERED_MAX {
-                    self.checkpoint(&mut upkeep)?;
+                    self.checkpoint(&mut upkeep, Merging::Paced)?;
                 }
             }
         }
@@ -133,8 +135,8 @@ impl Engine {
         }
         match self.space.hold(self.buffered_bytes() + bytes) {
             Err(StoreError::NoSpace { .. }) => {
-                // What was dropped may not have been given back yet.
-                self.reclaim(&mut self.upkeep.lock())?;
+                // What was dropped or overwritten may not have been given back yet.
+                self.give_back()?;
                 self.space.hold(self.buffered_bytes() + bytes)
             }
             result => result,
@@ -143,7 +145,7 @@ impl Engine {
 
     /// Frees files of the journal's ring for a user's frame.
     pub(crate) fn make_journal_room(&self) -> Result<()> {
-        self.checkpoint(&mut self.upkeep.lock())
+        self.checkpoint(&mut self.upkeep.lock(), Merging::Paced)
     }
 
     /// Called after a commit, without any lock.
@@ -155,9 +157,44 @@ impl Engine {
                 UpkeepMode::Inline => {
                     // Whoever holds the lock is at it already.
                     if let Some(mut upkeep) = self.upkeep.try_lock() {
-                        drop(self.checkpoint(&mut upkeep));
+                        drop(self.checkpoint(&mut upkeep, Merging::Paced));
                     }
                 }
+            }
+        }
+    }
+
+    /// Gives back what can be on a full disk: first what is known to be dead, then what merging finds.
+    fn give_back(&self) -> Result<()> {
+        let mut upkeep = self.upkeep.lock();
+        let free = || {
+            self.medium
+                .free_bytes()
+                .map_err(|e| StoreError::io("the store", "asking for free space", e))
+        };
+        let before = free()?;
+        self.reclaim(&mut upkeep)?;
+        if free()? > before {
+            return Ok(());
+        }
+        match self.checkpoint(&mut upkeep, Merging::Deep) {
+            // Then the write has to wait for what others give back.
+            Err(StoreError::NoSpace { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Lets go what no reader can reach any more: stretches that were dropped, blocks that died.
+    fn bury(&self) {
+        let mut catalog = self.catalog.lock();
+        catalog.release_departed(&self.segments);
+        if self.has_deaths.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            let mut left = false;
+            for stretch in catalog.stretches.values() {
+                left |= stretch.state.lock().bury(&self.segments);
+            }
+            if left {
+                self.has_deaths.store(true, std::sync::atomic::Ordering::Relaxed);
             }
         }
     }
@@ -168,6 +205,7 @@ impl Engine {
             return Ok(());
         }
         self.check_writable()?;
+        self.bury();
         let unused = self.segments.take_unused();
         for chunk in unused.chunks(256) {
             let mut records = Encoder::default();
@@ -223,7 +261,7 @@ impl Store {
         let mut upkeep = engine.upkeep.lock();
         match step {
             UpkeepStep::Drain => engine.drain_all(&mut upkeep).map(drop),
-            UpkeepStep::Checkpoint => engine.checkpoint(&mut upkeep),
+            UpkeepStep::Checkpoint => engine.checkpoint(&mut upkeep, Merging::Paced),
             UpkeepStep::Reclaim => engine.reclaim(&mut upkeep),
         }
     }

@@ -5,4 +5,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| tine_store::decoders::run(bytes));
+fuzz_target!(|bytes: &[u8]| tine_store::decoders::node(bytes));

@@ -1,0 +1,167 @@
+//! Writing index segments: nodes of many trees, one behind the other.
+//!
+//! Order: nodes are synced, then their directory, before a manifest names them. What is written can be read at once:
+//! from memory until its segment is whole, then from the medium. What is not finished is abandoned.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::index::Nodes;
+use crate::index::build::NodeStore;
+use crate::index::node::{Child, Node, NodeRef};
+use crate::medium::{Area, ObjectName, ObjectWriter};
+use crate::planted::{Bug, planted};
+use crate::segment::SegmentId;
+use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, Trailer, encode_header, encode_trailer};
+use crate::store::Engine;
+
+/// An index segment gets no further node when it has this many bytes; so much lies in memory while it is written.
+const INDEX_SEGMENT_BYTES: usize = 16 << 20;
+
+const APPEND_BYTES: usize = 1 << 20;
+
+/// A segment that is being written.
+struct Open {
+    id: SegmentId,
+    object: Box<dyn ObjectWriter>,
+    /// All nodes so far.
+    nodes: Vec<u8>,
+    /// So many bytes of them are with the medium.
+    appended: usize,
+}
+
+/// See the module.
+pub(crate) struct IndexWriter<'a> {
+    engine: &'a Engine,
+    open: RefCell<Option<Open>>,
+    /// All segments that were begun.
+    begun: RefCell<Vec<SegmentId>>,
+}
+
+impl<'a> IndexWriter<'a> {
+    pub(crate) fn new(engine: &'a Engine) -> Self {
+        Self {
+            engine,
+            open: RefCell::default(),
+            begun: RefCell::default(),
+        }
+    }
+
+    fn begin(&self) -> Result<Open> {
+        let id = self.engine.new_segment_id();
+        let name = ObjectName::Segment(id);
+        self.engine.space.use_for_object(SEGMENT_HEADER_BYTES)?;
+        let object = self
+            .engine
+            .medium
+            .create_object(name)
+            .map_err(|e| StoreError::io(name, "making the segment", e))?;
+        self.begun.borrow_mut().push(id);
+        // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out.
+        let segments = &self.engine.segments;
+        segments.add(segments.handle(id), SegmentKind::Index, 0);
+        let mut open = Open {
+            id,
+            object,
+            nodes: Vec::new(),
+            appended: 0,
+        };
+        self.engine
+            .append(&mut *open.object, name, &encode_header(id, SegmentKind::Index))?;
+        Ok(open)
+    }
+
+    /// Gives the medium what it has not got yet.
+    fn append(&self, open: &mut Open) -> Result<()> {
+        let rest = &open.nodes[open.appended..];
+        self.engine.space.use_for_object(rest.len() as u64)?;
+        self.engine
+            .append(&mut *open.object, ObjectName::Segment(open.id), rest)?;
+        open.appended = open.nodes.len();
+        Ok(())
+    }
+
+    fn seal(&self, mut open: Open) -> Result<()> {
+        self.append(&mut open)?;
+        let name = ObjectName::Segment(open.id);
+        let trailer = Trailer {
+            footer_offset: SEGMENT_HEADER_BYTES + open.nodes.len() as u64,
+            footer_bytes: 0,
+            footer_checksum: crc32c(&[]),
+        };
+        let trailer = encode_trailer(&trailer);
+        self.engine.append(&mut *open.object, name, &trailer)?;
+        if !planted(Bug::RootUnsynced) {
+            open.object.sync().map_err(|e| StoreError::io(name, "sync", e))?;
+        }
+        let bytes = SEGMENT_HEADER_BYTES + (open.nodes.len() + trailer.len()) as u64;
+        self.engine.segments.set_bytes(open.id, bytes);
+        Ok(())
+    }
+
+    /// Makes everything that was put durable.
+    pub(crate) fn finish(self) -> Result<()> {
+        if let Some(open) = self.open.take() {
+            self.seal(open)?;
+        }
+        if !self.begun.borrow().is_empty() && !planted(Bug::NoDirectorySync) {
+            self.engine
+                .medium
+                .sync_area(Area::Segment)
+                .map_err(|e| StoreError::io("segments", "sync of the directory", e))?;
+        }
+        // They are the store's now.
+        self.begun.borrow_mut().clear();
+        Ok(())
+    }
+}
+
+impl Drop for IndexWriter<'_> {
+    fn drop(&mut self) {
+        self.open.take();
+        for id in self.begun.take() {
+            self.engine.segments.forget(id);
+            self.engine.abandon(ObjectName::Segment(id));
+        }
+    }
+}
+
+impl Nodes for IndexWriter<'_> {
+    fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        if let Some(open) = &*self.open.borrow()
+            && open.id == child.at.segment
+        {
+            let start = (child.at.offset - SEGMENT_HEADER_BYTES) as usize;
+            let bytes = &open.nodes[start..start + child.at.bytes as usize];
+            return Ok(Arc::new(Node::decode(bytes, &self.engine.segments)?));
+        }
+        self.engine.index.load(child, level)
+    }
+}
+
+impl NodeStore for IndexWriter<'_> {
+    fn put(&self, node: &[u8]) -> Result<NodeRef> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin()?,
+        };
+        let at = NodeRef {
+            segment: open.id,
+            offset: SEGMENT_HEADER_BYTES + open.nodes.len() as u64,
+            bytes: node.len() as u32,
+            checksum: crc32c(node),
+        };
+        open.nodes.extend_from_slice(node);
+        if open.nodes.len() - open.appended >= APPEND_BYTES {
+            self.append(&mut open)?;
+        }
+        if open.nodes.len() >= INDEX_SEGMENT_BYTES {
+            self.seal(open)?;
+        } else {
+            *self.open.borrow_mut() = Some(open);
+        }
+        Ok(at)
+    }
+}

@@ -359,15 +359,19 @@ impl Engine {
         let mut stretches: Vec<StretchRecord> = catalog
             .stretches
             .values()
-            .map(|stretch| {
+            .filter_map(|stretch| {
                 let state = stretch.state.lock();
+                if state.dropped {
+                    // It is only read still: nothing of it has to be found again.
+                    return None;
+                }
                 let root = roots.get(&stretch.id);
                 let layers = root.map(|root| &root.layers).or(state.root.as_ref());
                 let covered = root.map_or(state.covered, |root| root.covered);
                 let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
                 // What is not settled is counted anew after the store was opened.
                 let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
-                StretchRecord {
+                Some(StretchRecord {
                     id: stretch.id,
                     parent: stretch.parent,
                     size: state.size_at(covered),
@@ -380,7 +384,7 @@ impl Engine {
                         .live_after_readers(root.map(|root| &root.deaths))
                         .into_iter()
                         .collect(),
-                }
+                })
             })
             .collect();
         stretches.sort_by_key(|stretch| stretch.id);

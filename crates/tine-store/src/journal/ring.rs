@@ -95,7 +95,7 @@ impl Ring {
         }
         medium
             .sync_area(Area::Journal)
-            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
+            .map_err(|e| StoreError::io("journal/", "sync", e))
     }
 
     /// Begins an epoch, and returns when its first frame is durable.
@@ -175,7 +175,7 @@ impl Ring {
     ) -> Result<Self> {
         let files = medium
             .journal_files()
-            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+            .map_err(|e| StoreError::io("journal/", "list", e))?;
         let nothing = FrameRef {
             epoch: 0,
             nonce: [0; 16],
@@ -290,7 +290,7 @@ impl Ring {
     fn sync_directory(&self) -> Result<()> {
         self.medium
             .sync_area(Area::Journal)
-            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
+            .map_err(|e| StoreError::io("journal/", "sync", e))
     }
 
     fn header(&self, records: usize, payload_blocks: u32) -> Header {
@@ -392,7 +392,7 @@ fn add_file(medium: &dyn Medium, file: u32, bytes: u64) -> Result<()> {
     let name = format_args!("journal/{file}").to_string();
     medium
         .create_journal_file(file, bytes)
-        .map_err(|e| StoreError::io(&name, "making a journal file", e))?;
+        .map_err(|e| StoreError::io(&name, "make", e))?;
     medium
         .sync_journal(file)
         .map_err(|e| StoreError::io(&name, "sync", e))

@@ -78,7 +78,7 @@ impl Segment {
     pub(crate) fn length(&self) -> Result<u64> {
         self.object()?
             .length()
-            .map_err(|e| StoreError::io(self.name(), "length", e))
+            .map_err(|e| StoreError::io(self.name(), "find the length of", e))
     }
 
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.

@@ -105,8 +105,27 @@ impl Store {
                 return Err(StoreError::Cancelled);
             }
         }
+        merge(&mut report.damage);
         Ok(report)
     }
+}
+
+/// Names each damage once: a segment that is missing is met as itself, and again by every stretch with blocks in it.
+fn merge(damage: &mut Vec<Damage>) {
+    let mut merged: Vec<Damage> = Vec::new();
+    let mut places = HashMap::new();
+    for Damage { what, branches } in damage.drain(..) {
+        let place = *places.entry(what).or_insert_with_key(|what| {
+            merged.push(whole_store(what.clone()));
+            merged.len() - 1
+        });
+        merged[place].branches.extend(branches);
+    }
+    for damage in &mut merged {
+        damage.branches.sort();
+        damage.branches.dedup();
+    }
+    *damage = merged;
 }
 
 fn describe(error: &StoreError) -> String {

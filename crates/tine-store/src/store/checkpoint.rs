@@ -122,7 +122,7 @@ impl Engine {
         let mut writer = self
             .medium
             .create_object(name)
-            .map_err(|e| StoreError::io(name, "making the segment", e))?;
+            .map_err(|e| StoreError::io(name, "make", e))?;
         let trailer = Trailer {
             footer_offset: SEGMENT_HEADER_BYTES + runs.len() as u64,
             footer_bytes: 0,
@@ -139,7 +139,7 @@ impl Engine {
             }
             self.medium
                 .sync_area(Area::Segment)
-                .map_err(|e| StoreError::io("segments", "sync of the directory", e))
+                .map_err(|e| StoreError::io("segments/", "sync", e))
         })();
         if result.is_err() {
             self.abandon(name);

@@ -66,11 +66,18 @@ struct Parameters {
     checksum: String,
 }
 
+/// What `store.json` has in every version.
+#[derive(Deserialize)]
+struct Heading {
+    format: String,
+    version: u32,
+}
+
 impl Parameters {
     /// Returns the checksum of all other fields. The field itself must be empty.
     fn sum(&self) -> Result<String> {
         let text = serde_json::to_vec(self)
-            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
         Ok(format!("{:08x}", crc32c(&text)))
     }
 
@@ -93,7 +100,7 @@ impl Parameters {
 pub(crate) fn random_bits() -> Result<[u8; 16]> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
-        .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        .map_err(|e| StoreError::io("random numbers", "get", std::io::Error::other(e.to_string())))?;
     Ok(bits)
 }
 
@@ -108,7 +115,7 @@ impl Store {
     /// [`StoreError::StoreExists`], [`StoreError::NoSpace`], and those of the medium.
     pub fn create(path: &Path, create: &CreateOptions, open: OpenOptions) -> Result<Self> {
         let made = DirectoryMedium::create(path)
-            .map_err(|e| StoreError::io(path.display(), "making the directory", e))?
+            .map_err(|e| StoreError::io(format_args!("`{}`", path.display()), "make a store at", e))?
             .ok_or_else(|| StoreError::StoreExists {
                 path: path.to_owned(),
             })?;
@@ -121,7 +128,7 @@ impl Store {
     /// [`StoreError::NoStore`], [`StoreError::Busy`], [`StoreError::Unsupported`], [`StoreError::Damaged`], and those
     /// of the medium.
     pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
-        let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "opening the store", e);
+        let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "open the store at", e);
         if !DirectoryMedium::is_store(path).map_err(failed)? {
             if DirectoryMedium::has_lost_its_parameters(path) {
                 return Err(StoreError::damaged(format!(
@@ -235,7 +242,7 @@ impl Store {
             ..parameters
         };
         let text = serde_json::to_string_pretty(&parameters)
-            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
         let name = ObjectName::Parameters;
         let put = || {
             let mut writer = medium.create_object(name)?;
@@ -244,7 +251,7 @@ impl Store {
             writer.sync()?;
             medium.sync_area(Area::Root)
         };
-        put().map_err(|e| StoreError::io(name, "making it", e))?;
+        put().map_err(|e| StoreError::io(name, "make", e))?;
         drop(ring);
         Self::open_on(medium, open)
     }
@@ -401,6 +408,14 @@ fn is_unwritable(error: &io::Error) -> bool {
     )
 }
 
+fn other_format(format: &str, version: u32) -> StoreError {
+    StoreError::Unsupported {
+        what: format!(
+            "its format is `{format}` version {version}, this is for `{FORMAT}` version {FORMAT_VERSION}"
+        ),
+    }
+}
+
 fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
     let name = ObjectName::Parameters;
     let read = || {
@@ -410,27 +425,30 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
         object.read_at(&mut bytes, 0, Reading::Cached)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|e| StoreError::io(name, "reading it", e))?;
-    let parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| StoreError::Unsupported {
-        what: format!("store.json is bad: {error}"),
+    let bytes = read().map_err(|e| StoreError::io(name, "read", e))?;
+    let mut parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| {
+        // A later version may have other fields.
+        match serde_json::from_slice(&bytes) {
+            Ok(Heading { format, version }) if format == FORMAT && version != FORMAT_VERSION => {
+                other_format(&format, version)
+            }
+            _ => StoreError::damaged(format!("store.json cannot be understood ({error})")),
+        }
     })?;
-    let mut parameters = parameters;
     let checksum = std::mem::take(&mut parameters.checksum);
     let whole = parameters.sum()? == checksum;
     let unsupported = |what: String| Err(StoreError::Unsupported { what });
-    if parameters.format != FORMAT || parameters.version != FORMAT_VERSION {
-        return unsupported(format!(
-            "its format is `{}` version {}, this is for `{FORMAT}` version {FORMAT_VERSION}",
-            parameters.format, parameters.version
-        ));
+    let ours = parameters.format == FORMAT;
+    if (ours && parameters.version != FORMAT_VERSION) || (!ours && whole) {
+        return Err(other_format(&parameters.format, parameters.version));
+    }
+    if !whole {
+        return Err(StoreError::damaged("store.json does not have its checksum"));
     }
     if let Some(feature) = parameters.incompatible_features.first() {
         return unsupported(format!(
             "it uses the feature `{feature}`, which this version does not know"
         ));
-    }
-    if !whole {
-        return Err(StoreError::damaged("store.json does not have its checksum"));
     }
     let file_bytes = parameters.journal_file_bytes;
     if parameters.block_bytes != crate::block::BLOCK_BYTES
@@ -510,10 +528,20 @@ fn choose_manifest(
     }
 }
 
+/// Tells a directory that is not there any more, which is damage, from one that cannot be read.
+fn cannot_list(directory: &str, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            StoreError::damaged(format!("the directory {directory} is missing"))
+        }
+        _ => StoreError::io(directory, "list", error),
+    }
+}
+
 fn manifest_numbers(medium: &dyn Medium) -> Result<Vec<u64>> {
     let names = medium
         .list_objects(Area::Manifest)
-        .map_err(|e| StoreError::io("manifest", "listing the directory", e))?;
+        .map_err(|e| cannot_list("manifest/", e))?;
     Ok(names
         .into_iter()
         .filter_map(|name| match name {
@@ -586,18 +614,18 @@ fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable)
         let name = ObjectName::Manifest(number);
         medium
             .remove_object(name)
-            .map_err(|e| StoreError::io(name, "removing it", e))?;
+            .map_err(|e| StoreError::io(name, "remove", e))?;
     }
     let names = medium
         .list_objects(Area::Segment)
-        .map_err(|e| StoreError::io("segments", "listing the directory", e))?;
+        .map_err(|e| cannot_list("segments/", e))?;
     for name in names {
         if let ObjectName::Segment(id) = name
             && !segments.contains(id)
         {
             medium
                 .remove_object(name)
-                .map_err(|e| StoreError::io(name, "removing it", e))?;
+                .map_err(|e| StoreError::io(name, "remove", e))?;
         }
     }
     Ok(highest)

@@ -315,7 +315,7 @@ impl Store {
             free: engine
                 .medium
                 .free_bytes()
-                .map_err(|e| StoreError::io("the store", "asking for free space", e))?,
+                .map_err(|e| StoreError::io("the store's free space", "determine", e))?,
             user_written: engine.user_written.load(Ordering::Relaxed),
             medium_written: engine.medium_written.load(Ordering::Relaxed),
         })

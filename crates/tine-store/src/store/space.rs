@@ -77,10 +77,12 @@ impl Space {
                     return Ok(());
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
-                Err(error) => return Err(StoreError::io("the store", "reserving space", error)),
+                Err(error) => return Err(StoreError::io("space for the store", "reserve", error)),
             }
         }
-        Err(StoreError::NoSpace { what: "the write" })
+        Err(StoreError::NoSpace {
+            what: "the write".into(),
+        })
     }
 
     /// Gives room back for an object that is about to be written.
@@ -93,7 +95,7 @@ impl Space {
         held.bytes = held.bytes.saturating_sub(bytes);
         self.medium
             .reserve(target + self.ring)
-            .map_err(|e| StoreError::io("the store", "releasing space", e))
+            .map_err(|e| StoreError::io("space of the store", "release", e))
     }
 
     /// Holds exactly what `data` bytes in memory need. If there is not so much, what is held does not cover more data,

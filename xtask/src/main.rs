@@ -11,6 +11,7 @@ mod bench;
 mod deny;
 mod fuzz;
 mod install;
+mod licences;
 mod planted;
 mod shell;
 mod steps;

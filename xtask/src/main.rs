@@ -9,6 +9,8 @@
 
 mod bench;
 mod deny;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 mod install;
 mod licences;

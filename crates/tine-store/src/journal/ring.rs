@@ -41,7 +41,7 @@ pub(crate) const EPOCH_COPIES: u64 = 2;
 const CHAIN_FILES: u64 = 4;
 
 /// How much can still be written before files have to be freed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Bytes left in the current file.
     pub(crate) tail: u64,
@@ -49,6 +49,8 @@ pub(crate) struct Room {
     pub(crate) free_files: u64,
     /// All files.
     pub(crate) files: u64,
+    /// Each file is made when it is needed, on write-once media: then only users wait for free ones.
+    pub(crate) on_demand: bool,
 }
 
 /// Counts since the ring was opened.
@@ -239,6 +241,7 @@ impl Ring {
             } else {
                 CHAIN_FILES
             },
+            on_demand: !self.medium.can_overwrite(),
         }
     }
 
@@ -267,11 +270,17 @@ impl Ring {
                 return Ok(file);
             }
         }
+        self.grow()?;
+        Ok(self.files - 1)
+    }
+
+    /// Adds a free file to the ring.
+    pub(crate) fn grow(&mut self) -> Result<()> {
         add_file(&*self.medium, self.files, self.file_bytes)?;
         self.sync_directory()?;
         self.files += 1;
         self.held.push(0);
-        Ok(self.files - 1)
+        Ok(())
     }
 
     /// A process that died while it made a file may have left a short one.

@@ -472,14 +472,18 @@ impl Medium for DirectoryMedium {
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         let path = self.journal_path(file);
-        match write_zeroes(&path, bytes) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // What is held back is held for this among others.
-                let held = self.reserve.lock().bytes;
-                self.reserve(held.saturating_sub(bytes))?;
-                write_zeroes(&path, bytes)?;
-            }
-            result => result?,
+        if let Err(error) = write_zeroes(&path, bytes) {
+            // On a full disk half a file would take the room that others need.
+            let known = (file as usize) < self.journal.lock().len();
+            let _ = if known {
+                File::options()
+                    .write(true)
+                    .open(&path)
+                    .and_then(|short| short.set_len(0))
+            } else {
+                fs::remove_file(&path)
+            };
+            return Err(error);
         }
         let opened = self.open_journal_file(file)?;
         let mut files = self.journal.lock();

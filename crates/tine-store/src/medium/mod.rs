@@ -97,8 +97,7 @@ pub trait Medium: Send + Sync + 'static {
     fn journal_files(&self) -> io::Result<u32>;
 
     /// Adds a file of `bytes` zeroes to the ring, or makes one anew that was left short; durable after
-    /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. On a full medium it may take the room from what
-    /// [`Medium::reserve`] holds.
+    /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. After an error it is as though nothing had been made.
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()>;
 
     /// Writes into a journal file; `offset` and the length are multiples of 4096.

@@ -208,18 +208,19 @@ impl SegmentTable {
         }
     }
 
-    /// Takes the segments that nobody uses or reads any more out of the table.
-    pub(crate) fn take_unused(&self) -> Vec<SegmentId> {
-        let mut known = self.known.lock();
-        let unused: Vec<SegmentId> = known
+    /// Returns the segments that nobody uses or reads any more.
+    pub(crate) fn reclaimable(&self) -> Vec<SegmentId> {
+        self.known
+            .lock()
             .iter()
             .filter(|(_, known)| known.users == 0 && Arc::strong_count(&known.segment) == 1)
             .map(|(id, _)| *id)
-            .collect();
-        for id in &unused {
-            known.remove(id);
-        }
-        unused
+            .collect()
+    }
+
+    /// Returns how many segments there are.
+    pub(crate) fn count(&self) -> usize {
+        self.known.lock().len()
     }
 
     /// Returns every segment with its kind and bytes, in the order of their ids.

@@ -30,7 +30,7 @@ use crate::store::stretch::Stretch;
 use crate::store::upkeep::Upkeep;
 
 /// A stretch with more runs than this gets one in place of all.
-const RUNS_MAX: usize = 4;
+pub(crate) const RUNS_MAX: usize = 4;
 
 /// Runs that are written but that no manifest names yet.
 struct Pending {
@@ -41,7 +41,10 @@ struct Pending {
 impl Engine {
     /// Saves everything and frees the journal up to here.
     pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<()> {
-        let result = self.drain_all(upkeep).and_then(|_| self.save());
+        let result = self.with_dead_space(upkeep, |upkeep| {
+            self.drain_all(upkeep)?;
+            self.save()
+        });
         self.settle_space();
         result?;
         self.reclaim(upkeep)
@@ -174,7 +177,7 @@ impl Engine {
         if planted(Bug::ReuseEarly) {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
-        self.space.use_for_object(manifest.object_bytes())?;
+        self.space.use_for_manifest(manifest.object_bytes())?;
         manifest.put(&*self.medium)?;
         let mut records = Encoder::default();
         Record::Announced {

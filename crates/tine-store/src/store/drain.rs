@@ -172,6 +172,7 @@ impl Engine {
             });
         }
         item.records = records.bytes;
+        self.space.add_records(item.records.len());
         if !planted(Bug::NoDirectorySync) {
             self.medium
                 .sync_area(Area::Segment)

@@ -282,6 +282,12 @@ impl Store {
         let end = path.frames.last().map(Walked::end);
         let number = manifest.number;
         let unproven = unproven_files(&path);
+        let manifest_bytes = manifest.object_bytes();
+        let records = path
+            .frames
+            .iter()
+            .map(|frame| u64::from(frame.header.records_bytes));
+        let records = records.sum();
         let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
         if let Some(broken) = &replay.broken {
             damage.get_or_insert_with(|| broken.clone());
@@ -312,7 +318,6 @@ impl Store {
         } else {
             remove_leftovers(&*medium, number, &segments)?
         };
-        let spare = (4 << 20).min(file_bytes);
         let engine = Arc::new_cyclic(|me| Engine {
             me: Weak::clone(me),
             thread: Mutex::new(None),
@@ -321,7 +326,7 @@ impl Store {
             catalog: Mutex::new(replay.catalog),
             upkeep: Mutex::new(Upkeep),
             signal: Signal::default(),
-            space: Space::new(Arc::clone(&medium), spare, file_bytes),
+            space: Space::new(Arc::clone(&medium), file_bytes, manifest_bytes, records),
             medium,
             buffered,
             buffer_bytes: options.buffer_bytes,
@@ -340,6 +345,10 @@ impl Store {
             engine.journal.poison(engine.why_read_only());
         } else {
             engine.settle_space();
+            if engine.journal.is_full() {
+                // Openings that only crash would use up the room of the next one. Without space it is tried again.
+                drop(engine.checkpoint(&mut engine.upkeep.lock()));
+            }
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }
@@ -382,10 +391,15 @@ impl Store {
             }
         }
         let mut upkeep = engine.upkeep.lock();
-        engine.reclaim(&mut upkeep)?;
+        let mut saved = engine.reclaim(&mut upkeep);
         if engine.journal.replay_bytes() > REPLAY_BYTES_MAX || engine.uncovered_blocks() > UNCOVERED_AT_CLOSE
         {
-            engine.checkpoint(&mut upkeep)?;
+            saved = saved.and_then(|()| engine.checkpoint(&mut upkeep));
+        }
+        match saved {
+            // Everything is in the journal; the next opening has more to replay.
+            Err(StoreError::NoSpace { .. }) => {}
+            saved => saved?,
         }
         let mut records = Encoder::default();
         Record::Closed.encode(&mut records);

@@ -2,6 +2,8 @@
 //!
 //! One lock serialises it, whoever does the work: the store's own thread early on, or the writer that has met a bound.
 
+use std::sync::Arc;
+
 use parking_lot::{Condvar, Mutex};
 
 use crate::codec::Encoder;
@@ -9,11 +11,21 @@ use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Refused, Ticket};
 use crate::journal::record::Record;
 use crate::options::UpkeepMode;
+use crate::store::checkpoint::RUNS_MAX;
 use crate::store::durable::Effect;
+use crate::store::space::Due;
+use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
 /// More blocks than this in segments that no run covers make a checkpoint due: 24 bytes of memory each.
 const UNCOVERED_MAX: u64 = 1 << 20;
+
+/// Segments that one frame says are removed.
+const REMOVALS_AT_ONCE: usize = 256;
+
+/// What a run takes beside its extents, and an extent of one block in it, at the most.
+const RUN_BYTES: u64 = 64;
+const EXTENT_BYTES: u64 = 40;
 
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
@@ -102,8 +114,27 @@ impl Engine {
 
     /// Holds the room that is needed now: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
-        self.space.set_uncovered(self.uncovered_blocks());
-        self.space.settle(self.buffered_bytes());
+        self.space.settle(Due {
+            index: self.index_bytes_due(),
+            data: self.buffered_bytes(),
+        });
+    }
+
+    /// Returns about what the runs of the next checkpoint will take at the most.
+    fn index_bytes_due(&self) -> u64 {
+        let due = |stretch: &Arc<Stretch>| {
+            let state = stretch.state.lock();
+            let parts = state.parts.iter().map(|published| {
+                let part = &published.part;
+                RUN_BYTES + EXTENT_BYTES * (part.blocks.len() + part.tombstones.len()) as u64
+            });
+            let parts: u64 = parts.sum();
+            let changes = !state.is_point || !state.groups.is_empty() || parts > 0;
+            let merges = changes && state.runs.len() >= RUNS_MAX;
+            let runs = state.runs.iter().filter(|_| merges).map(|run| run.bytes);
+            parts + runs.sum::<u64>()
+        };
+        self.catalog.lock().stretches.values().map(due).sum()
     }
 
     /// Above this the store's own thread drains.
@@ -131,19 +162,64 @@ impl Engine {
         if bytes == 0 {
             return Ok(());
         }
-        match self.space.hold(self.buffered_bytes() + bytes) {
+        self.hold_space(|| self.space.hold(self.buffered_bytes() + bytes))
+    }
+
+    /// Holds room on the medium for what a user's records will add to the manifest.
+    pub(crate) fn make_record_room(&self, records: usize) -> Result<()> {
+        self.hold_space(|| self.space.hold_records(records, self.buffered_bytes()))
+    }
+
+    fn hold_space(&self, hold: impl Fn() -> Result<()>) -> Result<()> {
+        match hold() {
             Err(StoreError::NoSpace { .. }) => {
-                // What was dropped may not have been given back yet.
-                self.reclaim(&mut self.upkeep.lock())?;
-                self.space.hold(self.buffered_bytes() + bytes)
+                // What was dropped may not have been given back yet, and a drain may hold what it does not need.
+                let mut upkeep = self.upkeep.lock();
+                self.reclaim(&mut upkeep)?;
+                self.settle_space();
+                hold()
             }
             result => result,
         }
     }
 
-    /// Frees files of the journal's ring for a user's frame.
-    pub(crate) fn make_journal_room(&self) -> Result<()> {
-        self.checkpoint(&mut self.upkeep.lock())
+    /// Does a step of upkeep; without space for it, once more after dead space was given back (rule 19).
+    pub(crate) fn with_dead_space<T>(
+        &self,
+        upkeep: &mut Upkeep,
+        step: impl Fn(&mut Upkeep) -> Result<T>,
+    ) -> Result<T> {
+        let result = step(upkeep);
+        if let Err(StoreError::NoSpace { .. }) = result {
+            let before = self.segments.count();
+            self.reclaim(upkeep)?;
+            self.settle_space();
+            if self.segments.count() < before {
+                return step(upkeep);
+            }
+        }
+        result
+    }
+
+    /// Frees files of the journal's ring for a user's frame of so many bytes.
+    pub(crate) fn make_journal_room(&self, bytes: u64) -> Result<()> {
+        let mut upkeep = self.upkeep.lock();
+        // Of all who wait for the lock the first makes room for the others.
+        if self.journal.has_room(bytes, Priority::User) {
+            return Ok(());
+        }
+        self.checkpoint(&mut upkeep)
+    }
+
+    /// Adds a file to the ring for upkeep's frame of so many bytes, on a full disk out of what is held for that.
+    pub(crate) fn grow_ring(&self, bytes: u64) -> Result<()> {
+        match self.journal.grow(bytes) {
+            Err(StoreError::NoSpace { .. }) => {
+                self.space.use_for_ring()?;
+                self.journal.grow(bytes)
+            }
+            result => result,
+        }
     }
 
     /// Called after a commit, without any lock.
@@ -168,18 +244,21 @@ impl Engine {
             return Ok(());
         }
         self.check_writable()?;
-        let unused = self.segments.take_unused();
-        for chunk in unused.chunks(256) {
+        let unused = self.segments.reclaimable();
+        for chunk in unused.chunks(REMOVALS_AT_ONCE) {
             let mut records = Encoder::default();
             for &segment in chunk {
                 Record::SegmentRemoved { segment }.encode(&mut records);
             }
             let effects = chunk.iter().map(|&segment| Effect::Remove(segment)).collect();
-            self.wait(self.enqueue_upkeep(Item {
+            let ticket = self.enqueue_upkeep(Item {
                 records: records.bytes,
                 effects,
                 ..Item::default()
-            })?)?;
+            })?;
+            // Nobody can have begun to use them again: what nothing refers to is not found.
+            chunk.iter().for_each(|&segment| self.segments.forget(segment));
+            self.wait(ticket)?;
         }
         if !unused.is_empty() {
             self.sync_removals();
@@ -188,15 +267,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Queues an item that is never refused for want of room.
-    pub(crate) fn enqueue_upkeep(&self, item: Item) -> Result<Ticket> {
+    /// Queues an item for which the ring grows if it has to; no lock but that of upkeep is held, unless the item is
+    /// a mark. Refused only if the disk is full and what was held for the ring is used up; then nothing has changed.
+    pub(crate) fn enqueue_upkeep(&self, mut item: Item) -> Result<Ticket> {
         self.check_writable()?;
-        self.journal
-            .enqueue(item, Priority::Upkeep)
-            .map_err(|refused| match refused {
-                Refused::Failed(error) => error,
-                Refused::NoRoom => StoreError::damaged("the journal refused a record of upkeep"),
-            })
+        loop {
+            match self.journal.enqueue(item, Priority::Upkeep) {
+                Ok(ticket) => return Ok(ticket),
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::NoRoom(refused)) => {
+                    self.grow_ring(refused.bytes() as u64)?;
+                    item = *refused;
+                }
+            }
+        }
     }
 }
 
@@ -228,3 +312,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ pub enum Bug {
     RollbackWrongPoint,
     /// A failed sync of the journal is taken for success.
     FsyncRetry,
+    /// Space is given back whoever still reads it.
+    LeaseIgnored,
 }
 
 impl Bug {
@@ -54,6 +56,7 @@ impl Bug {
         ("shrink-keeps-tail", Bug::ShrinkKeepsTail),
         ("rollback-wrong-point", Bug::RollbackWrongPoint),
         ("fsync-retry", Bug::FsyncRetry),
+        ("lease-ignored", Bug::LeaseIgnored),
     ];
 }
 

@@ -1,7 +1,7 @@
 //! The segments of a store: which there are, and the objects that are open for reading.
 //!
-//! Invariant: whoever may still read a segment holds its [`Segment`]; the object is removed only when the table
-//! alone does.
+//! Invariant: whoever may still read a segment holds its [`Segment`], or in another process a lease; the object is
+//! removed only when the table alone does and nobody leases it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -208,7 +208,14 @@ impl SegmentTable {
         }
     }
 
-    /// Returns the segments that nobody uses or reads any more.
+    /// Returns the segments that nothing in the store refers to, with their bytes; somebody may still read them.
+    pub(crate) fn unused(&self) -> Vec<(SegmentId, u64)> {
+        let known = self.known.lock();
+        let unused = known.iter().filter(|(_, known)| known.users == 0);
+        unused.map(|(id, known)| (*id, known.bytes)).collect()
+    }
+
+    /// Returns the segments that nothing in the store refers to and nobody in this process reads any more.
     pub(crate) fn reclaimable(&self) -> Vec<SegmentId> {
         self.known
             .lock()

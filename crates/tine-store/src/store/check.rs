@@ -66,9 +66,45 @@ impl Store {
         }
         let mut report = CheckReport::default();
         engine.check_journal(&mut report);
-        engine.check_segments(&mut report);
+        engine.check_content(data, &mut report, progress)?;
+        Ok(report)
+    }
+
+    /// Verifies the store as [`Store::check`] does and ends. Other processes wait only while the journal is read; then
+    /// they can have the store, as beside [`Store::into_reader`], and what they do is not looked at.
+    ///
+    /// # Errors
+    /// As [`Store::check`] and [`Store::close`].
+    pub fn into_check(
+        self,
+        data: bool,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckReport> {
+        let alone = self.is_alone();
+        self.finish()?;
+        let engine = &self.running.engine;
+        let mut report = CheckReport::default();
+        engine.check_journal(&mut report);
+        if alone && report.damage.is_empty() {
+            let all: Vec<_> = engine.segments.list().into_iter().map(|(id, ..)| id).collect();
+            engine.let_go(&all);
+        }
+        engine.check_content(data, &mut report, progress)?;
+        Ok(report)
+    }
+}
+
+impl Engine {
+    /// Verifies the segments, and what each stretch has in them.
+    fn check_content(
+        &self,
+        data: bool,
+        report: &mut CheckReport,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.check_segments(report);
         let stretches: Vec<Arc<Stretch>> = {
-            let catalog = engine.catalog.lock();
+            let catalog = self.catalog.lock();
             let mut stretches: Vec<_> = catalog.stretches.values().cloned().collect();
             stretches.sort_by_key(|stretch| stretch.id);
             stretches
@@ -83,12 +119,12 @@ impl Store {
             let mut overlay = Overlay::new();
             report.runs += stretch.state.lock().runs.len() as u64;
             let mut damage = Vec::new();
-            match engine.apply_stretch(stretch, &mut overlay) {
+            match self.apply_stretch(stretch, &mut overlay) {
                 Ok(()) => check_blocks(&overlay, data, &mut report.blocks, &mut damage),
                 Err(error) => damage.push(describe(&error)),
             }
             if !damage.is_empty() {
-                let names = names.get_or_insert_with(|| engine.names_by_stretch());
+                let names = names.get_or_insert_with(|| self.names_by_stretch());
                 let branches = names.get(&stretch.id).cloned().unwrap_or_default();
                 report.damage.extend(damage.into_iter().map(|what| Damage {
                     what,
@@ -106,7 +142,7 @@ impl Store {
             }
         }
         merge(&mut report.damage);
-        Ok(report)
+        Ok(())
     }
 }
 

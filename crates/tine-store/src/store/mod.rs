@@ -14,6 +14,7 @@ pub(crate) mod head;
 mod instant;
 mod naming;
 mod open;
+mod reader;
 mod replay;
 mod report;
 mod space;
@@ -32,6 +33,7 @@ pub use branch::Branch;
 pub use check::{CheckReport, Damage};
 pub use diff::{Diff, DiffRange};
 pub(crate) use open::random_bits;
+pub use reader::Reader;
 pub use report::{
     BranchInfo, BufferStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo, StoreStats,
 };

@@ -28,6 +28,7 @@ use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::Catalog;
+use crate::store::reader::leased;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
 use crate::store::upkeep::{Signal, Upkeep};
@@ -372,6 +373,11 @@ impl Store {
     /// # Errors
     /// Those of [`Branch::flush`](crate::Branch::flush).
     pub fn close(self) -> Result<()> {
+        self.finish()
+    }
+
+    /// Makes everything durable and ends the writing.
+    pub(crate) fn finish(&self) -> Result<()> {
         let engine = &self.running.engine;
         engine.stop_thread();
         if engine.read_only {
@@ -616,8 +622,8 @@ fn unproven_files(path: &JournalPath) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise.
-/// Returns the highest number that a manifest had.
+/// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise; those
+/// that somebody reads are left to a later one. Returns the highest number that a manifest had.
 fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable) -> Result<u64> {
     let numbers = manifest_numbers(medium)?;
     let highest = numbers.iter().copied().max().unwrap_or(manifest);
@@ -630,12 +636,17 @@ fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable)
             .remove_object(name)
             .map_err(|e| StoreError::io(name, "remove", e))?;
     }
+    // While it cannot be told who reads, all stays. This also forgets the leases of the dead.
+    let Ok(leased) = leased(medium) else {
+        return Ok(highest);
+    };
     let names = medium
         .list_objects(Area::Segment)
         .map_err(|e| cannot_list("segments/", e))?;
     for name in names {
         if let ObjectName::Segment(id) = name
             && !segments.contains(id)
+            && !leased.contains(&id)
         {
             medium
                 .remove_object(name)

@@ -156,6 +156,13 @@ impl StretchState {
         self.open_group == 1 && self.covered == 0 && self.safe == 0 && self.sizes.is_empty()
     }
 
+    /// Returns the segments with something that the stretch needs, some of them more than once.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        let parts = self.parts.iter().map(|part| part.segment);
+        let runs = self.runs.iter().map(|run| run.segment);
+        self.live.keys().copied().chain(parts).chain(runs)
+    }
+
     /// Takes note that groups are durable, and returns what they had killed in segments.
     pub(crate) fn make_safe(&mut self, group: u64) -> Vec<SegmentId> {
         self.safe = self.safe.max(group);

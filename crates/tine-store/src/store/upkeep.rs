@@ -13,6 +13,7 @@ use crate::journal::record::Record;
 use crate::options::UpkeepMode;
 use crate::store::checkpoint::RUNS_MAX;
 use crate::store::durable::Effect;
+use crate::store::reader::leased;
 use crate::store::space::Due;
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
@@ -238,13 +239,21 @@ impl Engine {
         }
     }
 
-    /// Gives back the segments that nothing refers to any more.
+    /// Gives back the segments that nothing refers to any more and nobody reads.
     pub(crate) fn reclaim(&self, _upkeep: &mut Upkeep) -> Result<()> {
         if !self.medium.can_overwrite() {
             return Ok(());
         }
         self.check_writable()?;
-        let unused = self.segments.reclaimable();
+        let mut unused = self.segments.reclaimable();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        // While it cannot be told who reads, all stays. What stays is met again by the next reclaim, of whatever process.
+        let Ok(leased) = leased(&*self.medium) else {
+            return Ok(());
+        };
+        unused.retain(|segment| !leased.contains(segment));
         for chunk in unused.chunks(REMOVALS_AT_ONCE) {
             let mut records = Encoder::default();
             for &segment in chunk {

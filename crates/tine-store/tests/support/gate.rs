@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use tine_store::segment::SegmentId;
 
 /// What a gate holds up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,5 +152,13 @@ impl Medium for Gated {
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
         self.medium.reserve(bytes)
+    }
+
+    fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
+        self.medium.become_reader(kept)
+    }
+
+    fn leased(&self) -> io::Result<Vec<SegmentId>> {
+        self.medium.leased()
     }
 }

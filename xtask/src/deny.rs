@@ -1,6 +1,6 @@
 //! `cargo xtask deny`: the licences, versions and sources of all dependencies.
 
-use crate::{Result, shell};
+use crate::{Result, licences, shell};
 
 /// `cargo xtask deny`
 #[derive(clap::Args)]
@@ -10,8 +10,9 @@ pub(crate) struct Args {
     advisories: bool,
 }
 
-/// Installs cargo-deny if it is missing and runs it.
+/// Checks what can be told at once, then installs cargo-deny if it is missing and runs it.
 pub(crate) fn run(args: &Args) -> Result {
+    licences::check()?;
     if !is_installed() {
         shell::run(&mut shell::cargo([
             "install",

@@ -8,7 +8,7 @@
 
 use std::process::Command;
 
-use crate::toolchain::Nightly;
+use crate::toolchain::{self, Nightly};
 use crate::{Result, shell};
 
 /// Something from a Debian package.
@@ -67,12 +67,33 @@ impl Tool {
 /// When cargo-nextest is missing and cannot be installed: without it no test runs.
 pub(crate) fn run() -> Result {
     install_packages();
+    install_targets();
     if shell::ask(&mut shell::cargo(["nextest", "--version"])).is_none() {
         // Without the part that replaces itself with a download; 7.5 minutes of processor time as it is.
         let features = ["--no-default-features", "--features", "default-no-update"];
         shell::run(shell::cargo(["install", "cargo-nextest", "--locked"]).args(features))?;
     }
     Ok(())
+}
+
+/// Adds the standard libraries for which the code is checked beside this machine's: some seconds where there is a network.
+fn install_targets() {
+    let wanted = toolchain::MACHINES.iter().chain([&toolchain::BARE]);
+    let missing: Vec<_> = wanted.filter(|target| !toolchain::has_target(target)).collect();
+    if missing.is_empty() || shell::find("rustup").is_none() {
+        return;
+    }
+    let names = missing
+        .iter()
+        .map(|target| **target)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut rustup = shell::command("rustup");
+    // In silence: without a network it has much to say.
+    match shell::ask(rustup.args(["target", "add"]).args(missing)) {
+        Some(_) => eprintln!("added by rustup: {names}"),
+        None => eprintln!("`rustup target add {names}` failed, what needs it is skipped"),
+    }
 }
 
 fn install_packages() {

@@ -9,8 +9,11 @@
 
 mod bench;
 mod deny;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 mod install;
+mod licences;
 mod planted;
 mod shell;
 mod steps;

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -95,6 +96,32 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<String> {
     Err(format!("`{}` failed ({})", shown(command), output.status).into())
 }
 
+/// Runs a `command` that goes on for a while: each line that it writes to its standard error is heard, and goes where
+/// ours goes.
+///
+/// # Errors
+///
+/// When it cannot be started or ends with anything but success.
+pub(crate) fn run_and_listen(command: &mut Command, mut hear: impl FnMut(&str)) -> Result {
+    eprintln!("$ {}", shown(command));
+    let started = command.stderr(Stdio::piped()).spawn();
+    let mut child = started.map_err(|error| format!("{} cannot be started: {error}", shown(command)))?;
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            eprintln!("{line}");
+            hear(&line);
+        }
+    }
+    let status = child.wait()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}` failed ({status})", shown(command)).into())
+    }
+}
+
 /// Asks `command` a small question: returns what it printed if it could answer, in silence.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
@@ -168,6 +195,16 @@ mod tests {
             shown(&command),
             r"RUSTFLAGS='--cfg loom' cargo test 'it'\''s here' ''"
         );
+    }
+
+    #[test]
+    fn what_a_program_says_is_heard_line_by_line_and_its_failure_told() {
+        let mut heard = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one >&2; echo no; printf two >&2; exit 3"]);
+        let failed = run_and_listen(&mut command, |line| heard.push(line.to_owned()));
+        assert!(failed.is_err_and(|error| error.to_string().contains("exit status: 3")));
+        assert_eq!(heard, ["one", "two"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::planted::{self, Caught};
 use crate::toolchain::{self, Nightly};
-use crate::{Result, bench, deny, fuzz, install, shell};
+use crate::{Result, bench, deny, fuzz, install, licences, shell};
 
 /// `cargo xtask test`
 #[derive(clap::Args)]
@@ -45,6 +45,8 @@ struct Step {
 /// How a step ended that did not fail.
 enum Done {
     Passed,
+    /// As far as the machine can tell; the rest is named.
+    PassedBut(String),
     Skipped(String),
 }
 
@@ -75,8 +77,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "targets",
-        about: "tine-values builds for other machines",
+        about: "all of it compiles for the other machine that it is for, tine-values for any",
         run: targets,
+    },
+    Step {
+        name: "bare",
+        about: "tine-values links without the standard library",
+        run: bare,
     },
     Step {
         name: "deny",
@@ -97,6 +104,11 @@ const STEPS: &[Step] = &[
         name: "planted",
         about: "missing syncs are caught when the power is cut",
         run: planted_bugs,
+    },
+    Step {
+        name: "demo",
+        about: "the demo runs, built as a user builds it",
+        run: demo,
     },
     Step {
         name: "bench",
@@ -130,10 +142,9 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Where `tine-values` has to build: no 64-bit atomics, no operating system, no threads, another vendor's.
+/// Where `tine-values` has to compile too: no 64-bit atomics, no operating system, no threads, another vendor's.
 const TARGETS: &[&str] = &[
-    "aarch64-unknown-linux-gnu",
-    "thumbv7em-none-eabi",
+    toolchain::BARE,
     "x86_64-unknown-none",
     "wasm32-unknown-unknown",
     "aarch64-apple-darwin",
@@ -198,7 +209,7 @@ impl Report {
     fn add(&mut self, name: &'static str, took: Duration, result: Result<Done>) {
         let outcome = match result {
             Ok(Done::Passed) => String::new(),
-            Ok(Done::Skipped(why)) => {
+            Ok(Done::PassedBut(why) | Done::Skipped(why)) => {
                 eprintln!("skipped: {why}");
                 format!("skipped: {why}")
             }
@@ -274,33 +285,80 @@ fn doc(_: &Args) -> Result<Done> {
 }
 
 fn targets(_: &Args) -> Result<Done> {
-    let installed: Vec<_> = TARGETS
+    let host = toolchain::host();
+    let machines = toolchain::MACHINES
         .iter()
-        .filter(|target| toolchain::has_target(target))
+        .filter(|machine| host.as_deref() != Some(machine));
+    let checks: Vec<(&str, &[&str])> = machines
+        .map(|target| (*target, &["--workspace"][..]))
+        .chain(
+            TARGETS
+                .iter()
+                .map(|target| (*target, &["--package", "tine-values"][..])),
+        )
         .collect();
-    if installed.is_empty() {
-        return Ok(Done::Skipped(format!(
-            "none of {} is installed (rustup target add)",
-            TARGETS.join(", ")
-        )));
+    let (installed, missing): (Vec<_>, Vec<_>) = checks
+        .into_iter()
+        .partition(|(target, _)| toolchain::has_target(target));
+    for (target, packages) in &installed {
+        shell::run(shell::cargo(["check", "--target", target]).args(*packages))?;
     }
-    for target in installed {
-        shell::run(&mut shell::cargo([
-            "check",
-            "--package",
-            "tine-values",
-            "--target",
-            target,
-        ]))?;
-    }
+    let missing: Vec<_> = missing.into_iter().map(|(target, _)| target).collect();
+    Ok(match (installed.is_empty(), missing.is_empty()) {
+        (_, true) => Done::Passed,
+        (empty, _) => {
+            let why = format!("not installed (rustup target add): {}", missing.join(" "));
+            if empty {
+                Done::Skipped(why)
+            } else {
+                Done::PassedBut(why)
+            }
+        }
+    })
+}
+
+fn bare(_: &Args) -> Result<Done> {
+    const PROGRAM: &str = "xtask/bare.rs";
+    const EDITION: [&str; 2] = ["--edition", "2024"];
+    let built = shell::target_dir().join("bare");
+    // Unwinding is the standard library's.
+    let mut values = shell::cargo(["build", "--package", "tine-values", "--lib"]);
+    values.arg("--target-dir").arg(&built);
+    shell::run(values.env("CARGO_PROFILE_DEV_PANIC", "abort"))?;
+    let library = built.join("debug/libtine_values.rlib");
+    let mut external = std::ffi::OsString::from("tine_values=");
+    external.push(library);
+    shell::run(
+        shell::command("rustfmt")
+            .arg("--check")
+            .args(EDITION)
+            .arg(PROGRAM),
+    )?;
+    let mut program = shell::command("rustc");
+    program
+        .args(EDITION)
+        .args([
+            "--crate-type",
+            "staticlib",
+            "--codegen",
+            "panic=abort",
+            "--deny",
+            "warnings",
+        ])
+        .arg("--extern")
+        .arg(external)
+        .arg("--out-dir")
+        .arg(&built);
+    shell::run(program.arg(PROGRAM))?;
     Ok(Done::Passed)
 }
 
 fn licences(_: &Args) -> Result<Done> {
+    licences::check()?;
     // Building it takes minutes that are better spent on tests.
     if !deny::is_installed() {
-        return Ok(Done::Skipped(
-            "no cargo-deny (`cargo xtask deny` installs it)".to_owned(),
+        return Ok(Done::PassedBut(
+            "what cargo-deny tells beyond that (`cargo xtask deny` installs it)".to_owned(),
         ));
     }
     deny::check(false)?;
@@ -324,6 +382,13 @@ fn planted_bugs(_: &Args) -> Result<Done> {
         Caught::All => Done::Passed,
         Caught::Unknown(why) => Done::Skipped(why),
     })
+}
+
+fn demo(_: &Args) -> Result<Done> {
+    // The workspace's tests have planted bugs and simulated media built in; what a user runs has neither.
+    let mut demo = shell::cargo(["run", "--quiet", "--release", "--", "demo"]);
+    shell::run(demo.env("PATH", shell::path_with_sbin()))?;
+    Ok(Done::Passed)
 }
 
 fn benches(_: &Args) -> Result<Done> {

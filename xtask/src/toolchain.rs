@@ -5,6 +5,12 @@ use std::process::Command;
 
 use crate::shell;
 
+/// Where tine runs: all of it has to compile for the one of these that this machine is not.
+pub(crate) const MACHINES: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+
+/// A machine with neither an operating system nor 64-bit atomics, as which tine-values has to compile too.
+pub(crate) const BARE: &str = "thumbv7em-none-eabihf";
+
 /// A nightly toolchain that is installed and not older than the workspace asks for.
 pub(crate) struct Nightly {
     name: String,

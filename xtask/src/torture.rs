@@ -1,10 +1,16 @@
-//! `cargo xtask torture`: the long forms of the tests.
+//! `cargo xtask torture`: the long forms of the tests, one part after the other.
 //!
-//! The tests are those of CI; `TINE_TORTURE=1` and the numbers beside it make them longer. The profile `torture`
-//! in `.config/nextest.toml` lets them take as long as they want. Before them, all bugs that a power cut can show are
-//! planted and have to be caught.
+//! The tests are those of CI; the numbers in their environment make them longer. The profile `torture` in
+//! `.config/nextest.toml` lets them take as long as they want. A part that fails does not keep the others from running:
+//! the table at the end tells of each what it did, how long it took, and how to see again what it found.
+//!
+//! With `--minutes`, the parts that end by themselves run first and whole; each of the others has an equal share of the
+//! time that is left, and ends in it. What no time is left for is named.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
 
 use crate::planted::{self, Caught};
 use crate::{Result, install, shell};
@@ -12,69 +18,333 @@ use crate::{Result, install, shell};
 /// The crates that have such tests.
 const CRATES: &[&str] = &["tine-store", "tine"];
 
-/// Test programs all of whose tests have a long form; elsewhere, those with `torture` in their names.
-const PROGRAMS: &[&str] = &["exhaustive", "kill", "model", "power_cut"];
+/// Returns the long forms, in their order: those that last as long as they last come first.
+fn parts() -> [Part; 5] {
+    [
+        Part {
+            name: "planted",
+            about: "each bug that a power cut can show is planted, and has to be caught",
+            run: Run::PlantedBugs,
+        },
+        Part {
+            name: "exhaustive",
+            about: "every short history with every crash, --depth operations long",
+            run: Run::Tests {
+                package: "tine-store",
+                program: "exhaustive",
+                number: |args| args.depth.map(|depth| ("TINE_DEPTH", depth)),
+            },
+        },
+        Part {
+            name: "model",
+            about: "--seeds random histories on the simulated medium",
+            run: Run::Endless {
+                package: "tine-store",
+                program: "model",
+                variable: "TINE_SEEDS",
+                number: |args| args.seeds,
+                usual: 100_000,
+            },
+        },
+        Part {
+            name: "kill",
+            about: "the program is killed --kills times",
+            run: Run::Endless {
+                package: "tine",
+                program: "kill",
+                variable: "TINE_KILLS",
+                number: |args| args.kills,
+                usual: 100,
+            },
+        },
+        Part {
+            name: "power_cut",
+            about: "the program's power is cut --cuts times",
+            run: Run::Endless {
+                package: "tine",
+                program: "power_cut",
+                variable: "TINE_CUTS",
+                number: |args| args.cuts,
+                usual: 1000,
+            },
+        },
+    ]
+}
+
+/// A number that no run reaches: what ends the tests then is their time.
+const UNREACHED: u64 = u32::MAX as u64;
+
+/// What the outcome of a part begins with that could not run here.
+const SKIPPED: &str = "skipped: ";
 
 /// `cargo xtask torture`
 #[derive(clap::Args)]
-#[command(after_help = "A number without a default is each test's own, unless given.")]
+#[command(after_help = help())]
 pub(crate) struct Args {
-    /// How many random histories each model test plays (TINE_SEEDS)
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    seeds: u64,
-    /// How many power cuts the file system of the tests makes (TINE_CUTS)
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    cuts: u64,
-    /// How often the program is killed under load (TINE_KILLS)
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    kills: u64,
-    /// How long tests that go on for a while do so (TINE_MINUTES)
+    /// How many random histories the model plays [default: 100000, with --minutes as many as there is time for]
     #[arg(long, value_name = "N")]
-    minutes: Option<u64>,
-    /// How many operations the exhaustive histories have (TINE_DEPTH)
+    seeds: Option<u64>,
+    /// How many power cuts the file system of the tests makes [default: 1000, or as there is time]
+    #[arg(long, value_name = "N")]
+    cuts: Option<u64>,
+    /// How often the program is killed under load [default: 100, or as there is time]
+    #[arg(long, value_name = "N")]
+    kills: Option<u64>,
+    /// How many operations the exhaustive histories have [default: as in CI]
     #[arg(long, value_name = "N")]
     depth: Option<u64>,
-    /// Only tests whose name contains one of these
-    #[arg(value_name = "TEST")]
-    tests: Vec<String>,
+    /// Bounds the whole run, builds not counted: each part that can go on for ever gets its share
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// Only these parts
+    #[arg(value_name = "PART", hide_possible_values = true, value_parser = names())]
+    only: Vec<String>,
 }
 
-impl Args {
-    /// Returns the environment that tells the tests how long to go on.
-    fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let numbers = [
-            ("TINE_SEEDS", Some(self.seeds)),
-            ("TINE_CUTS", Some(self.cuts)),
-            ("TINE_KILLS", Some(self.kills)),
-            ("TINE_MINUTES", self.minutes),
-            ("TINE_DEPTH", self.depth),
-        ];
-        let given = numbers
-            .into_iter()
-            .filter_map(|(name, number)| Some((name, number?)));
-        std::iter::once(("TINE_TORTURE", 1))
-            .chain(given)
-            .map(|(name, number)| (name, number.to_string()))
+struct Part {
+    name: &'static str,
+    about: &'static str,
+    run: Run,
+}
+
+enum Run {
+    PlantedBugs,
+    /// A test program that ends when it has seen everything.
+    Tests {
+        package: &'static str,
+        program: &'static str,
+        number: fn(&Args) -> Option<(&'static str, u64)>,
+    },
+    /// A test program that ends when told: after so many, or so many seconds (TINE_SECONDS).
+    Endless {
+        package: &'static str,
+        program: &'static str,
+        variable: &'static str,
+        number: fn(&Args) -> Option<u64>,
+        usual: u64,
+    },
+}
+
+impl Part {
+    /// Returns the test program, and the numbers that it is told. `share` is the time that it may take.
+    fn tests(&self, args: &Args, share: Option<Duration>) -> Option<Tests> {
+        match self.run {
+            Run::PlantedBugs => None,
+            Run::Tests {
+                package,
+                program,
+                number,
+            } => Some(Tests {
+                package,
+                program,
+                numbers: number(args).into_iter().collect(),
+            }),
+            Run::Endless {
+                package,
+                program,
+                variable,
+                number,
+                usual,
+            } => {
+                let usual = if share.is_some() { UNREACHED } else { usual };
+                let number = (variable, number(args).unwrap_or(usual));
+                let seconds = share.map(|share| ("TINE_SECONDS", share.as_secs().max(1)));
+                Some(Tests {
+                    package,
+                    program,
+                    numbers: std::iter::once(number).chain(seconds).collect(),
+                })
+            }
+        }
     }
 }
 
-/// Builds the tests optimised and runs their long forms.
+/// A test program and the numbers in its environment.
+struct Tests {
+    package: &'static str,
+    program: &'static str,
+    numbers: Vec<(&'static str, u64)>,
+}
+
+/// What a part came to.
+struct Outcome {
+    part: &'static str,
+    took: Duration,
+    /// What it did, in its own words.
+    did: String,
+    /// How to see again what went wrong.
+    violation: Option<String>,
+}
+
+/// Builds the tests optimised and runs the parts that `args` chooses.
+///
+/// # Errors
+///
+/// When a part fails; it is named.
 pub(crate) fn run(args: &Args) -> Result {
     install::run()?;
-    // Who asks for some tests gets them alone.
-    if args.tests.is_empty()
-        && let Caught::Unknown(why) = planted::ALL.catch(nextest)?
-    {
-        eprintln!("skipped: planted bugs: {why}");
+    let chosen: Vec<_> = parts()
+        .into_iter()
+        .filter(|part| args.only.is_empty() || args.only.iter().any(|name| name == part.name))
+        .collect();
+    // What is built is no part's time.
+    shell::run(nextest().arg("--no-run"))?;
+    let end = args
+        .minutes
+        .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let mut outcomes = Vec::new();
+    for (index, part) in chosen.iter().enumerate() {
+        let share =
+            end.map(|end| end.saturating_duration_since(Instant::now()) / (chosen.len() - index) as u32);
+        eprintln!("\n==> {}: {}", part.name, part.about);
+        let start = Instant::now();
+        let mut outcome = if share == Some(Duration::ZERO) {
+            Outcome::left_out(part.name, "no time was left for it")
+        } else {
+            one(part, args, share)
+        };
+        outcome.took = start.elapsed();
+        outcomes.push(outcome);
     }
-    let mut nextest = nextest();
-    nextest.args(["--profile", "torture"]);
-    nextest.args(["--filterset", &filter()]).args(&args.tests);
-    shell::run(
-        nextest
-            .envs(args.variables())
-            .env("PATH", shell::path_with_sbin()),
-    )
+    print(&outcomes);
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.violation.is_some())
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = failed.iter().map(|outcome| outcome.part).collect();
+    Err(format!("failed: {}", names.join(", ")).into())
+}
+
+fn one(part: &Part, args: &Args, share: Option<Duration>) -> Outcome {
+    let Some(tests) = part.tests(args, share) else {
+        return planted_bugs(part.name);
+    };
+    let mut command = nextest();
+    command
+        .args(["--profile", "torture", "--filterset"])
+        .arg(format!("binary(={})", tests.program))
+        .envs(
+            tests
+                .numbers
+                .iter()
+                .map(|(name, number)| (name, number.to_string())),
+        )
+        .env("PATH", shell::path_with_sbin());
+    let mut said = Said::default();
+    let result = shell::run_and_listen(&mut command, |line| said.hear(line));
+    Outcome {
+        part: part.name,
+        took: Duration::ZERO,
+        did: said.did.join("; "),
+        violation: result.err().map(|error| said.replay(&tests, &error.to_string())),
+    }
+}
+
+fn planted_bugs(part: &'static str) -> Outcome {
+    match planted::ALL.catch(nextest) {
+        Ok(Caught::All) => Outcome {
+            part,
+            took: Duration::ZERO,
+            did: "all caught".to_owned(),
+            violation: None,
+        },
+        Ok(Caught::Unknown(why)) => Outcome::left_out(part, &why),
+        Err(error) => Outcome {
+            part,
+            took: Duration::ZERO,
+            did: String::new(),
+            violation: Some(error.to_string()),
+        },
+    }
+}
+
+impl Outcome {
+    fn left_out(part: &'static str, why: &str) -> Self {
+        eprintln!("{SKIPPED}{why}");
+        Self {
+            part,
+            took: Duration::ZERO,
+            did: format!("{SKIPPED}{why}"),
+            violation: None,
+        }
+    }
+}
+
+/// What the tests of a part print for the table.
+///
+/// ```text
+/// done: WHAT A TEST DID
+/// skipped: TEST: WHY
+/// … TINE_SEED=N …
+/// ```
+#[derive(Default)]
+struct Said {
+    did: Vec<String>,
+    /// The last one told: the test runner repeats at its end what failed.
+    seed: Option<String>,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let line = line.trim();
+        if let Some(did) = line.strip_prefix("done: ") {
+            self.did.push(did.to_owned());
+        } else if line.starts_with(SKIPPED) {
+            self.did.push(line.to_owned());
+        }
+        if let Some((_, seed)) = line.split_once("TINE_SEED=") {
+            let digits = seed
+                .split(|c: char| !c.is_ascii_digit())
+                .next()
+                .unwrap_or_default();
+            self.seed = Some(digits.to_owned()).filter(|digits| !digits.is_empty());
+        }
+    }
+
+    /// Returns what to type to see a failure again.
+    fn replay(&self, tests: &Tests, error: &str) -> String {
+        let variables = match &self.seed {
+            Some(seed) => format!("TINE_SEED={seed} "),
+            // What tells no seed is no matter of chance.
+            None => tests
+                .numbers
+                .iter()
+                .map(|(name, number)| format!("{name}={number} "))
+                .collect(),
+        };
+        let Tests { package, program, .. } = tests;
+        format!(
+            "{error}\nreplay: {variables}cargo nextest run --release --package {package} --test {program}"
+        )
+    }
+}
+
+fn print(outcomes: &[Outcome]) {
+    eprintln!(
+        "\n{:<10} {:>9}  {:<10}  what was done",
+        "part", "seconds", "violations"
+    );
+    for outcome in outcomes {
+        let violations = match outcome.violation {
+            Some(_) => "FOUND",
+            None if outcome.did.starts_with(SKIPPED) => "-",
+            None => "0",
+        };
+        let seconds = outcome.took.as_secs_f64();
+        let line = format!(
+            "{:<10} {seconds:>9.1}  {violations:<10}  {}",
+            outcome.part, outcome.did
+        );
+        eprintln!("{}", line.trim_end());
+    }
+    for Outcome { part, violation, .. } in outcomes {
+        if let Some(violation) = violation {
+            eprintln!("\n{part}: {violation}");
+        }
+    }
 }
 
 /// Returns the test runner, for tests that are optimised.
@@ -89,46 +359,84 @@ fn nextest() -> Command {
     nextest
 }
 
-/// Returns which tests have a long form. The test runner refuses names of programs that don't exist.
-fn filter() -> String {
-    let exists = |program: &&&str| {
-        CRATES.iter().any(|name| {
-            let tests = shell::root().join("crates").join(name).join("tests");
-            tests.join(format!("{program}.rs")).is_file() || tests.join(program).join("main.rs").is_file()
-        })
-    };
-    let programs = PROGRAMS
-        .iter()
-        .filter(exists)
-        .map(|program| format!("binary(={program})"));
-    std::iter::once("test(torture)".to_owned())
-        .chain(programs)
-        .collect::<Vec<_>>()
-        .join(" | ")
+fn names() -> PossibleValuesParser {
+    parts().iter().map(|part| part.name).collect::<Vec<_>>().into()
+}
+
+fn help() -> String {
+    let lines = parts().map(|part| format!("  {:<10} {}\n", part.name, part.about));
+    format!("Parts, in their order:\n{}", lines.concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ARGS: Args = Args {
+        seeds: None,
+        cuts: Some(60),
+        kills: None,
+        depth: Some(4),
+        minutes: None,
+        only: vec![],
+    };
+
+    fn numbers(name: &str, share: Option<Duration>) -> Vec<(&'static str, u64)> {
+        let mut parts = parts().into_iter();
+        let part = parts
+            .find(|part| part.name == name)
+            .expect("there is such a part");
+        part.tests(&ARGS, share).expect("it runs tests").numbers
+    }
+
     #[test]
-    fn only_numbers_that_are_given_or_have_a_default_reach_the_tests() {
-        let args = Args {
-            seeds: 1000,
-            cuts: 60,
-            kills: 5,
-            minutes: Some(7),
-            depth: None,
-            tests: vec![],
+    fn a_number_that_is_given_holds_and_the_usual_one_only_without_a_time() {
+        let share = Some(Duration::from_secs(90));
+        assert_eq!(numbers("model", None), [("TINE_SEEDS", 100_000)]);
+        assert_eq!(
+            numbers("model", share),
+            [("TINE_SEEDS", UNREACHED), ("TINE_SECONDS", 90)]
+        );
+        assert_eq!(
+            numbers("power_cut", share),
+            [("TINE_CUTS", 60), ("TINE_SECONDS", 90)]
+        );
+        assert_eq!(numbers("exhaustive", share), [("TINE_DEPTH", 4)]);
+    }
+
+    #[test]
+    fn a_failure_is_replayed_with_the_seed_that_was_told_last() {
+        let mut said = Said::default();
+        for line in [
+            "    done: 7 seeds",
+            "TINE_SEED=3 repeats the choices",
+            "  seed 41 (TINE_SEED=41 runs it alone)",
+        ] {
+            said.hear(line);
+        }
+        assert_eq!(said.did, ["7 seeds"]);
+        let tests = Tests {
+            package: "tine-store",
+            program: "model",
+            numbers: vec![("TINE_SEEDS", 9)],
         };
-        let variables: Vec<_> = args.variables().collect();
-        let expected = [
-            ("TINE_TORTURE", "1"),
-            ("TINE_SEEDS", "1000"),
-            ("TINE_CUTS", "60"),
-            ("TINE_KILLS", "5"),
-            ("TINE_MINUTES", "7"),
-        ];
-        assert_eq!(variables, expected.map(|(name, value)| (name, value.to_owned())));
+        let of_chance = said.replay(&tests, "it failed");
+        assert_eq!(
+            of_chance,
+            "it failed\nreplay: TINE_SEED=41 cargo nextest run --release --package tine-store --test model"
+        );
+        let of_none = Said::default().replay(&tests, "it failed");
+        assert!(
+            of_none.contains("replay: TINE_SEEDS=9 cargo nextest"),
+            "{of_none}"
+        );
+    }
+
+    #[test]
+    fn every_part_has_a_name_of_its_own() {
+        let mut names = parts().map(|part| part.name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), parts().len());
     }
 }

@@ -1,10 +1,15 @@
 //! Errors: few kinds, named by what the caller can do; [`StoreError::hint`] tells the remedy.
+//!
+//! **Invariant:** a failure of the operating system reads "cannot DO THING", and why is its source: so `action` is a
+//! verb, and whatever prints the error with its sources says all of it in one line.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::block::DISK_BYTES_MAX;
 use crate::names::{BranchName, SnapshotName};
 
 /// A result of the engine.
@@ -37,9 +42,9 @@ pub enum StoreError {
     },
     /// Another process holds the store.
     #[error(
-        "the store at `{}` is in use{}; waited {:.1} s", path.display(),
+        "the store at `{}` is in use{}{}", path.display(),
         holder.as_ref().map(|h| format!(" by process {} (`{}`)", h.pid, h.command)).unwrap_or_default(),
-        waited.as_secs_f64()
+        in_words(*waited)
     )]
     Busy {
         /// The store.
@@ -140,7 +145,7 @@ pub enum StoreError {
     #[error("no space left for {what}")]
     NoSpace {
         /// What needed it.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// The store was damaged; it can only be read.
     #[error("the store is damaged: {what}")]
@@ -159,11 +164,11 @@ pub enum StoreError {
         what: String,
     },
     /// The medium failed.
-    #[error("{object}: {action} failed")]
+    #[error("cannot {action} {object}")]
     Io {
         /// The object.
         object: String,
-        /// What was tried.
+        /// What was tried with it: a verb.
         action: &'static str,
         /// Why it failed.
         source: Arc<io::Error>,
@@ -181,9 +186,9 @@ pub enum StoreError {
     #[error("cancelled")]
     Cancelled,
     /// A source or a sink of the caller's failed.
-    #[error("{action} failed")]
+    #[error("cannot {action}")]
     Caller {
-        /// What was tried.
+        /// What was tried: a verb with its object.
         action: &'static str,
         /// Why it failed.
         source: Arc<io::Error>,
@@ -197,7 +202,9 @@ impl StoreError {
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         ) {
-            return Self::NoSpace { what: action };
+            return Self::NoSpace {
+                what: object.to_string().into(),
+            };
         }
         Self::Io {
             object: object.to_string(),
@@ -219,6 +226,7 @@ impl StoreError {
                 format!("wait for process {} or end it; the lock goes with the process", holder.pid)
             }
             Self::Busy { holder: None, .. } => "wait for the other process, or end it".into(),
+            Self::InvalidSize { .. } => format!("the largest disk has {DISK_BYTES_MAX} bytes (4 EiB)"),
             Self::Unsupported { .. } => "open it with the version of tine that made it, or a newer one".into(),
             Self::InvalidName { .. } => {
                 "names are 1 to 128 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit".into()
@@ -243,7 +251,69 @@ impl StoreError {
             Self::ReadOnly => "leave `--read-damaged` out".into(),
             Self::Unwritable { .. } => "`--read-damaged` reads it as it is".into(),
             Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
+            Self::Io { source, .. } => remedy(source).into(),
             _ => return None,
         })
+    }
+}
+
+/// Says how long was waited, if at all.
+fn in_words(waited: Duration) -> String {
+    if waited.is_zero() {
+        String::new()
+    } else {
+        format!("; waited {:.1} s", waited.as_secs_f64())
+    }
+}
+
+/// Returns what to do when the operating system refuses something to the store.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "the store is another user's: run this as its owner, or give its files to yourself (`chown -R`)"
+        }
+        io::ErrorKind::NotFound => "a part of the store is missing: `tine check` says what is affected",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "something else is where a part of the store belongs: `--store` or TINE_STORE names another store"
+        }
+        _ => match rustix::io::Errno::from_io_error(error) {
+            Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                "too many files are open: raise the limit (`ulimit -n`)"
+            }
+            _ => "the file system under the store failed: the kernel's log (`dmesg`) may say why",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_what_was_tried_and_the_remedy() {
+        let failed = |kind: io::ErrorKind| StoreError::io("journal/3", "sync", kind.into());
+        let denied = failed(io::ErrorKind::PermissionDenied);
+        assert_eq!(denied.to_string(), "cannot sync journal/3");
+        assert!(denied.hint().unwrap().contains("owner"));
+        let full = failed(io::ErrorKind::StorageFull);
+        assert!(matches!(full, StoreError::NoSpace { .. }));
+        assert_eq!(full.to_string(), "no space left for journal/3");
+        let errno = |errno: rustix::io::Errno| StoreError::io("journal/3", "open", errno.into());
+        assert!(errno(rustix::io::Errno::MFILE).hint().unwrap().contains("ulimit"));
+        assert!(errno(rustix::io::Errno::IO).hint().unwrap().contains("dmesg"));
+    }
+
+    #[test]
+    fn only_who_waited_is_told_how_long() {
+        let busy = |waited| StoreError::Busy {
+            path: "s".into(),
+            holder: None,
+            waited,
+        };
+        assert_eq!(busy(Duration::ZERO).to_string(), "the store at `s` is in use");
+        assert_eq!(
+            busy(Duration::from_secs(30)).to_string(),
+            "the store at `s` is in use; waited 30.0 s"
+        );
     }
 }

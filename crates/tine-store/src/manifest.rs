@@ -258,7 +258,7 @@ impl Manifest {
         copy.bytes.resize(padded, 0);
         let mut writer = medium
             .create_object(name)
-            .map_err(|e| StoreError::io(name, "making it", e))?;
+            .map_err(|e| StoreError::io(name, "make", e))?;
         for _ in 0..COPIES {
             writer
                 .append(&copy.bytes)
@@ -270,7 +270,7 @@ impl Manifest {
         }
         medium
             .sync_area(Area::Manifest)
-            .map_err(|e| StoreError::io(name, "sync of its directory", e))
+            .map_err(|e| StoreError::io("manifest/", "sync", e))
     }
 
     /// Reads a manifest from either copy, past the cache; `None` if neither is whole.
@@ -302,7 +302,9 @@ fn copies(medium: &dyn Medium, number: u64) -> Result<impl Iterator<Item = Resul
     let object = medium
         .open_object(name)
         .map_err(|e| StoreError::io(name, "open", e))?;
-    let length = object.length().map_err(|e| StoreError::io(name, "length", e))?;
+    let length = object
+        .length()
+        .map_err(|e| StoreError::io(name, "find the length of", e))?;
     // None are read from an object that is too long to be a manifest.
     let half = if length > MANIFEST_BYTES_MAX {
         0

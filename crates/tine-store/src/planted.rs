@@ -45,6 +45,8 @@ pub enum Bug {
     TombstoneOverLive,
     /// A diff takes one changed node for a shared one.
     DiffSkipsNode,
+    /// Space is given back whoever still reads it.
+    LeaseIgnored,
 }
 
 impl Bug {
@@ -69,6 +71,7 @@ impl Bug {
         ("root-unsynced", Bug::RootUnsynced),
         ("tombstone-over-live", Bug::TombstoneOverLive),
         ("diff-skips-node", Bug::DiffSkipsNode),
+        ("lease-ignored", Bug::LeaseIgnored),
     ];
 }
 

@@ -3,10 +3,15 @@
 //! Method: every block carries its number and a version that only grows; a reader never sees a version that was not
 //! written yet, one older than it saw before, or a mixture.
 
+mod support;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use tine_store::{BranchName, CreateOptions, OpenOptions, Store, Target};
+use support::gate::{Gate, Gated, Held};
+use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+use tine_store::{BranchName, CreateOptions, OpenOptions, SnapshotName, Store, Target, UpkeepStep};
 
 const BLOCK: u64 = 4096;
 
@@ -271,4 +276,58 @@ fn check_fork(branch: &tine_store::Branch, writer: u64, version: u64) {
         let expected = if own { (writer, version) } else { (99, 1) };
         assert_eq!(read_block(bytes, block as u64), Some(expected));
     }
+}
+
+#[test]
+fn a_rollback_to_a_snapshot_that_is_made_anew_shows_no_gap() {
+    let snapshot = |name: &str| -> SnapshotName { name.parse().expect("a valid name") };
+    let simulated = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let create = CreateOptions {
+        journal_file_bytes: 1 << 20,
+        journal_files: 3,
+    };
+    let store = Store::create_on(simulated.start(), &create, options()).expect("a store");
+    let branch = store.create_branch(&name("a"), 8 * BLOCK).expect("a branch");
+    let take = |store: &Store, text: &str| {
+        store
+            .snapshot(&[(name("a"), snapshot(text))])
+            .expect("a snapshot");
+    };
+    // The snapshot `s` is no ancestor of the head, so that whoever wants it has to load it.
+    branch.write_at(&block_of(0, 0, 1), 0).expect("a write");
+    take(&store, "first");
+    branch.write_at(&block_of(0, 0, 2), 0).expect("a write");
+    take(&store, "s");
+    store
+        .rollback(&name("a"), Some(&snapshot("first")), None)
+        .expect("a rollback");
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    drop(branch);
+    store.close().expect("a clean close");
+
+    let gate = Gate::new();
+    let gated = Gated {
+        medium: simulated.start(),
+        gate: Arc::clone(&gate),
+    };
+    let store = Store::open_on(Arc::new(gated), options()).expect("the store opens");
+    let branch = store.branch(&name("a")).expect("the branch");
+    gate.hold(Held::Reads);
+    thread::scope(|scope| {
+        let rollback = scope.spawn(|| store.rollback(&name("a"), Some(&snapshot("s")), None));
+        gate.wait_for_one();
+        store.drop_snapshot(&name("a"), &snapshot("s")).expect("a drop");
+        branch.write_at(&block_of(0, 0, 3), 0).expect("a write");
+        take(&store, "s");
+        branch.write_at(&block_of(0, 0, 4), 0).expect("a write");
+        // On to the moment when the rollback is done and not yet durable.
+        gate.hold(Held::Commits);
+        gate.wait_for_one();
+        let mut bytes = vec![0; BLOCK as usize];
+        let read = branch.read_at(&mut bytes, 0);
+        gate.hold(Held::Nothing);
+        rollback.join().expect("no panic").expect("the snapshot is there");
+        read.expect("a branch can be read at every moment");
+        assert_eq!(read_block(&bytes, 0), Some((0, 3)));
+    });
 }

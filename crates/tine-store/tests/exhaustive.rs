@@ -20,7 +20,7 @@ fn every_short_history_survives_every_crash() {
         },
     };
     match explore(bounds) {
-        Ok(explored) => println!("{explored:?}"),
+        Ok(explored) => println!("done: {explored:?}"),
         Err(why) => panic!("{why}"),
     }
 }
@@ -28,7 +28,7 @@ fn every_short_history_survives_every_crash() {
 #[test]
 fn upkeep_is_interrupted_anywhere() {
     match explore_interleaved() {
-        Ok(explored) => println!("{explored:?}"),
+        Ok(explored) => println!("done: {explored:?}"),
         Err(why) => panic!("{why}"),
     }
 }

@@ -38,6 +38,7 @@ const TABLE: &[(&str, By)] = &[
     ("shrink-keeps-tail", By::Model(2000)),
     ("rollback-wrong-point", By::Model(2000)),
     ("fsync-retry", By::Model(2000)),
+    ("lease-ignored", By::Model(2000)),
 ];
 
 /// A bug is planted in the whole process, so one at a time.
@@ -126,4 +127,5 @@ found! {
     shrink_keeps_tail "shrink-keeps-tail"
     rollback_wrong_point "rollback-wrong-point"
     fsync_retry "fsync-retry"
+    lease_ignored "lease-ignored"
 }

@@ -1,13 +1,13 @@
 //! What every command works with: the voice, and the way to the store.
 //!
-//! Commands reach the store only through [`Context::with_store`]. That is also the place where a daemon that has the
-//! store will be found and asked instead.
+//! Commands reach the store only through [`Context::with_store`], or, when they read for long, through
+//! [`Context::with_reader`]. That is also the place where a daemon that has the store will be found and asked instead.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError, Target};
+use tine_store::{CreateOptions, LockHolder, OpenOptions, Reader, State, Store, StoreError, Target};
 
 use crate::cli::Global;
 use crate::error::{CommandError, Outcome};
@@ -64,26 +64,48 @@ impl Context {
         missing: Missing,
         work: impl FnOnce(&Store) -> Outcome<T>,
     ) -> Outcome<T> {
+        let store = self.open_and_warn(missing)?;
+        let result = work(&store).map_err(|error| with_near_names(&store, error));
+        let closed = store.close();
+        let done = result?;
+        closed?;
+        Ok(done)
+    }
+
+    /// Opens the store, lets it go again and does `work` with the disks as they were: others have the store meanwhile,
+    /// however long it takes.
+    pub(crate) fn with_reader<const N: usize, T>(
+        &self,
+        targets: [&Target; N],
+        work: impl FnOnce(&Reader, [&State; N]) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let store = self.open_and_warn(Missing::Refuse)?;
+        for target in targets {
+            // While there is a store that knows the names near to a wrong one.
+            if let Err(error) = store.state(target) {
+                let error = with_near_names(&store, error.into());
+                // The error that was first is the one to tell.
+                let _ = store.close();
+                return Err(error);
+            }
+        }
+        let reader = store.into_reader(&targets.map(Target::clone))?;
+        work(&reader, std::array::from_fn(|at| &reader.states()[at]))
+    }
+
+    /// Opens the store for a command that only reads it and for whom damage is no obstacle.
+    pub(crate) fn open_even_damaged(&self) -> Outcome<Store> {
+        self.open(Missing::Refuse, true)
+    }
+
+    fn open_and_warn(&self, missing: Missing) -> Outcome<Store> {
         let store = self.open(missing, self.read_damaged)?;
         if let Some(damage) = store.damage() {
             tell(format_args!(
                 "warning: {damage}; what follows is from before that\n"
             ));
         }
-        self.use_store(store, work)
-    }
-
-    /// As [`Context::with_store`], with a store that may be damaged.
-    pub(crate) fn with_store_even_damaged<T>(&self, work: impl FnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
-        self.use_store(self.open(Missing::Refuse, true)?, work)
-    }
-
-    fn use_store<T>(&self, store: Store, work: impl FnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
-        let result = work(&store).map_err(|error| with_near_names(&store, error));
-        let closed = store.close();
-        let done = result?;
-        closed?;
-        Ok(done)
+        Ok(store)
     }
 
     fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {

@@ -95,6 +95,68 @@ fn a_store_that_ends_full_opens_again() {
 }
 
 #[test]
+fn a_tiny_journal_on_a_full_disk_goes_on() {
+    const FORKS: usize = 120;
+    let Some(volume) = Volume::new() else { return };
+    let path = volume.path("store");
+    let store = Store::create(&path, &tiny_journal(), OpenOptions::default()).unwrap();
+    let base = store.create_branch(&name("base"), 1 << 30).unwrap();
+    write(&base, 0).unwrap();
+    base.flush().unwrap();
+    let fork_name = |at: usize| name(&format!("fork-{at}"));
+    let forks: Vec<_> = (0..FORKS)
+        .map(|at| (Target::Branch(name("base")), fork_name(at)))
+        .collect();
+    for some in forks.chunks(20) {
+        store.fork_many(some).unwrap();
+    }
+    for at in 0..FORKS {
+        let fork = store.branch(&fork_name(at)).unwrap();
+        fork.write_at(&content(at)[..8192], 0).unwrap();
+    }
+    let filler = store.branch(&fork_name(0)).unwrap();
+    let flushed = fill(&filler);
+    drop(filler);
+    // Others take what is left, but for what the store holds.
+    let ballast = fs::write(volume.path("ballast"), vec![1; VOLUME_BYTES as usize]);
+    assert!(ballast.is_err(), "the volume is larger than it should be");
+
+    // All at once drop, discard and flush: each takes its place in a ring of a few frames.
+    thread::scope(|scope| {
+        for part in 0..4 {
+            let (store, fork_name) = (&store, &fork_name);
+            scope.spawn(move || {
+                for at in (1..FORKS).filter(|at| at % 4 == part) {
+                    let fork = store.branch(&fork_name(at)).unwrap();
+                    fork.discard(0, 1 << 20).unwrap();
+                    fork.flush().unwrap();
+                    drop(fork);
+                    store.drop_branches(&[fork_name(at)]).unwrap();
+                }
+            });
+        }
+    });
+    let filler = store.branch(&fork_name(0)).unwrap();
+    for chunk in 1..flushed {
+        assert!(holds(&filler, chunk), "chunk {chunk} was flushed");
+    }
+    drop((filler, base));
+    store.close().unwrap();
+
+    let store = Store::open(&path, OpenOptions::default()).unwrap();
+    assert!(holds(&store.branch(&name("base")).unwrap(), 0));
+    store.drop_branches(&[fork_name(0)]).unwrap();
+    store.close().unwrap();
+    let store = Store::open(&path, OpenOptions::default()).unwrap();
+    let base = store.branch(&name("base")).unwrap();
+    for chunk in 1..flushed / 2 {
+        fill_once(&base, chunk).unwrap();
+    }
+    drop(base);
+    store.close().unwrap();
+}
+
+#[test]
 fn the_command_says_what_to_do() {
     let Some(volume) = Volume::new() else { return };
     let bench = Bench::new();
@@ -178,6 +240,14 @@ fn small_journal() -> CreateOptions {
     CreateOptions {
         journal_file_bytes: 1 << 20,
         journal_files: 4,
+    }
+}
+
+/// As little as a store takes.
+fn tiny_journal() -> CreateOptions {
+    CreateOptions {
+        journal_file_bytes: 32 << 10,
+        journal_files: 3,
     }
 }
 

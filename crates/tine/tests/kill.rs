@@ -1,7 +1,8 @@
 //! Goal: `kill -9` at any moment loses nothing that a command said was done, and nothing is ever half done.
 //! Method: one process after the other writes, forks, takes snapshots, rolls back and drops; at a random moment the one
 //! at work is killed. Then the store must be whole and equal to the model; what was at work may have happened or not,
-//! and a write may have happened as far as some block. TINE_KILLS rounds (10), from the seed TINE_SEED.
+//! and a write may have happened as far as some block. TINE_KILLS rounds (10), for at most
+//! TINE_SECONDS, from the seed TINE_SEED.
 //!
 //! The page cache outlives a killed process, so this says nothing about syncs: `power_cut` does.
 
@@ -31,13 +32,21 @@ fn killed_at_any_moment() {
         },
         |text| text.parse().expect("TINE_SEED is a number"),
     );
+    let end = env::var("TINE_SECONDS")
+        .ok()
+        .map(|text| text.parse().expect("TINE_SECONDS is a number"))
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     println!("TINE_SEED={seed} repeats the choices (not the moments)");
     let bench = Bench::new();
     bench.succeeds(&format!("tine create disk {DISK_BYTES}"));
     let mut world = World::new();
     let mut random = Random(seed);
-    let (mut done, mut killed) = (0, 0);
+    let (mut done, mut killed, mut played) = (0, 0, 0);
     for round in 0..rounds {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+        played += 1;
         let moment = Instant::now() + Duration::from_millis(random.below(400));
         while Instant::now() < moment {
             let step = world.next_step(&mut random);
@@ -51,8 +60,8 @@ fn killed_at_any_moment() {
             }
         }
     }
-    println!("{done} commands done, {killed} killed in {rounds} rounds");
     assert!(judge_equal(&bench, &world), "what was done is there at the end");
+    println!("done: {played} rounds, {done} commands done, {killed} killed");
 }
 
 /// What the store should hold: content by name, snapshots as `branch@snapshot`.

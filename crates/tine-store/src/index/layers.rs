@@ -11,6 +11,7 @@ use super::tree::Tree;
 use crate::buffer::StretchId;
 use crate::error::Result;
 use crate::planted::{Bug, planted};
+use crate::segment::SegmentId;
 
 /// Runs beside the tree at the most: a read looks into each of them.
 const RUNS_MAX: usize = 4;
@@ -55,6 +56,13 @@ impl Layers {
                 .fetch_add(self.trees.len() as u64 - 1, Ordering::Relaxed);
         }
         resolve(nodes, &self.trees, blocks, each)
+    }
+
+    /// Returns the segments of its nodes, some more than once.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        self.trees
+            .iter()
+            .flat_map(|tree| tree.record.homes.iter().map(|(segment, _)| *segment))
     }
 
     /// Tells whether so much was looked for in vain that a merge into one tree is worth its cost.

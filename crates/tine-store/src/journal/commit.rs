@@ -32,7 +32,11 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn bytes(&self) -> usize {
+    /// Returns the bytes that it takes in a frame of its own; a mark takes none.
+    pub(crate) fn bytes(&self) -> usize {
+        if self.records.is_empty() {
+            return 0;
+        }
         frame_bytes(self.records.len(), self.payload.len())
     }
 }
@@ -42,14 +46,24 @@ impl Item {
 pub(crate) enum Priority {
     /// Refused unless a free file is left afterwards.
     User,
-    /// Never refused: the ring grows if need be.
+    /// Refused only if it does not fit; then the ring has to grow first.
     Upkeep,
+}
+
+impl Priority {
+    /// Returns how many free files have to be left.
+    fn leaves(self) -> u64 {
+        match self {
+            Self::User => 1,
+            Self::Upkeep => 0,
+        }
+    }
 }
 
 /// Why an item was not taken.
 pub(crate) enum Refused {
-    /// The ring is too full: upkeep has to free a file first.
-    NoRoom,
+    /// The ring is too full: upkeep has to free a file first, or to add one.
+    NoRoom(Box<Item>),
     Failed(StoreError),
 }
 
@@ -73,6 +87,7 @@ struct Queue {
 pub(crate) struct Journal {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// Locked before the queue where both are.
     ring: Mutex<Ring>,
     file_bytes: u64,
 }
@@ -118,8 +133,9 @@ impl Journal {
         if queue.closed {
             return Err(Refused::Failed(StoreError::Closed));
         }
-        if priority == Priority::User && !self.has_room(&queue, bytes as u64) {
-            return Err(Refused::NoRoom);
+        // Checked before anything is queued: a frame that finds no room on the medium would end all writing.
+        if !self.fits(&queue, bytes as u64, priority) {
+            return Err(Refused::NoRoom(Box::new(item)));
         }
         queue.pending += bytes as u64;
         queue.closed = item.closes;
@@ -128,8 +144,11 @@ impl Journal {
         Ok(queue.queued)
     }
 
-    /// Tells whether `bytes` more leave a free file. Each file holds at least what a largest frame leaves of it.
-    fn has_room(&self, queue: &Queue, bytes: u64) -> bool {
+    /// Tells whether `bytes` more leave what they have to. Each file holds at least what a largest frame leaves of it.
+    fn fits(&self, queue: &Queue, bytes: u64, priority: Priority) -> bool {
+        if bytes == 0 || queue.room.on_demand && priority == Priority::Upkeep {
+            return true;
+        }
         let wanted = queue.pending + bytes;
         let least = self.file_bytes - self.frame_bytes_max() as u64;
         let files = if wanted <= queue.room.tail {
@@ -137,7 +156,35 @@ impl Journal {
         } else {
             wanted.div_ceil(least)
         };
-        queue.room.free_files > files
+        queue.room.free_files >= files + priority.leaves()
+    }
+
+    /// Tells whether there is room for an item of so many bytes now.
+    pub(crate) fn has_room(&self, bytes: u64, priority: Priority) -> bool {
+        self.fits(&self.queue.lock(), bytes, priority)
+    }
+
+    /// Tells whether no file is free.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.lock().room.free_files == 0
+    }
+
+    /// Adds a file to the ring, unless there is room for an item of so many bytes by now. Without space for it nothing
+    /// has changed, and nothing ends.
+    pub(crate) fn grow(&self, bytes: u64) -> Result<()> {
+        let mut ring = self.ring.lock();
+        if self.has_room(bytes, Priority::Upkeep) {
+            return Ok(());
+        }
+        let result = ring.grow();
+        self.queue.lock().room = ring.room();
+        drop(ring);
+        if let Err(error) = &result
+            && !matches!(error, StoreError::NoSpace { .. })
+        {
+            self.poison(error.clone());
+        }
+        result
     }
 
     /// Tells whether half of the ring holds what recovery could need: time for a manifest.
@@ -187,13 +234,13 @@ impl Journal {
                 apply(effect, &mut ring);
             }
         });
-        let room = ring.room();
-        drop(ring);
         std::mem::forget(abandoned);
         let mut queue = self.queue.lock();
+        // With the ring still locked: whoever looks at it next must not be overtaken by what it was before.
+        queue.room = ring.room();
+        drop(ring);
         queue.leading = false;
         queue.pending -= bytes;
-        queue.room = room;
         match result {
             Ok(()) => queue.durable = last,
             Err(error) => queue.failure = Some(Arc::new(error)),
@@ -217,9 +264,7 @@ impl Journal {
     pub(crate) fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
         let mut ring = self.ring.lock();
         let result = look(&mut ring);
-        let room = ring.room();
-        drop(ring);
-        self.queue.lock().room = room;
+        self.queue.lock().room = ring.room();
         result
     }
 
@@ -296,3 +341,6 @@ impl Frame {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub(crate) const EPOCH_COPIES: u64 = 2;
 const CHAIN_FILES: u64 = 4;
 
 /// How much can still be written before files have to be freed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Bytes left in the current file.
     pub(crate) tail: u64,
@@ -49,6 +49,8 @@ pub(crate) struct Room {
     pub(crate) free_files: u64,
     /// All files.
     pub(crate) files: u64,
+    /// Each file is made when it is needed, on write-once media: then only users wait for free ones.
+    pub(crate) on_demand: bool,
 }
 
 /// Counts since the ring was opened.
@@ -95,7 +97,7 @@ impl Ring {
         }
         medium
             .sync_area(Area::Journal)
-            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
+            .map_err(|e| StoreError::io("journal/", "sync", e))
     }
 
     /// Begins an epoch, and returns when its first frame is durable.
@@ -175,7 +177,7 @@ impl Ring {
     ) -> Result<Self> {
         let files = medium
             .journal_files()
-            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+            .map_err(|e| StoreError::io("journal/", "list", e))?;
         let nothing = FrameRef {
             epoch: 0,
             nonce: [0; 16],
@@ -239,6 +241,7 @@ impl Ring {
             } else {
                 CHAIN_FILES
             },
+            on_demand: !self.medium.can_overwrite(),
         }
     }
 
@@ -267,11 +270,17 @@ impl Ring {
                 return Ok(file);
             }
         }
+        self.grow()?;
+        Ok(self.files - 1)
+    }
+
+    /// Adds a free file to the ring.
+    pub(crate) fn grow(&mut self) -> Result<()> {
         add_file(&*self.medium, self.files, self.file_bytes)?;
         self.sync_directory()?;
         self.files += 1;
         self.held.push(0);
-        Ok(self.files - 1)
+        Ok(())
     }
 
     /// A process that died while it made a file may have left a short one.
@@ -290,7 +299,7 @@ impl Ring {
     fn sync_directory(&self) -> Result<()> {
         self.medium
             .sync_area(Area::Journal)
-            .map_err(|e| StoreError::io("journal", "sync of the directory", e))
+            .map_err(|e| StoreError::io("journal/", "sync", e))
     }
 
     fn header(&self, records: usize, payload_blocks: u32) -> Header {
@@ -392,7 +401,7 @@ fn add_file(medium: &dyn Medium, file: u32, bytes: u64) -> Result<()> {
     let name = format_args!("journal/{file}").to_string();
     medium
         .create_journal_file(file, bytes)
-        .map_err(|e| StoreError::io(&name, "making a journal file", e))?;
+        .map_err(|e| StoreError::io(&name, "make", e))?;
     medium
         .sync_journal(file)
         .map_err(|e| StoreError::io(&name, "sync", e))

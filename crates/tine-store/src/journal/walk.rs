@@ -97,7 +97,7 @@ impl<'a> Walker<'a> {
     pub(crate) fn new(medium: &'a dyn Medium, file_bytes: u64, key: JournalKey) -> Result<Self> {
         let files = medium
             .journal_files()
-            .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+            .map_err(|e| StoreError::io("journal/", "list", e))?;
         let mut walker = Self {
             medium,
             file_bytes,

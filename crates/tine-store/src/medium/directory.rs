@@ -14,6 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, flock, ftruncate, statvfs};
 
+use super::lease::{self, Lease};
 use super::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
 use crate::error::LockHolder;
 use crate::segment::SegmentId;
@@ -23,7 +24,15 @@ const ALIGNMENT: usize = 4096;
 /// The parameters until they are whole: the first thing that is made, and renamed last.
 const BEGUN: &str = "store.json.new";
 /// The names in the directory of a store that is being made.
-const OURS: [&str; 6] = ["manifest", "journal", "segments", "LOCK", "reserve", BEGUN];
+const OURS: [&str; 7] = [
+    "manifest",
+    "journal",
+    "segments",
+    lease::FOLDER,
+    "LOCK",
+    "reserve",
+    BEGUN,
+];
 
 /// What a directory is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +49,15 @@ pub struct DirectoryMedium {
     access: Access,
     journal: Mutex<Vec<Arc<JournalFile>>>,
     reserve: Mutex<Reserve>,
-    /// Held as long as the medium lives: one process at a time. Close-on-exec, as all files of std are.
-    _lock: Option<File>,
+    hold: Mutex<Hold>,
+}
+
+/// What a process has of a store as long as the medium lives. Close-on-exec, as all files of std are.
+enum Hold {
+    /// All of it: one process at a time. Without a file where nothing can be written and nobody ever wrote.
+    Lock { _file: Option<File> },
+    /// What its lease names, for reading.
+    Lease { _lease: Lease },
 }
 
 struct JournalFile {
@@ -91,8 +107,9 @@ impl DirectoryMedium {
             .open(&begun)?
             .sync_all()?;
         File::open(root)?.sync_all()?;
-        for area in [Area::Manifest, Area::Journal, Area::Segment] {
-            let path = root.join(directory(area));
+        let areas = [Area::Manifest, Area::Journal, Area::Segment].map(directory);
+        for name in areas.into_iter().chain([lease::FOLDER]) {
+            let path = root.join(name);
             if path.exists() && !remove_leftovers(&path)? {
                 return Ok(None);
             }
@@ -162,7 +179,7 @@ impl DirectoryMedium {
                 bytes: 0,
                 allocates: true,
             }),
-            _lock: lock,
+            hold: Mutex::new(Hold::Lock { _file: lock }),
         };
         let mut files = Vec::new();
         while medium.journal_path(files.len() as u32).exists() {
@@ -170,6 +187,14 @@ impl DirectoryMedium {
         }
         *medium.journal.lock() = files;
         Ok(medium)
+    }
+
+    /// Fails once another process may have the store.
+    fn check_writable(&self) -> io::Result<()> {
+        match &*self.hold.lock() {
+            Hold::Lock { .. } => Ok(()),
+            Hold::Lease { .. } => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 
     fn path(&self, name: ObjectName) -> PathBuf {
@@ -266,6 +291,13 @@ fn try_lock(root: &Path) -> io::Result<Locked> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(holder(root))),
         Err(error) => return Err(error.into()),
     }
+    file.set_len(0)?;
+    file.write_all_at(own_name().as_bytes(), 0)?;
+    Ok(Ok(Some(file)))
+}
+
+/// Returns this process's id and command as a line.
+pub(super) fn own_name() -> String {
     let command: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
@@ -275,12 +307,7 @@ fn try_lock(root: &Path) -> io::Result<Locked> {
         .filter(|c| !c.is_control())
         .take(200)
         .collect();
-    file.set_len(0)?;
-    file.write_all_at(
-        format!("{} {command}\n", rustix::process::getpid().as_raw_nonzero()).as_bytes(),
-        0,
-    )?;
-    Ok(Ok(Some(file)))
+    format!("{} {command}\n", rustix::process::getpid().as_raw_nonzero())
 }
 
 /// Opens for reading past the cache; `None` where the file system has no O_DIRECT.
@@ -417,6 +444,7 @@ impl ObjectWriter for ParametersWriter {
 
 impl Medium for DirectoryMedium {
     fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+        self.check_writable()?;
         let mut options = File::options();
         options.write(true).mode(0o600);
         if name == ObjectName::Parameters {
@@ -440,6 +468,7 @@ impl Medium for DirectoryMedium {
     }
 
     fn remove_object(&self, name: ObjectName) -> io::Result<()> {
+        self.check_writable()?;
         fs::remove_file(self.path(name))
     }
 
@@ -471,15 +500,20 @@ impl Medium for DirectoryMedium {
     }
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
+        self.check_writable()?;
         let path = self.journal_path(file);
-        match write_zeroes(&path, bytes) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // What is held back is held for this among others.
-                let held = self.reserve.lock().bytes;
-                self.reserve(held.saturating_sub(bytes))?;
-                write_zeroes(&path, bytes)?;
-            }
-            result => result?,
+        if let Err(error) = write_zeroes(&path, bytes) {
+            // On a full disk half a file would take the room that others need.
+            let known = (file as usize) < self.journal.lock().len();
+            let _ = if known {
+                File::options()
+                    .write(true)
+                    .open(&path)
+                    .and_then(|short| short.set_len(0))
+            } else {
+                fs::remove_file(&path)
+            };
+            return Err(error);
         }
         let opened = self.open_journal_file(file)?;
         let mut files = self.journal.lock();
@@ -542,5 +576,20 @@ impl Medium for DirectoryMedium {
         }
         *before = bytes;
         Ok(())
+    }
+    fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
+        if self.access == Access::Read {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let lease = Lease::take(&self.root, kept)?;
+        // Before another process can have the lock, nothing here can change its journal and its reserve any more.
+        self.journal.lock().clear();
+        self.reserve.lock().file = None;
+        *self.hold.lock() = Hold::Lease { _lease: lease };
+        Ok(())
+    }
+
+    fn leased(&self) -> io::Result<Vec<SegmentId>> {
+        lease::held(&self.root)
     }
 }

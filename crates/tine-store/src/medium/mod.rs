@@ -10,6 +10,7 @@
 //! still be read; it is never retried.
 
 mod directory;
+mod lease;
 #[cfg(feature = "simulation")]
 pub mod simulated;
 
@@ -97,8 +98,7 @@ pub trait Medium: Send + Sync + 'static {
     fn journal_files(&self) -> io::Result<u32>;
 
     /// Adds a file of `bytes` zeroes to the ring, or makes one anew that was left short; durable after
-    /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. On a full medium it may take the room from what
-    /// [`Medium::reserve`] holds.
+    /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. After an error it is as though nothing had been made.
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()>;
 
     /// Writes into a journal file; `offset` and the length are multiples of 4096.
@@ -119,6 +119,16 @@ pub trait Medium: Send + Sync + 'static {
     /// Holds `bytes` back, in place of what was held before, so that nobody else can take them;
     /// [`io::ErrorKind::StorageFull`] if there is less, and then what was held before stays held.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
+
+    /// Lets another process have the medium and goes on as a reader, for as long as this handle lives: objects can be
+    /// read, every change is refused, the journal is not there any more, and [`Medium::leased`] names `kept` to those
+    /// who write. An error leaves everything as it was.
+    fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()>;
+
+    /// Returns the segments that readers keep. Those of a reader that is dead are not among them.
+    ///
+    /// Only who could write becomes a reader. So while a writer has the medium readers end, but none appears.
+    fn leased(&self) -> io::Result<Vec<SegmentId>>;
 }
 
 /// An object while it is made. Dropped before it was synced it may or may not be there after a crash.

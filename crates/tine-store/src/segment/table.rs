@@ -1,7 +1,7 @@
 //! The segments of a store: which there are, and the objects that are open for reading.
 //!
-//! Invariant: whoever may still read a segment holds its [`Segment`]; the object is removed only when the table
-//! alone does.
+//! Invariant: whoever may still read a segment holds its [`Segment`], or in another process a lease; the object is
+//! removed only when the table alone does and nobody leases it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,7 +78,7 @@ impl Segment {
     pub(crate) fn length(&self) -> Result<u64> {
         self.object()?
             .length()
-            .map_err(|e| StoreError::io(self.name(), "length", e))
+            .map_err(|e| StoreError::io(self.name(), "find the length of", e))
     }
 
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
@@ -223,18 +223,26 @@ impl SegmentTable {
         }
     }
 
-    /// Takes the segments that nobody uses or reads any more out of the table.
-    pub(crate) fn take_unused(&self) -> Vec<SegmentId> {
-        let mut known = self.known.lock();
-        let unused: Vec<SegmentId> = known
+    /// Returns the segments that nothing in the store refers to, with their bytes; somebody may still read them.
+    pub(crate) fn unused(&self) -> Vec<(SegmentId, u64)> {
+        let known = self.known.lock();
+        let unused = known.iter().filter(|(_, known)| known.users == 0);
+        unused.map(|(id, known)| (*id, known.bytes)).collect()
+    }
+
+    /// Returns the segments that nothing in the store refers to and nobody in this process reads any more.
+    pub(crate) fn reclaimable(&self) -> Vec<SegmentId> {
+        self.known
+            .lock()
             .iter()
             .filter(|(_, known)| known.users == 0 && Arc::strong_count(&known.segment) == 1)
             .map(|(id, _)| *id)
-            .collect();
-        for id in &unused {
-            known.remove(id);
-        }
-        unused
+            .collect()
+    }
+
+    /// Returns how many segments there are.
+    pub(crate) fn count(&self) -> usize {
+        self.known.lock().len()
     }
 
     /// Returns every segment with its kind and bytes, in the order of their ids.

@@ -72,13 +72,6 @@ impl Catalog {
             .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
     }
 
-    pub(crate) fn entry_mut(&mut self, name: &BranchName) -> Result<&mut BranchEntry> {
-        self.entry(name)?;
-        self.branches
-            .get_mut(name)
-            .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
-    }
-
     /// Returns the point of a snapshot.
     pub(crate) fn snapshot(&self, branch: &BranchName, snapshot: &SnapshotName) -> Result<StretchId> {
         let entry = self.entry(branch)?;

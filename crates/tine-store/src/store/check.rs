@@ -73,9 +73,45 @@ impl Store {
         }
         let mut report = CheckReport::default();
         engine.check_journal(&mut report);
-        engine.check_segments(&mut report);
+        engine.check_content(data, &mut report, progress)?;
+        Ok(report)
+    }
+
+    /// Verifies the store as [`Store::check`] does and ends. Other processes wait only while the journal is read; then
+    /// they can have the store, as beside [`Store::into_reader`], and what they do is not looked at.
+    ///
+    /// # Errors
+    /// As [`Store::check`] and [`Store::close`].
+    pub fn into_check(
+        self,
+        data: bool,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckReport> {
+        let alone = self.is_alone();
+        self.finish()?;
+        let engine = &self.running.engine;
+        let mut report = CheckReport::default();
+        engine.check_journal(&mut report);
+        if alone && report.damage.is_empty() {
+            let all: Vec<_> = engine.segments.list().into_iter().map(|(id, ..)| id).collect();
+            engine.let_go(&all);
+        }
+        engine.check_content(data, &mut report, progress)?;
+        Ok(report)
+    }
+}
+
+impl Engine {
+    /// Verifies the segments, and what each stretch has in them.
+    fn check_content(
+        &self,
+        data: bool,
+        report: &mut CheckReport,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.check_segments(report);
         let stretches: Vec<Arc<Stretch>> = {
-            let catalog = engine.catalog.lock();
+            let catalog = self.catalog.lock();
             let mut stretches: Vec<_> = catalog.stretches.values().cloned().collect();
             stretches.sort_by_key(|stretch| stretch.id);
             stretches
@@ -87,19 +123,19 @@ impl Store {
             * BLOCK_BYTES;
         let mut names = None;
         let mut nodes = VerifiedNodes {
-            index: &engine.index,
+            index: &self.index,
             seen: HashSet::new(),
         };
         for stretch in &stretches {
             let mut damage = Vec::new();
             report.runs += nodes.verify(stretch, &mut damage);
             if damage.is_empty()
-                && let Err(error) = engine.check_stretch(stretch, data, &mut report.blocks, &mut damage)
+                && let Err(error) = self.check_stretch(stretch, data, &mut report.blocks, &mut damage)
             {
                 damage.push(describe(&error));
             }
             if !damage.is_empty() {
-                let names = names.get_or_insert_with(|| engine.names_by_stretch());
+                let names = names.get_or_insert_with(|| self.names_by_stretch());
                 let branches = names.get(&stretch.id).cloned().unwrap_or_default();
                 report.damage.extend(damage.into_iter().map(|what| Damage {
                     what,
@@ -116,8 +152,27 @@ impl Store {
                 return Err(StoreError::Cancelled);
             }
         }
-        Ok(report)
+        merge(&mut report.damage);
+        Ok(())
     }
+}
+
+/// Names each damage once: a segment that is missing is met as itself, and again by every stretch with blocks in it.
+fn merge(damage: &mut Vec<Damage>) {
+    let mut merged: Vec<Damage> = Vec::new();
+    let mut places = HashMap::new();
+    for Damage { what, branches } in damage.drain(..) {
+        let place = *places.entry(what).or_insert_with_key(|what| {
+            merged.push(whole_store(what.clone()));
+            merged.len() - 1
+        });
+        merged[place].branches.extend(branches);
+    }
+    for damage in &mut merged {
+        damage.branches.sort();
+        damage.branches.dedup();
+    }
+    *damage = merged;
 }
 
 /// The nodes that were verified, past the cache: each once, whoever shares it.

@@ -59,14 +59,22 @@ struct Changed {
 impl Engine {
     /// Saves everything and frees the journal up to here.
     pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
-        let mut result = self.drain_all(upkeep).and_then(|_| self.save(merging));
+        let mut result = self.try_checkpoint(upkeep, merging);
         if matches!(result, Err(StoreError::NoSpace { .. })) && merging != Merging::Least {
             // What is held on a full disk covers runs, not what merging copies.
-            result = self.save(Merging::Least);
+            self.settle_space();
+            result = self.try_checkpoint(upkeep, Merging::Least);
         }
         self.settle_space();
         result?;
         self.reclaim(upkeep)
+    }
+
+    fn try_checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
+        self.with_dead_space(upkeep, |upkeep| {
+            self.drain_all(upkeep)?;
+            self.save(merging)
+        })
     }
 
     fn save(&self, merging: Merging) -> Result<()> {
@@ -305,7 +313,7 @@ impl Engine {
         if planted(Bug::ReuseEarly) {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
-        self.space.use_for_object(manifest.object_bytes())?;
+        self.space.use_for_manifest(manifest.object_bytes())?;
         manifest.put(&*self.medium)?;
         let mut records = Encoder::default();
         Record::Announced {

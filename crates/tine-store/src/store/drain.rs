@@ -172,10 +172,11 @@ impl Engine {
             });
         }
         item.records = records.bytes;
+        self.space.add_records(item.records.len());
         if !planted(Bug::NoDirectorySync) {
             self.medium
                 .sync_area(Area::Segment)
-                .map_err(|e| StoreError::io("segments", "sync of the directory", e))?;
+                .map_err(|e| StoreError::io("segments/", "sync", e))?;
         }
         let ticket = self.enqueue_upkeep(item)?;
         unpublished.segments.clear();
@@ -199,7 +200,7 @@ impl Engine {
         let mut writer = self
             .medium
             .create_object(name)
-            .map_err(|e| StoreError::io(name, "making the segment", e))?;
+            .map_err(|e| StoreError::io(name, "make", e))?;
         let mut put = |bytes: &[u8]| self.append(&mut *writer, name, bytes);
         put(&encode_header(id, SegmentKind::Data))?;
         let mut buffer = Vec::with_capacity(APPEND_BYTES.min(planned.data.len() * BLOCK));

@@ -120,7 +120,7 @@ impl Engine {
             if unflushed.bytes() > self.frame_data_bytes_max() {
                 drop(state);
                 drop(head);
-                self.drain_branch(&mut self.upkeep.lock(), cell)?;
+                self.with_dead_space(&mut self.upkeep.lock(), |upkeep| self.drain_branch(upkeep, cell))?;
                 // Everything from before the call is queued by now; what came since is not waited for.
                 let ticket = cell.head.read().stretch.state.lock().ticket;
                 return self.wait(ticket);
@@ -139,10 +139,10 @@ impl Engine {
                     return Ok(());
                 }
                 Err(Refused::Failed(error)) => return Err(error),
-                Err(Refused::NoRoom) => {
+                Err(Refused::NoRoom(item)) => {
                     drop(state);
                     drop(head);
-                    self.make_journal_room()?;
+                    self.make_journal_room(item.bytes() as u64)?;
                 }
             }
         }

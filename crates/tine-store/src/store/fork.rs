@@ -231,56 +231,57 @@ impl Store {
         if let Some(keep) = keep {
             self.fork(&Target::Branch(branch.clone()), keep)?;
         }
-        // Loaded before anything is locked; a point does not change.
-        let loaded = {
-            let (point, stretch) = {
+        let ticket = loop {
+            // Loaded before anything is locked; a point does not change.
+            let (point, view) = {
+                let (point, stretch) = {
+                    let catalog = engine.catalog.lock();
+                    let point = find(&catalog)?;
+                    (point, catalog.stretch(point)?)
+                };
+                (point, engine.view(&stretch)?)
+            };
+            let prepare = || {
                 let catalog = engine.catalog.lock();
-                let point = find(&catalog)?;
-                (point, catalog.stretch(point)?)
+                if find(&catalog)? != point {
+                    // The snapshot was dropped and made again meanwhile. A head without a view is nobody's to see.
+                    return Ok((None, Item::default()));
+                }
+                let cell = Arc::clone(&catalog.entry(branch)?.cell);
+                // Waits for the writes that are under way.
+                let head = cell.head.write_arc();
+                let stretch = catalog.next_stretch;
+                let size = catalog.stretch(point)?.state.lock().size();
+                let mut records = Encoder::default();
+                Record::HeadMoved {
+                    branch: cell.id,
+                    stretch,
+                    parent: Some(point),
+                    size,
+                }
+                .encode(&mut records);
+                let item = Item {
+                    records: records.bytes,
+                    ..Item::default()
+                };
+                Ok((
+                    Some((catalog, head, Stretch::new(stretch, Some(point), size))),
+                    item,
+                ))
             };
-            (point, engine.view(&stretch)?)
-        };
-        let prepare = || {
-            let catalog = engine.catalog.lock();
-            let point = find(&catalog)?;
-            let cell = Arc::clone(&catalog.entry(branch)?.cell);
-            // Waits for the writes that are under way.
-            let head = cell.head.write_arc();
-            let stretch = catalog.next_stretch;
-            let size = catalog.stretch(point)?.state.lock().size();
-            let mut records = Encoder::default();
-            Record::HeadMoved {
-                branch: cell.id,
-                stretch,
-                parent: Some(point),
-                size,
+            let mut moved = false;
+            let ticket = engine.commit(Priority::User, prepare, |ready, ticket| {
+                if let Some((mut catalog, mut head, stretch)) = ready {
+                    catalog.next_stretch = stretch.id + 1;
+                    engine.move_head(&mut catalog, &mut head, stretch, Some(view), ticket);
+                    moved = true;
+                }
+            })?;
+            if moved {
+                break ticket;
             }
-            .encode(&mut records);
-            let item = Item {
-                records: records.bytes,
-                ..Item::default()
-            };
-            Ok(((catalog, head, point, stretch, size), item))
         };
-        let ticket = engine.commit(
-            Priority::User,
-            prepare,
-            |(mut catalog, mut head, point, stretch, size), ticket| {
-                // The snapshot may have been dropped and made again since its view was loaded.
-                let view = (loaded.0 == point).then_some(loaded.1);
-                catalog.next_stretch = stretch + 1;
-                engine.move_head(
-                    &mut catalog,
-                    &mut head,
-                    Stretch::new(stretch, Some(point), size),
-                    view,
-                    ticket,
-                );
-            },
-        )?;
         engine.wait(ticket)?;
-        let cell = Arc::clone(&engine.catalog.lock().entry(branch)?.cell);
-        engine.load(&cell)?;
         engine.after_drop()
     }
 }

@@ -57,7 +57,7 @@ impl<'a> IndexWriter<'a> {
             .engine
             .medium
             .create_object(name)
-            .map_err(|e| StoreError::io(name, "making the segment", e))?;
+            .map_err(|e| StoreError::io(name, "make", e))?;
         self.begun.borrow_mut().push(id);
         // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out.
         let segments = &self.engine.segments;
@@ -110,7 +110,7 @@ impl<'a> IndexWriter<'a> {
             self.engine
                 .medium
                 .sync_area(Area::Segment)
-                .map_err(|e| StoreError::io("segments", "sync of the directory", e))?;
+                .map_err(|e| StoreError::io("segments/", "sync", e))?;
         }
         // They are the store's now.
         self.begun.borrow_mut().clear();

@@ -93,6 +93,8 @@ impl Engine {
         self.check_writable()?;
         let mut apply = Some(apply);
         let mut attempt = 0;
+        // Bytes of records for which there is room in the manifest.
+        let mut held = 0;
         let ticket = loop {
             let cells = self.cells(branches)?;
             attempt += 1;
@@ -112,6 +114,19 @@ impl Engine {
             }
             let planned = plan(&mut instant)?;
             let item = std::mem::take(&mut instant.item);
+            let records = item.records.len();
+            if records > held {
+                if let Err(StoreError::NoSpace { .. }) =
+                    self.space.hold_records(records - held, self.buffered_bytes())
+                {
+                    drop(instant);
+                    drop(gates);
+                    self.make_record_room(records - held)?;
+                    held = records;
+                    continue;
+                }
+                held = records;
+            }
             match self.journal.enqueue(item, Priority::User) {
                 Ok(ticket) => {
                     self.finish_points(&mut instant, ticket);
@@ -121,10 +136,10 @@ impl Engine {
                     break ticket;
                 }
                 Err(crate::journal::commit::Refused::Failed(error)) => return Err(error),
-                Err(crate::journal::commit::Refused::NoRoom) => {
+                Err(crate::journal::commit::Refused::NoRoom(item)) => {
                     drop(instant);
                     drop(gates);
-                    self.make_journal_room()?;
+                    self.make_journal_room(item.bytes() as u64)?;
                 }
             }
         };

@@ -16,6 +16,7 @@ mod index_writer;
 mod instant;
 mod naming;
 mod open;
+mod reader;
 mod replay;
 mod report;
 mod space;
@@ -35,6 +36,7 @@ pub use branch::Branch;
 pub use check::{CheckReport, Damage};
 pub use diff::{Diff, DiffRange};
 pub(crate) use open::random_bits;
+pub use reader::Reader;
 pub use report::{
     BranchInfo, BufferStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo, StoreStats,
 };
@@ -103,6 +105,8 @@ pub(crate) struct Engine {
     removed_since_sync: AtomicBool,
     /// Some stretch has deaths that readers may hold up.
     pub(crate) has_deaths: AtomicBool,
+    /// What had been stored when all dead blocks were looked for last.
+    pub(crate) dead_found_at: AtomicU64,
     pub(crate) user_written: AtomicU64,
     pub(crate) medium_written: AtomicU64,
 }
@@ -134,7 +138,8 @@ impl Engine {
 
     /// Queues a user's item whose effect in memory `apply` brings about, under the same locks that `prepare` takes.
     ///
-    /// While the journal has no room, upkeep makes some and `prepare` is asked again: it changes nothing itself.
+    /// While the journal has no room, upkeep makes some and `prepare` is asked again: it changes nothing itself. What
+    /// has the priority of upkeep, as drops have, leaves a free file for upkeep as long as that can make room.
     pub(crate) fn commit<G>(
         &self,
         priority: Priority,
@@ -142,17 +147,27 @@ impl Engine {
         apply: impl FnOnce(G, Ticket),
     ) -> Result<Ticket> {
         self.check_writable()?;
+        let mut presses = false;
         loop {
             let (guard, item) = prepare()?;
-            match self.journal.enqueue(item, priority) {
+            let now = if presses { priority } else { Priority::User };
+            match self.journal.enqueue(item, now) {
                 Ok(ticket) => {
                     apply(guard, ticket);
                     return Ok(ticket);
                 }
                 Err(Refused::Failed(error)) => return Err(error),
-                Err(Refused::NoRoom) => {
+                Err(Refused::NoRoom(item)) => {
                     drop(guard);
-                    self.make_journal_room()?;
+                    let bytes = item.bytes() as u64;
+                    if presses {
+                        self.grow_ring(bytes)?;
+                        continue;
+                    }
+                    match self.make_journal_room(bytes) {
+                        Err(StoreError::NoSpace { .. }) if priority == Priority::Upkeep => presses = true,
+                        result => result?,
+                    }
                 }
             }
         }

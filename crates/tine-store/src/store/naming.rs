@@ -45,8 +45,8 @@ impl Engine {
 
     /// Forgets branches. Never refused for want of room: dropping is what a full store needs.
     pub(crate) fn forget_branches(&self, names: &[BranchName], unfinished: bool) -> Result<()> {
-        let ticket = {
-            let mut catalog = self.catalog.lock();
+        let forget = || {
+            let catalog = self.catalog.lock();
             let mut records = Encoder::default();
             for name in names {
                 let entry = match catalog.branches.get(name) {
@@ -58,10 +58,13 @@ impl Engine {
                 }
                 .encode(&mut records);
             }
-            let ticket = self.enqueue_upkeep(Item {
+            let item = Item {
                 records: records.bytes,
                 ..Item::default()
-            })?;
+            };
+            Ok((catalog, item))
+        };
+        let ticket = self.commit(Priority::Upkeep, forget, |mut catalog, _| {
             for name in names {
                 let Some(entry) = catalog.branches.remove(name) else {
                     continue;
@@ -82,8 +85,7 @@ impl Engine {
                     catalog.release(point, &self.segments);
                 }
             }
-            ticket
-        };
+        })?;
         self.wait(ticket)?;
         self.after_drop()
     }
@@ -93,7 +95,11 @@ impl Engine {
         self.after_commit();
         match self.mode {
             UpkeepMode::Background => self.wake_thread(),
-            UpkeepMode::Inline => self.reclaim(&mut self.upkeep.lock())?,
+            UpkeepMode::Inline => match self.reclaim(&mut self.upkeep.lock()) {
+                // What was dropped is dropped; its space is asked for again by whoever needs some.
+                Err(StoreError::NoSpace { .. }) => {}
+                result => result?,
+            },
         }
         Ok(())
     }
@@ -200,8 +206,8 @@ impl Store {
     /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], and those of writing.
     pub fn drop_snapshot(&self, branch: &BranchName, snapshot: &SnapshotName) -> Result<()> {
         let engine = self.engine();
-        let ticket = {
-            let mut catalog = engine.catalog.lock();
+        let forget = || {
+            let catalog = engine.catalog.lock();
             let point = catalog.snapshot(branch, snapshot)?;
             let id = catalog.entry(branch)?.cell.id;
             let mut records = Encoder::default();
@@ -210,14 +216,18 @@ impl Store {
                 name: snapshot.to_string(),
             }
             .encode(&mut records);
-            let ticket = engine.enqueue_upkeep(Item {
+            let item = Item {
                 records: records.bytes,
                 ..Item::default()
-            })?;
-            catalog.entry_mut(branch)?.snapshots.remove(snapshot);
-            catalog.release(point, &engine.segments);
-            ticket
+            };
+            Ok(((catalog, point), item))
         };
+        let ticket = engine.commit(Priority::Upkeep, forget, |(mut catalog, point), _| {
+            if let Some(entry) = catalog.branches.get_mut(branch) {
+                entry.snapshots.remove(snapshot);
+            }
+            catalog.release(point, &engine.segments);
+        })?;
         engine.wait(ticket)?;
         engine.after_drop()
     }

@@ -30,6 +30,7 @@ use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::Catalog;
 use crate::store::checkpoint::Merging;
+use crate::store::reader::leased;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
 use crate::store::upkeep::{Signal, Upkeep};
@@ -68,11 +69,18 @@ struct Parameters {
     checksum: String,
 }
 
+/// What `store.json` has in every version.
+#[derive(Deserialize)]
+struct Heading {
+    format: String,
+    version: u32,
+}
+
 impl Parameters {
     /// Returns the checksum of all other fields. The field itself must be empty.
     fn sum(&self) -> Result<String> {
         let text = serde_json::to_vec(self)
-            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
         Ok(format!("{:08x}", crc32c(&text)))
     }
 
@@ -95,7 +103,7 @@ impl Parameters {
 pub(crate) fn random_bits() -> Result<[u8; 16]> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
-        .map_err(|e| StoreError::io("random numbers", "reading", std::io::Error::other(e.to_string())))?;
+        .map_err(|e| StoreError::io("random numbers", "get", std::io::Error::other(e.to_string())))?;
     Ok(bits)
 }
 
@@ -110,7 +118,7 @@ impl Store {
     /// [`StoreError::StoreExists`], [`StoreError::NoSpace`], and those of the medium.
     pub fn create(path: &Path, create: &CreateOptions, open: OpenOptions) -> Result<Self> {
         let made = DirectoryMedium::create(path)
-            .map_err(|e| StoreError::io(path.display(), "making the directory", e))?
+            .map_err(|e| StoreError::io(format_args!("`{}`", path.display()), "make a store at", e))?
             .ok_or_else(|| StoreError::StoreExists {
                 path: path.to_owned(),
             })?;
@@ -123,7 +131,7 @@ impl Store {
     /// [`StoreError::NoStore`], [`StoreError::Busy`], [`StoreError::Unsupported`], [`StoreError::Damaged`], and those
     /// of the medium.
     pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
-        let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "opening the store", e);
+        let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "open the store at", e);
         if !DirectoryMedium::is_store(path).map_err(failed)? {
             if DirectoryMedium::has_lost_its_parameters(path) {
                 return Err(StoreError::damaged(format!(
@@ -238,7 +246,7 @@ impl Store {
             ..parameters
         };
         let text = serde_json::to_string_pretty(&parameters)
-            .map_err(|e| StoreError::io("store.json", "writing", std::io::Error::other(e)))?;
+            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
         let name = ObjectName::Parameters;
         let put = || {
             let mut writer = medium.create_object(name)?;
@@ -247,7 +255,7 @@ impl Store {
             writer.sync()?;
             medium.sync_area(Area::Root)
         };
-        put().map_err(|e| StoreError::io(name, "making it", e))?;
+        put().map_err(|e| StoreError::io(name, "make", e))?;
         drop(ring);
         Self::open_on(medium, open)
     }
@@ -278,6 +286,12 @@ impl Store {
         let end = path.frames.last().map(Walked::end);
         let number = manifest.number;
         let unproven = unproven_files(&path);
+        let manifest_bytes = manifest.object_bytes();
+        let records = path
+            .frames
+            .iter()
+            .map(|frame| u64::from(frame.header.records_bytes));
+        let records = records.sum();
         let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
         if let Some(broken) = &replay.broken {
             damage.get_or_insert_with(|| broken.clone());
@@ -308,7 +322,6 @@ impl Store {
         } else {
             remove_leftovers(&*medium, number, &segments)?
         };
-        let spare = (4 << 20).min(file_bytes);
         let engine = Arc::new_cyclic(|me| Engine {
             me: Weak::clone(me),
             thread: Mutex::new(None),
@@ -318,7 +331,7 @@ impl Store {
             catalog: Mutex::new(replay.catalog),
             upkeep: Mutex::new(Upkeep),
             signal: Signal::default(),
-            space: Space::new(Arc::clone(&medium), spare, file_bytes),
+            space: Space::new(Arc::clone(&medium), file_bytes, manifest_bytes, records),
             medium,
             buffered,
             buffer_bytes: options.buffer_bytes,
@@ -331,6 +344,7 @@ impl Store {
             next_manifest: AtomicU64::new(highest.saturating_add(1)),
             removed_since_sync: AtomicBool::new(false),
             has_deaths: AtomicBool::new(false),
+            dead_found_at: AtomicU64::new(u64::MAX),
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),
         });
@@ -338,6 +352,10 @@ impl Store {
             engine.journal.poison(engine.why_read_only());
         } else {
             engine.settle_space();
+            if engine.journal.is_full() {
+                // Openings that only crash would use up the room of the next one. Without space it is tried again.
+                drop(engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced));
+            }
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }
@@ -361,6 +379,11 @@ impl Store {
     /// # Errors
     /// Those of [`Branch::flush`](crate::Branch::flush).
     pub fn close(self) -> Result<()> {
+        self.finish()
+    }
+
+    /// Makes everything durable and ends the writing.
+    pub(crate) fn finish(&self) -> Result<()> {
         let engine = &self.running.engine;
         engine.stop_thread();
         if engine.read_only {
@@ -380,10 +403,15 @@ impl Store {
             }
         }
         let mut upkeep = engine.upkeep.lock();
-        engine.reclaim(&mut upkeep)?;
+        let mut saved = engine.reclaim(&mut upkeep);
         if engine.journal.replay_bytes() > REPLAY_BYTES_MAX || engine.uncovered_blocks() > UNCOVERED_AT_CLOSE
         {
-            engine.checkpoint(&mut upkeep, Merging::Paced)?;
+            saved = saved.and_then(|()| engine.checkpoint(&mut upkeep, Merging::Paced));
+        }
+        match saved {
+            // Everything is in the journal; the next opening has more to replay.
+            Err(StoreError::NoSpace { .. }) => {}
+            saved => saved?,
         }
         let mut records = Encoder::default();
         Record::Closed.encode(&mut records);
@@ -406,6 +434,14 @@ fn is_unwritable(error: &io::Error) -> bool {
     )
 }
 
+fn other_format(format: &str, version: u32) -> StoreError {
+    StoreError::Unsupported {
+        what: format!(
+            "its format is `{format}` version {version}, this is for `{FORMAT}` version {FORMAT_VERSION}"
+        ),
+    }
+}
+
 fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
     let name = ObjectName::Parameters;
     let read = || {
@@ -415,27 +451,30 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
         object.read_at(&mut bytes, 0, Reading::Cached)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|e| StoreError::io(name, "reading it", e))?;
-    let parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| StoreError::Unsupported {
-        what: format!("store.json is bad: {error}"),
+    let bytes = read().map_err(|e| StoreError::io(name, "read", e))?;
+    let mut parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| {
+        // A later version may have other fields.
+        match serde_json::from_slice(&bytes) {
+            Ok(Heading { format, version }) if format == FORMAT && version != FORMAT_VERSION => {
+                other_format(&format, version)
+            }
+            _ => StoreError::damaged(format!("store.json cannot be understood ({error})")),
+        }
     })?;
-    let mut parameters = parameters;
     let checksum = std::mem::take(&mut parameters.checksum);
     let whole = parameters.sum()? == checksum;
     let unsupported = |what: String| Err(StoreError::Unsupported { what });
-    if parameters.format != FORMAT || parameters.version != FORMAT_VERSION {
-        return unsupported(format!(
-            "its format is `{}` version {}, this is for `{FORMAT}` version {FORMAT_VERSION}",
-            parameters.format, parameters.version
-        ));
+    let ours = parameters.format == FORMAT;
+    if (ours && parameters.version != FORMAT_VERSION) || (!ours && whole) {
+        return Err(other_format(&parameters.format, parameters.version));
+    }
+    if !whole {
+        return Err(StoreError::damaged("store.json does not have its checksum"));
     }
     if let Some(feature) = parameters.incompatible_features.first() {
         return unsupported(format!(
             "it uses the feature `{feature}`, which this version does not know"
         ));
-    }
-    if !whole {
-        return Err(StoreError::damaged("store.json does not have its checksum"));
     }
     let file_bytes = parameters.journal_file_bytes;
     if parameters.block_bytes != crate::block::BLOCK_BYTES
@@ -515,10 +554,20 @@ fn choose_manifest(
     }
 }
 
+/// Tells a directory that is not there any more, which is damage, from one that cannot be read.
+fn cannot_list(directory: &str, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            StoreError::damaged(format!("the directory {directory} is missing"))
+        }
+        _ => StoreError::io(directory, "list", error),
+    }
+}
+
 fn manifest_numbers(medium: &dyn Medium) -> Result<Vec<u64>> {
     let names = medium
         .list_objects(Area::Manifest)
-        .map_err(|e| StoreError::io("manifest", "listing the directory", e))?;
+        .map_err(|e| cannot_list("manifest/", e))?;
     Ok(names
         .into_iter()
         .filter_map(|name| match name {
@@ -579,8 +628,8 @@ fn unproven_files(path: &JournalPath) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise.
-/// Returns the highest number that a manifest had.
+/// Removes manifests and segments that are no part of the store, now that no later opening can think otherwise; those
+/// that somebody reads are left to a later one. Returns the highest number that a manifest had.
 fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable) -> Result<u64> {
     let numbers = manifest_numbers(medium)?;
     let highest = numbers.iter().copied().max().unwrap_or(manifest);
@@ -591,18 +640,23 @@ fn remove_leftovers(medium: &dyn Medium, manifest: u64, segments: &SegmentTable)
         let name = ObjectName::Manifest(number);
         medium
             .remove_object(name)
-            .map_err(|e| StoreError::io(name, "removing it", e))?;
+            .map_err(|e| StoreError::io(name, "remove", e))?;
     }
+    // While it cannot be told who reads, all stays. This also forgets the leases of the dead.
+    let Ok(leased) = leased(medium) else {
+        return Ok(highest);
+    };
     let names = medium
         .list_objects(Area::Segment)
-        .map_err(|e| StoreError::io("segments", "listing the directory", e))?;
+        .map_err(|e| cannot_list("segments/", e))?;
     for name in names {
         if let ObjectName::Segment(id) = name
             && !segments.contains(id)
+            && !leased.contains(&id)
         {
             medium
                 .remove_object(name)
-                .map_err(|e| StoreError::io(name, "removing it", e))?;
+                .map_err(|e| StoreError::io(name, "remove", e))?;
         }
     }
     Ok(highest)

@@ -107,6 +107,8 @@ pub struct SegmentStats {
     pub live: u64,
     /// Bytes of those that hold runs.
     pub index_bytes: u64,
+    /// Bytes of those that nothing needs but processes that still read them; given back when these have ended.
+    pub leased_bytes: u64,
 }
 
 /// A store.
@@ -260,7 +262,7 @@ impl Store {
     /// Returns what the store holds and has done.
     ///
     /// # Errors
-    /// Those of asking the medium for its free space.
+    /// Those of asking the medium for its free space and who reads.
     pub fn stats(&self) -> Result<StoreStats> {
         let engine = &self.running.engine;
         let (branches, snapshots, points, live) = {
@@ -310,12 +312,13 @@ impl Store {
                 bytes: bytes_of(None),
                 live,
                 index_bytes: bytes_of(Some(SegmentKind::Index)),
+                leased_bytes: self.leased_bytes()?,
             },
             manifest: engine.newest_manifest.load(Ordering::Relaxed),
             free: engine
                 .medium
                 .free_bytes()
-                .map_err(|e| StoreError::io("the store", "asking for free space", e))?,
+                .map_err(|e| StoreError::io("the store's free space", "determine", e))?,
             user_written: engine.user_written.load(Ordering::Relaxed),
             medium_written: engine.medium_written.load(Ordering::Relaxed),
         })

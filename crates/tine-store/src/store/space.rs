@@ -1,7 +1,10 @@
 //! Space: a write is acknowledged only when the medium has room for it.
 //!
-//! What is held back covers everything in memory that no segment holds yet, its footers and runs, and a constant that
-//! lets manifests, drops and the journal go on when the disk is full.
+//! What is held back covers everything in memory that no segment holds yet, its footers and runs, the next manifest,
+//! and two constants: one that lets upkeep go on when the disk is full, and a file for the journal's ring.
+//!
+//! **Invariant:** what is held and what was given to objects that are being made cover together what is in memory; so
+//! a write that comes while a drain is under way cannot take the room that the drain was given.
 
 use std::sync::Arc;
 
@@ -14,15 +17,30 @@ use crate::medium::Medium;
 /// Reservations grow in steps, so that most writes cost no system call.
 const STEP_BYTES: u64 = 4 << 20;
 
-/// Bytes that the run of a block takes at the most: an extent of its own, and a word of the set of written blocks.
-const INDEX_BYTES: u64 = 64;
+/// The least that is held for what the estimates leave out: headers, whole blocks, directories.
+const SPARE_BYTES_MIN: u64 = 64 << 10;
+
+/// One byte for so many of data in memory: of each block a footer's entry, a run's extent, a manifest's counts.
+const DATA_PER_INDEX: u64 = 16;
+
+/// What a record of the journal adds to a manifest, in its two copies, is at the most so many times as long.
+const MANIFEST_PER_RECORD: u64 = 8;
+
+/// What has to be held now, but for what is in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Due {
+    /// The runs of what no run covers.
+    pub(crate) index: u64,
+    /// Bytes in memory that no segment holds.
+    pub(crate) data: u64,
+}
 
 /// The space held back for what is in memory.
 pub(crate) struct Space {
     medium: Arc<dyn Medium>,
-    /// For manifests and what the estimates leave out; upkeep may use it.
+    /// For what the estimates leave out; upkeep may use it.
     spare: u64,
-    /// For one more file of the journal's ring: the medium takes it when the ring grows on a full disk, and the next
+    /// For one more file of the journal's ring: upkeep takes it when the ring has to grow on a full disk, and the next
     /// opening finds it free. Nothing else may use it.
     ring: u64,
     held: Mutex<Held>,
@@ -30,32 +48,42 @@ pub(crate) struct Space {
 
 #[derive(Default)]
 struct Held {
-    /// Bytes held for data and its index, beside the constant parts.
-    bytes: u64,
+    /// Bytes that the medium holds back.
+    reserved: u64,
+    /// Of these, for the ring.
+    ring: u64,
+    /// Bytes that were held and are given to objects that are being made.
+    in_use: u64,
     /// What the runs of published blocks will take.
     index: u64,
+    /// The newest manifest.
+    manifest: u64,
+    /// What it will be longer by: since it was described, and since the one before was.
+    growth: [u64; 2],
 }
 
 impl Held {
-    /// What `data` bytes in memory and the runs of what is published will take: with footers, runs and headers.
+    /// What `data` bytes in memory, the runs of what is published and the next manifest will take.
     fn needed(&self, data: u64) -> u64 {
-        data + data / 32 + self.index
+        let manifest = self.manifest + self.growth.iter().sum::<u64>();
+        data + data / DATA_PER_INDEX + self.index + manifest.next_multiple_of(BLOCK_BYTES)
     }
 }
 
 impl Space {
-    pub(crate) fn new(medium: Arc<dyn Medium>, spare: u64, ring: u64) -> Self {
+    /// `manifest` bytes has the newest manifest, `records` those of the journal since.
+    pub(crate) fn new(medium: Arc<dyn Medium>, file_bytes: u64, manifest: u64, records: u64) -> Self {
+        let held = Held {
+            manifest,
+            growth: [records * MANIFEST_PER_RECORD, 0],
+            ..Held::default()
+        };
         Self {
             medium,
-            spare,
-            ring,
-            held: Mutex::new(Held::default()),
+            spare: STEP_BYTES.min(file_bytes).max(SPARE_BYTES_MIN),
+            ring: file_bytes,
+            held: Mutex::new(held),
         }
-    }
-
-    /// Takes note of how many published blocks no run covers.
-    pub(crate) fn set_uncovered(&self, blocks: u64) {
-        self.held.lock().index = blocks * INDEX_BYTES;
     }
 
     fn constant(&self) -> u64 {
@@ -64,50 +92,110 @@ impl Space {
 
     /// Holds room for `data` bytes in memory; "no space" is the answer to the write, not a later surprise.
     pub(crate) fn hold(&self, data: u64) -> Result<()> {
-        let mut held = self.held.lock();
-        let needed = held.needed(data);
-        if needed <= held.bytes {
+        self.hold_more(&mut self.held.lock(), data)
+    }
+
+    fn hold_more(&self, held: &mut Held, data: u64) -> Result<()> {
+        let needed = held.needed(data) + self.constant();
+        let covered = held.reserved + held.in_use;
+        if needed <= covered {
             return Ok(());
         }
-        let step = STEP_BYTES.min(self.spare.max(64 << 10));
+        let step = STEP_BYTES.min(self.spare);
         for target in [needed.next_multiple_of(step), needed] {
-            match self.medium.reserve(target + self.constant()) {
+            let target = target - held.in_use;
+            match self.medium.reserve(target) {
                 Ok(()) => {
-                    held.bytes = target;
+                    held.reserved = target;
+                    held.ring = self.ring;
                     return Ok(());
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
-                Err(error) => return Err(StoreError::io("the store", "reserving space", error)),
+                Err(error) => return Err(StoreError::io("space for the store", "reserve", error)),
             }
         }
-        Err(StoreError::NoSpace { what: "the write" })
+        Err(StoreError::NoSpace {
+            what: "the write".into(),
+        })
+    }
+
+    /// Holds room for what records will add to the manifest, with `data` bytes in memory.
+    pub(crate) fn hold_records(&self, records: usize, data: u64) -> Result<()> {
+        let mut held = self.held.lock();
+        let more = records as u64 * MANIFEST_PER_RECORD;
+        held.growth[0] += more;
+        let result = self.hold_more(&mut held, data);
+        if result.is_err() {
+            held.growth[0] -= more;
+        }
+        result
+    }
+
+    /// Takes note of what upkeep's own records will add to the manifest.
+    pub(crate) fn add_records(&self, records: usize) {
+        self.held.lock().growth[0] += records as u64 * MANIFEST_PER_RECORD;
     }
 
     /// Gives room back for an object that is about to be written.
     pub(crate) fn use_for_object(&self, bytes: u64) -> Result<()> {
-        // Media allocate whole blocks.
+        // Media allocate whole blocks. What is not held, the object has to find free.
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         let mut held = self.held.lock();
-        // On a full disk the spare room serves too; the next write has to find it again.
-        let target = (held.bytes + self.spare).saturating_sub(bytes);
-        held.bytes = held.bytes.saturating_sub(bytes);
-        self.medium
-            .reserve(target + self.ring)
-            .map_err(|e| StoreError::io("the store", "releasing space", e))
+        let taken = bytes.min(held.reserved - held.ring);
+        held.reserved -= taken;
+        held.in_use += taken;
+        self.let_go(&held)
     }
 
-    /// Holds exactly what `data` bytes in memory need. If there is not so much, what is held does not cover more data,
-    /// so that the next write has to find room first.
-    pub(crate) fn settle(&self, data: u64) {
+    /// As [`Space::use_for_object`], for a manifest: the next one will not be much longer.
+    pub(crate) fn use_for_manifest(&self, bytes: u64) -> Result<()> {
+        {
+            let mut held = self.held.lock();
+            held.manifest = bytes;
+            // What came since this one was described is not in it; when that was is not known, so it counts once more.
+            held.growth = [0, held.growth[0]];
+        }
+        self.use_for_object(bytes)
+    }
+
+    /// Gives back what is held for a file of the ring.
+    pub(crate) fn use_for_ring(&self) -> Result<()> {
         let mut held = self.held.lock();
-        let needed = held.needed(data);
-        let enough = self.medium.reserve(needed + self.constant()).is_ok();
-        held.bytes = if enough { needed } else { held.bytes.min(needed) };
+        held.reserved -= std::mem::take(&mut held.ring);
+        self.let_go(&held)
+    }
+
+    fn let_go(&self, held: &Held) -> Result<()> {
+        self.medium
+            .reserve(held.reserved)
+            .map_err(|e| StoreError::io("space of the store", "release", e))
+    }
+
+    /// Holds exactly what is due, once no object is being made. If there is not so much, it holds what there is, which
+    /// covers no more data: the next write has to find room first.
+    pub(crate) fn settle(&self, due: Due) {
+        let mut held = self.held.lock();
+        held.in_use = 0;
+        held.index = due.index;
+        let needed = held.needed(due.data) + self.constant();
+        if self.medium.reserve(needed).is_ok() {
+            held.reserved = needed;
+            held.ring = self.ring;
+            return;
+        }
+        let free = self.medium.free_bytes().unwrap_or(0);
+        let rest = needed.min(held.reserved.saturating_add(free / BLOCK_BYTES * BLOCK_BYTES));
+        if rest > held.reserved && self.medium.reserve(rest).is_ok() {
+            held.reserved = rest;
+            // What lies in memory comes first: without its room it could not be flushed.
+            held.ring = self.ring.min(rest.saturating_sub(needed - self.ring));
+        }
     }
 
     /// Gives everything back.
     pub(crate) fn release(&self) {
-        self.held.lock().bytes = 0;
+        let mut held = self.held.lock();
+        (held.reserved, held.ring) = (0, 0);
         // What stays held goes with the file when the store is opened again.
         let _ = self.medium.reserve(0);
     }

@@ -193,6 +193,14 @@ impl StretchState {
         self.open_group == 1 && self.covered == 0 && self.safe == 0 && self.sizes.is_empty()
     }
 
+    /// Returns the segments with something that the stretch needs, some of them more than once.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        let parts = self.parts.iter().map(|part| part.segment);
+        let trees = self.root.iter().flat_map(|root| root.segments());
+        let written = self.written_at.iter().map(|at| at.segment);
+        self.live.keys().copied().chain(parts).chain(trees).chain(written)
+    }
+
     /// Tells whether everything written is in segments.
     pub(crate) fn is_published(&self) -> bool {
         self.groups.is_empty()

@@ -115,7 +115,7 @@ impl Store {
         let engine = &self.running.engine;
         engine.catalog.lock().check_free(name)?;
         let size = match &source {
-            ImportSource::File(file) => Some(file_size(file).map_err(caller("measuring the source"))?),
+            ImportSource::File(file) => Some(file_size(file).map_err(caller("find the size of the source"))?),
             ImportSource::Stream(_) => None,
         };
         let unfinished = engine.make_branch(name, size.unwrap_or(DISK_BYTES_MAX), true)?;
@@ -170,12 +170,12 @@ impl Store {
         let (mut stream, file) = match to {
             ExportTarget::Stream(stream) => (Some(stream), None),
             ExportTarget::File(file) => {
-                let sparse = file.metadata().map_err(caller("examining the target"))?.is_file();
+                let sparse = file.metadata().map_err(caller("examine the target"))?.is_file();
                 if sparse {
                     // What was in the file is gone first: only data are written.
                     file.set_len(0)
                         .and_then(|()| file.set_len(size))
-                        .map_err(caller("sizing the target"))?;
+                        .map_err(caller("set the size of the target"))?;
                 }
                 (None, Some((file, sparse)))
             }
@@ -201,7 +201,7 @@ impl Store {
                         (None, Some((file, _))) => file.write_all_at(piece, offset),
                         (None, None) => Ok(()),
                     }
-                    .map_err(caller("writing to the target"))?;
+                    .map_err(caller("write to the target"))?;
                     done += piece.len() as u64;
                     tell(progress, offset + piece.len() as u64, Some(size))?;
                 }
@@ -210,7 +210,7 @@ impl Store {
             tell(progress, at, Some(size))?;
         }
         if let Some(stream) = stream {
-            stream.flush().map_err(caller("writing to the target"))?;
+            stream.flush().map_err(caller("write to the target"))?;
         }
         Ok(ExportReport { size, data })
     }
@@ -245,15 +245,13 @@ fn copy_file(branch: &Branch, file: &File, progress: OnProgress<'_>) -> Result<(
     let size = branch.size();
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut at, mut read) = (0, 0);
-    while let Some((start, end)) =
-        next_data(file, at, size).map_err(caller("looking for data in the source"))?
-    {
+    while let Some((start, end)) = next_data(file, at, size).map_err(caller("look for data in the source"))? {
         at = start;
         while at < end {
             // Pieces end on multiples of their size, so that blocks stay whole.
             let length = (PIECE_BYTES as u64 - at % PIECE_BYTES as u64).min(end - at) as usize;
             file.read_exact_at(&mut buffer[..length], at)
-                .map_err(caller("reading the source"))?;
+                .map_err(caller("read the source"))?;
             branch.write_at(&buffer[..length], at)?;
             at += length as u64;
             read += length as u64;
@@ -274,7 +272,7 @@ fn copy_stream(branch: &Branch, stream: &mut dyn StreamSource, progress: OnProgr
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(caller("reading the source")(error)),
+                Err(error) => return Err(caller("read the source")(error)),
             }
         }
         if filled == 0 {

@@ -2,6 +2,9 @@
 //!
 //! One lock serialises it, whoever does the work: the store's own thread early on, or the writer that has met a bound.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use parking_lot::{Condvar, Mutex};
 
 use crate::codec::Encoder;
@@ -11,11 +14,22 @@ use crate::journal::record::Record;
 use crate::options::UpkeepMode;
 use crate::store::checkpoint::Merging;
 use crate::store::durable::Effect;
+use crate::store::reader::leased;
+use crate::store::space::Due;
+use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
 /// More blocks than this in segments that no root covers make a checkpoint due: some 50 bytes of memory each, and the
 /// next opening reads their footers.
 const UNCOVERED_MAX: u64 = 1 << 18;
+
+/// Segments that one frame says are removed.
+const REMOVALS_AT_ONCE: usize = 256;
+
+/// What a run takes beside its extents, and an extent of one block in it, at the most.
+const RUN_BYTES: u64 = 64;
+/// With a word of the set of written blocks.
+const EXTENT_BYTES: u64 = 64;
 
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
@@ -104,8 +118,26 @@ impl Engine {
 
     /// Holds the room that is needed now: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
-        self.space.set_uncovered(self.uncovered_blocks());
-        self.space.settle(self.buffered_bytes());
+        self.space.settle(Due {
+            index: self.index_bytes_due(),
+            data: self.buffered_bytes(),
+        });
+    }
+
+    /// Returns about what the runs of the next checkpoint will take at the most.
+    fn index_bytes_due(&self) -> u64 {
+        let due = |stretch: &Arc<Stretch>| {
+            let state = stretch.state.lock();
+            let parts = state.parts.iter().map(|published| {
+                let part = &published.part;
+                RUN_BYTES + EXTENT_BYTES * (part.blocks.len() + part.tombstones.len()) as u64
+            });
+            let parts: u64 = parts.sum();
+            // The set of written blocks is written anew as a whole.
+            let written = state.written_at.filter(|_| !state.parts.is_empty());
+            parts + written.map_or(0, |at| u64::from(at.bytes))
+        };
+        self.catalog.lock().stretches.values().map(due).sum()
     }
 
     /// Above this the store's own thread drains.
@@ -133,19 +165,84 @@ impl Engine {
         if bytes == 0 {
             return Ok(());
         }
-        match self.space.hold(self.buffered_bytes() + bytes) {
+        self.hold_space(|| self.space.hold(self.buffered_bytes() + bytes))
+    }
+
+    /// Holds room on the medium for what a user's records will add to the manifest.
+    pub(crate) fn make_record_room(&self, records: usize) -> Result<()> {
+        self.hold_space(|| self.space.hold_records(records, self.buffered_bytes()))
+    }
+
+    fn hold_space(&self, hold: impl Fn() -> Result<()>) -> Result<()> {
+        match hold() {
             Err(StoreError::NoSpace { .. }) => {
-                // What was dropped or overwritten may not have been given back yet.
-                self.give_back()?;
-                self.space.hold(self.buffered_bytes() + bytes)
+                // What was dropped may not have been given back yet, and a drain may hold what it does not need.
+                let mut upkeep = self.upkeep.lock();
+                self.reclaim(&mut upkeep)?;
+                self.settle_space();
+                match hold() {
+                    Err(StoreError::NoSpace { .. }) if self.find_dead(&mut upkeep)? => hold(),
+                    result => result,
+                }
             }
             result => result,
         }
     }
 
-    /// Frees files of the journal's ring for a user's frame.
-    pub(crate) fn make_journal_room(&self) -> Result<()> {
-        self.checkpoint(&mut self.upkeep.lock(), Merging::Paced)
+    /// Merges all runs, so that every block that was overwritten is known to be dead, and gives back what comes free of
+    /// that; false if nothing was stored since that was done last.
+    fn find_dead(&self, upkeep: &mut Upkeep) -> Result<bool> {
+        let stored = self.medium_written.load(Ordering::Relaxed);
+        if self.dead_found_at.swap(stored, Ordering::Relaxed) == stored {
+            return Ok(false);
+        }
+        match self.checkpoint(upkeep, Merging::Deep) {
+            // Then the write has to wait for what others give back.
+            Ok(()) | Err(StoreError::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let stored = self.medium_written.load(Ordering::Relaxed);
+        self.dead_found_at.store(stored, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Does a step of upkeep; without space for it, once more after dead space was given back (rule 19).
+    pub(crate) fn with_dead_space<T>(
+        &self,
+        upkeep: &mut Upkeep,
+        step: impl Fn(&mut Upkeep) -> Result<T>,
+    ) -> Result<T> {
+        let result = step(upkeep);
+        if let Err(StoreError::NoSpace { .. }) = result {
+            let before = self.segments.count();
+            self.reclaim(upkeep)?;
+            self.settle_space();
+            if self.segments.count() < before {
+                return step(upkeep);
+            }
+        }
+        result
+    }
+
+    /// Frees files of the journal's ring for a user's frame of so many bytes.
+    pub(crate) fn make_journal_room(&self, bytes: u64) -> Result<()> {
+        let mut upkeep = self.upkeep.lock();
+        // Of all who wait for the lock the first makes room for the others.
+        if self.journal.has_room(bytes, Priority::User) {
+            return Ok(());
+        }
+        self.checkpoint(&mut upkeep, Merging::Paced)
+    }
+
+    /// Adds a file to the ring for upkeep's frame of so many bytes, on a full disk out of what is held for that.
+    pub(crate) fn grow_ring(&self, bytes: u64) -> Result<()> {
+        match self.journal.grow(bytes) {
+            Err(StoreError::NoSpace { .. }) => {
+                self.space.use_for_ring()?;
+                self.journal.grow(bytes)
+            }
+            result => result,
+        }
     }
 
     /// Called after a commit, without any lock.
@@ -164,60 +261,51 @@ impl Engine {
         }
     }
 
-    /// Gives back what can be on a full disk: first what is known to be dead, then what merging finds.
-    fn give_back(&self) -> Result<()> {
-        let mut upkeep = self.upkeep.lock();
-        let free = || {
-            self.medium
-                .free_bytes()
-                .map_err(|e| StoreError::io("the store", "asking for free space", e))
-        };
-        let before = free()?;
-        self.reclaim(&mut upkeep)?;
-        if free()? > before {
-            return Ok(());
-        }
-        match self.checkpoint(&mut upkeep, Merging::Deep) {
-            // Then the write has to wait for what others give back.
-            Err(StoreError::NoSpace { .. }) => Ok(()),
-            result => result,
-        }
-    }
-
     /// Lets go what no reader can reach any more: stretches that were dropped, blocks that died.
     fn bury(&self) {
         let mut catalog = self.catalog.lock();
         catalog.release_departed(&self.segments);
-        if self.has_deaths.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        if self.has_deaths.swap(false, Ordering::Relaxed) {
             let mut left = false;
             for stretch in catalog.stretches.values() {
                 left |= stretch.state.lock().bury(&self.segments);
             }
             if left {
-                self.has_deaths.store(true, std::sync::atomic::Ordering::Relaxed);
+                self.has_deaths.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Gives back the segments that nothing refers to any more.
+    /// Gives back the segments that nothing refers to any more and nobody reads.
     pub(crate) fn reclaim(&self, _upkeep: &mut Upkeep) -> Result<()> {
         if !self.medium.can_overwrite() {
             return Ok(());
         }
         self.check_writable()?;
         self.bury();
-        let unused = self.segments.take_unused();
-        for chunk in unused.chunks(256) {
+        let mut unused = self.segments.reclaimable();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        // While it cannot be told who reads, all stays. What stays is met again by the next reclaim, of whatever process.
+        let Ok(leased) = leased(&*self.medium) else {
+            return Ok(());
+        };
+        unused.retain(|segment| !leased.contains(segment));
+        for chunk in unused.chunks(REMOVALS_AT_ONCE) {
             let mut records = Encoder::default();
             for &segment in chunk {
                 Record::SegmentRemoved { segment }.encode(&mut records);
             }
             let effects = chunk.iter().map(|&segment| Effect::Remove(segment)).collect();
-            self.wait(self.enqueue_upkeep(Item {
+            let ticket = self.enqueue_upkeep(Item {
                 records: records.bytes,
                 effects,
                 ..Item::default()
-            })?)?;
+            })?;
+            // Nobody can have begun to use them again: what nothing refers to is not found.
+            chunk.iter().for_each(|&segment| self.segments.forget(segment));
+            self.wait(ticket)?;
         }
         if !unused.is_empty() {
             self.sync_removals();
@@ -226,15 +314,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Queues an item that is never refused for want of room.
-    pub(crate) fn enqueue_upkeep(&self, item: Item) -> Result<Ticket> {
+    /// Queues an item for which the ring grows if it has to; no lock but that of upkeep is held, unless the item is
+    /// a mark. Refused only if the disk is full and what was held for the ring is used up; then nothing has changed.
+    pub(crate) fn enqueue_upkeep(&self, mut item: Item) -> Result<Ticket> {
         self.check_writable()?;
-        self.journal
-            .enqueue(item, Priority::Upkeep)
-            .map_err(|refused| match refused {
-                Refused::Failed(error) => error,
-                Refused::NoRoom => StoreError::damaged("the journal refused a record of upkeep"),
-            })
+        loop {
+            match self.journal.enqueue(item, Priority::Upkeep) {
+                Ok(ticket) => return Ok(ticket),
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::NoRoom(refused)) => {
+                    self.grow_ring(refused.bytes() as u64)?;
+                    item = *refused;
+                }
+            }
+        }
     }
 }
 
@@ -266,3 +359,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,14 @@
 //! [`content`] is a disk as plain blocks; [`world`] what the outside was told about a store; [`ops`] the operations
 //! and their random choice; [`runner`] does them on the engine over the simulated medium and compares. On these
 //! stand [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`],
-//! every short history with every crash; [`rot`] damages what lies still.
+//! every short history with every crash; [`rot`] damages what lies still; [`gate`] holds calls up.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub(crate) mod catch;
 pub(crate) mod content;
 pub(crate) mod exhaustive;
+pub(crate) mod gate;
 pub(crate) mod history;
 pub(crate) mod ops;
 pub(crate) mod rot;

@@ -85,6 +85,11 @@ pub(crate) enum Op {
     },
     /// A clean close, then opening again.
     Reopen,
+    /// As [`Op::Reopen`], but between the two a process opens the store, becomes a reader of something and goes on; it
+    /// must show what that is now for as long as it lives.
+    Leave {
+        target: Target,
+    },
     /// The process dies between two operations.
     Crash {
         fate: Fate,
@@ -414,7 +419,7 @@ impl<'a> Generator<'a> {
             85..87 => Op::Hold {
                 target: self.target(world),
             },
-            87..97 => {
+            87..96 => {
                 let upkeep = match self.chooser.choose(10) {
                     0..4 => Op::Drain,
                     4..8 => Op::Checkpoint,
@@ -426,6 +431,9 @@ impl<'a> Generator<'a> {
                     upkeep
                 }
             }
+            96..98 => Op::Leave {
+                target: self.target(world),
+            },
             _ => Op::Reopen,
         }
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions, Violation};
 use tine_store::{
-    BranchName, CreateOptions, ExtentKind, ImportSource, OpenOptions, SnapshotName, State, Store, StoreError,
-    UpkeepMode, UpkeepStep,
+    BranchName, CreateOptions, ExtentKind, ImportSource, OpenOptions, Reader, SnapshotName, State, Store,
+    StoreError, UpkeepMode, UpkeepStep,
 };
 
 use super::content::{BLOCK, Content, pattern};
@@ -74,6 +74,9 @@ impl Config {
     }
 }
 
+/// Processes that read beside the one that has the store.
+const READERS_MAX: usize = 2;
+
 /// Why a history is wrong.
 pub(crate) type Wrong = String;
 
@@ -85,6 +88,8 @@ pub(crate) struct Runner {
     /// The world that the running store shows comes first.
     pub(crate) worlds: Vec<World>,
     held: Vec<(State, Content)>,
+    /// Other processes that read, with what they have to show.
+    readers: Vec<(Reader, Content)>,
     /// Whether an operation has failed that may have poisoned the writer, unnoticed so far.
     suspect: bool,
     delays: usize,
@@ -177,6 +182,7 @@ impl Runner {
             store,
             worlds,
             held: Vec::new(),
+            readers: Vec::new(),
             suspect: false,
             delays: 0,
             interrupted: false,
@@ -230,7 +236,8 @@ impl Runner {
         };
         match &step.op {
             Op::Crash { fate } => self.die(*fate, &step.again)?,
-            Op::Reopen => self.reopen(fate, &step.again)?,
+            Op::Reopen => self.reopen(None, fate, &step.again)?,
+            Op::Leave { target } => self.reopen(Some(target), fate, &step.again)?,
             Op::During { upkeep, nth, others } => {
                 let result = self.during(upkeep, *nth, others);
                 self.settle_during(result, others, step.trouble, fate, &step.again)?;
@@ -467,10 +474,19 @@ impl Runner {
         }
     }
 
-    fn reopen(&mut self, fate: Option<Fate>, again: &[(u64, Fate)]) -> Result<(), Wrong> {
+    /// Closes the store and opens it again; between that another process may become a reader of `read`.
+    fn reopen(
+        &mut self,
+        read: Option<&Target>,
+        fate: Option<Fate>,
+        again: &[(u64, Fate)],
+    ) -> Result<(), Wrong> {
         self.held.clear();
         let store = self.store.take().expect("open");
-        let closed = store.close();
+        let mut closed = store.close();
+        if let (Ok(()), Some(read)) = (&closed, read) {
+            closed = self.begin_to_read(read);
+        }
         match (closed, fate) {
             (Ok(()), _) => {
                 for world in &mut self.worlds {
@@ -489,6 +505,23 @@ impl Runner {
             (Err(error), None) => Err(format!("closing failed: {}", describe(&error))),
             (Err(_), Some(fate)) => self.die(fate, again),
         }
+    }
+
+    /// Lets a process of its own become a reader.
+    fn begin_to_read(&mut self, read: &Target) -> Result<(), StoreError> {
+        let store = Store::open_on(self.medium.start(), self.config.open_options())?;
+        let reader = match (store.into_reader(&[target(read)]), self.world().content(read)) {
+            (Err(error), Err(refusal)) if is_refusal(&error, refusal) => return Ok(()),
+            (reader, _) => reader?,
+        };
+        // One that could not let the store go ends with it.
+        if let (true, Ok(content)) = (reader.lets_others_in(), self.world().content(read)) {
+            self.readers.push((reader, content.clone()));
+        }
+        if self.readers.len() > READERS_MAX {
+            self.readers.remove(0);
+        }
+        Ok(())
     }
 
     /// Opens where a fault is about to happen; any error will do, a store that opens has to be right.
@@ -521,7 +554,10 @@ impl Runner {
                 self.medium.crash_process(self.delays == 0);
                 self.delays += 1;
             }
-            Fate::Power => self.medium.cut_power(),
+            Fate::Power => {
+                self.medium.cut_power();
+                self.readers.clear();
+            }
         }
     }
 
@@ -607,7 +643,12 @@ impl Runner {
             .shown()
             .map_err(|error| format!("reading: {}", describe(&error)))?;
         self.world().running(&shown)?;
-        for (state, content) in &self.held {
+        let readers = self
+            .readers
+            .iter()
+            .map(|(reader, content)| (&reader.states()[0], content));
+        let held = self.held.iter().map(|(state, content)| (state, content));
+        for (state, content) in held.chain(readers) {
             let now =
                 read_state(state).map_err(|error| format!("reading a held view: {}", describe(&error)))?;
             if now != *content {
@@ -816,7 +857,12 @@ fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
         Op::Drain => store.upkeep(UpkeepStep::Drain)?,
         Op::Checkpoint => store.upkeep(UpkeepStep::Checkpoint)?,
         Op::Reclaim => store.upkeep(UpkeepStep::Reclaim)?,
-        Op::Diff { .. } | Op::Hold { .. } | Op::During { .. } | Op::Reopen | Op::Crash { .. } => {
+        Op::Diff { .. }
+        | Op::Hold { .. }
+        | Op::During { .. }
+        | Op::Reopen
+        | Op::Leave { .. }
+        | Op::Crash { .. } => {
             unreachable!("not done by the store alone")
         }
     }
@@ -908,7 +954,13 @@ pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
         Op::Hold { target } => {
             world.content(target)?;
         }
-        Op::Drain | Op::Checkpoint | Op::Reclaim | Op::During { .. } | Op::Reopen | Op::Crash { .. } => {}
+        Op::Drain
+        | Op::Checkpoint
+        | Op::Reclaim
+        | Op::During { .. }
+        | Op::Reopen
+        | Op::Leave { .. }
+        | Op::Crash { .. } => {}
     }
     Ok(world)
 }

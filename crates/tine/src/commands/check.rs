@@ -1,7 +1,7 @@
 //! `tine check`: is everything as it was written?
 
 use serde::Serialize;
-use tine_store::{CheckReport, Damage, StoreError};
+use tine_store::{CheckReport, Damage, Store, StoreError};
 
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
@@ -12,6 +12,8 @@ use crate::text::{count, list};
 /// Verifies the store, with `--data` every block of it
 ///
 /// Journal, manifest, segments and index are read; says what is damaged and which branches it touches, and exits with 1; repairs nothing.
+/// Other commands go on meanwhile, unless the store is damaged; the check is of the store as it was at its start, and space that is freed
+/// comes back when it has ended.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -41,10 +43,11 @@ enum Finding<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut meter = Meter::new(&context.ui, "Checking");
-    let checked = context.with_store_even_damaged(|store| {
+    let check = |store: Store| {
         interrupt::catch()?;
-        Ok(store.check(args.data, &mut |progress| meter.report(progress))?)
-    });
+        Ok(store.into_check(args.data, &mut |progress| meter.report(progress))?)
+    };
+    let checked: Outcome<CheckReport> = context.open_even_damaged().and_then(check);
     drop(meter);
     let report = match checked {
         Ok(report) => report,

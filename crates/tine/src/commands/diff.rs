@@ -4,7 +4,7 @@ use serde::Serialize;
 use tine_store::{DiffRange, Target};
 
 use crate::args;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::error::{Exit, Outcome};
 use crate::size::human;
 use crate::text::count;
@@ -51,8 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     if args.exit_code && ui.is_quiet() {
         return exit_code_alone(args, context);
     }
-    let stat = context.with_store(Missing::Refuse, |store| {
-        let (a, b) = (store.state(&args.a)?, store.state(&args.b)?);
+    let stat = context.with_reader([&args.a, &args.b], |reader, [a, b]| {
         let mut stat = Stat {
             a: args.a.to_string(),
             b: args.b.to_string(),
@@ -61,7 +60,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             ranges: 0,
             bytes: 0,
         };
-        for range in store.diff(&a, &b)? {
+        for range in reader.diff(a, b)? {
             let range = range?;
             stat.ranges += 1;
             stat.bytes += range.length;
@@ -95,10 +94,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 
 /// Compares up to the first difference and prints nothing.
 fn exit_code_alone(args: &Args, context: &Context) -> Outcome {
-    context.with_store(Missing::Refuse, |store| {
-        let (a, b) = (store.state(&args.a)?, store.state(&args.b)?);
+    context.with_reader([&args.a, &args.b], |reader, [a, b]| {
         // Sizes cost nothing to compare.
-        let differ = a.size() != b.size() || store.diff(&a, &b)?.next().transpose()?.is_some();
+        let differ = a.size() != b.size() || reader.diff(a, b)?.next().transpose()?.is_some();
         Ok(if differ { Exit::Differ } else { Exit::Done })
     })
 }

@@ -39,7 +39,7 @@ struct Dropped {
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let (branches, snapshots) = sort(&args.targets);
     let loss = |store: &Store| loss(store, &branches, &snapshots).map(Some);
-    confirm::guarded(context, args.yes, loss, |store| {
+    let still_read = confirm::guarded(context, args.yes, loss, |store| {
         let known: BTreeSet<_> = store.branches()?.into_iter().map(|branch| branch.name).collect();
         // All or nothing, as far as mistyped names go.
         if let Some(unknown) = branches.iter().find(|name| !known.contains(name)) {
@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         if !branches.is_empty() {
             store.drop_branches(&branches)?;
         }
-        Ok(())
+        // What is dropped is dropped, whether that can be told or not.
+        Ok(store.leased_bytes().unwrap_or(0))
     })?;
     if context.ui.json {
         for name in &branches {
@@ -73,6 +74,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     context
         .ui
         .say(format_args!("Dropped {}", list(&named(&branches, &snapshots))));
+    if still_read > 0 {
+        context.ui.say(format_args!(
+            "{} come back when the commands that still read them have ended",
+            human(still_read)
+        ));
+    }
     Ok(Exit::Done)
 }
 

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use tine_store::{ExportReport, ExportTarget, State, Store, StoreError, Target};
+use tine_store::{ExportReport, ExportTarget, Reader, State, StoreError, Target};
 
 use crate::args;
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
 use crate::progress::Meter;
@@ -23,6 +23,8 @@ use crate::ui::output_failed;
 ///
 /// The image is sparse. It is made as FILE.partial, synced and then renamed, so FILE is never half an image. One that
 /// replaces a file has its mode, and its owner where that is allowed.
+///
+/// The image is of the moment at which the command begins. Others can use the store meanwhile, and drop what is exported.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -93,9 +95,8 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
         .map_err(output_failed)?
         .into();
     let mut meter = Meter::new(&context.ui, "Exporting");
-    context.with_store(Missing::Refuse, |store| {
-        let state = store.state(&args.target)?;
-        let result = store.export(&state, ExportTarget::Stream(&mut stdout), &mut |progress| {
+    context.with_reader([&args.target], |reader, [state]| {
+        let result = reader.export(state, ExportTarget::Stream(&mut stdout), &mut |progress| {
             meter.report(progress)
         });
         result.map_err(|error| match &error {
@@ -110,21 +111,20 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
 fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
     let (file, replaced) = destination(args)?;
     not_in_the_store(&file, &context.store_path()?)?;
-    context.with_store(Missing::Refuse, |store| {
-        // The name is looked up first: a mistyped one must not leave a file behind.
-        let state = store.state(&args.target)?;
+    // The name is looked up first: a mistyped one must not leave a file behind.
+    context.with_reader([&args.target], |reader, [state]| {
         interrupt::catch()?;
         let partial = Partial::create(&file, args.force, replaced.as_ref())?;
         let mut meter = Meter::new(&context.ui, "Exporting");
-        let report = fill(store, &state, &partial, &mut meter)
+        let report = fill(reader, state, &partial, &mut meter)
             .map_err(|error| too_large(error, args, state.size()))?;
         partial.publish(&file)?;
         Ok(report)
     })
 }
 
-fn fill(store: &Store, state: &State, partial: &Partial, meter: &mut Meter) -> Outcome<ExportReport> {
-    let result = store.export(state, ExportTarget::File(&partial.file), &mut |progress| {
+fn fill(reader: &Reader, state: &State, partial: &Partial, meter: &mut Meter) -> Outcome<ExportReport> {
+    let result = reader.export(state, ExportTarget::File(&partial.file), &mut |progress| {
         meter.report(progress)
     });
     let report = result.map_err(|error| match &error {

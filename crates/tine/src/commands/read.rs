@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tine_store::Target;
 
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::size::human;
 use crate::{args, size};
@@ -36,8 +36,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             "`read` prints bytes as they are: there is no `--json` for it",
         ));
     }
-    context.with_store(Missing::Refuse, |store| {
-        let state = store.state(&args.target)?;
+    context.with_reader([&args.target], |_, [state]| {
         let mut range = within(&args.target, state.size(), args.offset, args.length)?;
         let mut piece = vec![0; usize::try_from(PIECE.min(range.end - range.start)).unwrap_or(0)];
         while range.start < range.end {

@@ -11,7 +11,8 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `TINE_CUTS` | how many cuts to survive (50; with `TINE_TORTURE` 1,000) |
+//! | `TINE_CUTS` | how many cuts to survive (50) |
+//! | `TINE_SECONDS` | when to end before that |
 //! | `TINE_SEED` | the one seed to run, from a failure's message |
 //! | `TINE_PLANTED_BUG` | the bug that has to be caught, by `--features tine-store/planted-bugs` in the binary |
 

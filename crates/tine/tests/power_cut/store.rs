@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How many cuts one store has to survive, before the next seed begins with an empty disk.
 const CUTS_EACH: u64 = 10;
@@ -154,8 +155,8 @@ fn number(variable: &str) -> Option<u64> {
 /// system can be mounted.
 fn torture(test: &str, binary: &OsStr) -> Option<Result<Report, Box<Violation>>> {
     let only_seed = number("TINE_SEED");
-    let torture = std::env::var_os("TINE_TORTURE").is_some();
-    let cuts = number("TINE_CUTS").unwrap_or(if torture { 1000 } else { 50 });
+    let cuts = number("TINE_CUTS").unwrap_or(50);
+    let end = number("TINE_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut total = Report::default();
     for seed in only_seed.unwrap_or(0).. {
         let mut mount = Mount::new_or_skip(test)?;
@@ -169,7 +170,7 @@ fn torture(test: &str, binary: &OsStr) -> Option<Result<Report, Box<Violation>>>
                 return Some(Err(violation));
             }
         }
-        if only_seed.is_some() || total.cuts >= cuts {
+        if only_seed.is_some() || total.cuts >= cuts || end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
     }
@@ -183,7 +184,7 @@ fn binary() -> &'static OsStr {
 #[test]
 fn tine_survives_power_cuts() {
     match torture("tine_survives_power_cuts", binary()) {
-        Some(Ok(report)) => println!("tine survived {report}"),
+        Some(Ok(report)) => println!("done: {report}"),
         Some(Err(violation)) => panic!("tine does not survive a power cut: {violation}"),
         None => {}
     }

@@ -3,7 +3,8 @@
 //! ```text
 //!   test side                            process side
 //!   SimulatedMedium ── start() ───────▶  Arc<dyn Medium>  ───▶  Store
-//!     │ crash_process(), cut_power()       (refuses everything once its process has ended)
+//!     │ crash_process(), kill_readers(),   (refuses everything once its process has ended,
+//!     │ cut_power()                         and every change once it has become a reader)
 //!     │ inject(), flip(), truncate()
 //!     └ fork(): an independent copy that shares its pages
 //! ```
@@ -16,7 +17,7 @@
 //! a history is repeated exactly by its seed, and all outcomes of a small one can be gone through.
 //!
 //! Not modelled: bytes that turn into something that was never written (that is what [`SimulatedMedium::flip`] is
-//! for), and another process that writes at the same time.
+//! for), and another process that writes at the same time: there is one writer, and beside it any number of readers.
 
 mod chooser;
 mod file;
@@ -33,6 +34,7 @@ pub use chooser::Chooser;
 use file::{FileBytes, Sight};
 
 use super::{Area, Medium, ObjectName};
+use crate::segment::SegmentId;
 
 /// What kind of medium to simulate.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +112,8 @@ pub enum Violation {
     },
     /// An object of a write-once medium was removed.
     Removed(ObjectName),
+    /// A reader tried to change something.
+    ChangedByReader,
 }
 
 /// How much was done so far, by all processes.
@@ -155,6 +159,8 @@ struct State {
     /// The process that may use the medium, and what only lives as long as it.
     session: u64,
     crashed: bool,
+    /// Processes that only read, with the segments that they keep.
+    readers: BTreeMap<u64, Vec<SegmentId>>,
     ring_files: u32,
     reserved: u64,
     /// Whether delayed pages wait for the first change.
@@ -185,6 +191,7 @@ impl SimulatedMedium {
             next_file: 0,
             session: 0,
             crashed: false,
+            readers: BTreeMap::new(),
             ring_files: 0,
             reserved: 0,
             delayed: false,
@@ -196,7 +203,7 @@ impl SimulatedMedium {
         Self::with(state)
     }
 
-    /// Begins a process and returns its handle; those of earlier processes end.
+    /// Begins a process and returns its handle. The one before it ends, unless it has become a reader.
     pub fn start(&self) -> Arc<dyn Medium> {
         let mut state = self.shared.state.lock();
         state.end_process();
@@ -224,6 +231,7 @@ impl SimulatedMedium {
 
     fn of(mut state: State) -> Self {
         state.end_process();
+        state.readers.clear();
         state.faults.clear();
         Self::with(state)
     }
@@ -274,7 +282,12 @@ impl SimulatedMedium {
         self.shared.state.lock().crashed
     }
 
-    /// Ends the process; what it wrote stays readable and volatile.
+    /// Ends all readers, as `kill -9` does. Those that end by themselves drop their handle.
+    pub fn kill_readers(&self) {
+        self.shared.state.lock().readers.clear();
+    }
+
+    /// Ends the process; what it wrote stays readable and volatile, and readers go on.
     ///
     /// With `delay`, some unsynced journal pages are missed by the reads of the next process until its first
     /// change: they were on their way to the medium.
@@ -301,6 +314,7 @@ impl SimulatedMedium {
     pub fn cut_power(&self) {
         let mut state = self.shared.state.lock();
         state.end_process();
+        state.readers.clear();
         state.delayed = false;
         let State {
             files,

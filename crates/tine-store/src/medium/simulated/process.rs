@@ -3,16 +3,30 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::file::{FileBytes, PAGE, Sight};
 use super::{Fault, FileName, Shared, State, Violation};
 use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use crate::segment::SegmentId;
 
 /// One process that has the medium open.
 pub(super) struct Process {
     shared: Arc<Shared>,
     session: u64,
+    lease: Mutex<Option<Lease>>,
+}
+
+/// What a reader keeps, as long as it has the medium.
+struct Lease {
+    shared: Arc<Shared>,
+    session: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.state.lock().readers.remove(&self.session);
+    }
 }
 
 /// How far an operation that changes something comes.
@@ -39,13 +53,28 @@ fn failure(what: &str) -> io::Error {
 
 impl Process {
     pub(super) fn new(shared: Arc<Shared>, session: u64) -> Self {
-        Self { shared, session }
+        Self {
+            shared,
+            session,
+            lease: Mutex::new(None),
+        }
     }
 
+    /// Enters an operation that changes nothing on the medium.
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.shared.state.lock();
-        if state.session != self.session || state.crashed {
+        let is_writer = state.session == self.session && !state.crashed;
+        if !is_writer && !state.readers.contains_key(&self.session) {
             return Err(failure("the process has ended"));
+        }
+        Ok(state)
+    }
+
+    /// Enters an operation of who has the medium alone.
+    fn writer(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.alive()?;
+        if state.readers.contains_key(&self.session) {
+            return Err(state.violate(Violation::ChangedByReader, io::ErrorKind::PermissionDenied));
         }
         Ok(state)
     }
@@ -53,7 +82,7 @@ impl Process {
     /// Enters an operation that changes something.
     fn change(&self, kind: Kind) -> io::Result<(MutexGuard<'_, State>, Course)> {
         self.shared.interrupt();
-        let mut state = self.alive()?;
+        let mut state = self.writer()?;
         if std::mem::take(&mut state.delayed) {
             state
                 .files
@@ -296,12 +325,29 @@ impl Medium for Process {
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.writer()?;
         if bytes > state.free_bytes().saturating_add(state.reserved) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.reserved = bytes;
         Ok(())
+    }
+
+    fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
+        let (mut state, course) = self.change(Kind::Write)?;
+        course.result()?;
+        state.readers.insert(self.session, kept.to_vec());
+        state.end_process();
+        drop(state);
+        *self.lease.lock() = Some(Lease {
+            shared: Arc::clone(&self.shared),
+            session: self.session,
+        });
+        Ok(())
+    }
+
+    fn leased(&self) -> io::Result<Vec<SegmentId>> {
+        Ok(self.writer()?.readers.values().flatten().copied().collect())
     }
 }
 

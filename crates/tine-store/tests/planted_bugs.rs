@@ -39,6 +39,11 @@ const TABLE: &[(&str, By)] = &[
     ("rollback-wrong-point", By::Model(2000)),
     ("fsync-retry", By::Model(2000)),
     ("lease-ignored", By::Model(2000)),
+    ("merge-loses-extent", By::Model(2000)),
+    ("runs-in-wrong-order", By::Model(2000)),
+    ("root-unsynced", By::Model(2000)),
+    ("tombstone-over-live", By::Model(2000)),
+    ("diff-skips-node", By::Model(2000)),
 ];
 
 /// A bug is planted in the whole process, so one at a time.
@@ -128,4 +133,9 @@ found! {
     rollback_wrong_point "rollback-wrong-point"
     fsync_retry "fsync-retry"
     lease_ignored "lease-ignored"
+    merge_loses_extent "merge-loses-extent"
+    runs_in_wrong_order "runs-in-wrong-order"
+    root_unsynced "root-unsynced"
+    tombstone_over_live "tombstone-over-live"
+    diff_skips_node "diff-skips-node"
 }

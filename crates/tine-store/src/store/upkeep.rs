@@ -337,7 +337,7 @@ impl Engine {
 pub enum UpkeepStep {
     /// Moves everything in memory to segments.
     Drain,
-    /// Drains, saves runs and puts a manifest.
+    /// Drains, saves roots and puts a manifest; merges little, much or as it would by itself, in turn.
     Checkpoint,
     /// Removes the segments that nothing refers to.
     Reclaim,
@@ -354,7 +354,11 @@ impl Store {
         let mut upkeep = engine.upkeep.lock();
         match step {
             UpkeepStep::Drain => engine.drain_all(&mut upkeep).map(drop),
-            UpkeepStep::Checkpoint => engine.checkpoint(&mut upkeep, Merging::Paced),
+            UpkeepStep::Checkpoint => {
+                let turn = engine.next_manifest.load(Ordering::Relaxed) % 4;
+                let merging = [Merging::Paced, Merging::Least, Merging::Least, Merging::Deep][turn as usize];
+                engine.checkpoint(&mut upkeep, merging)
+            }
             UpkeepStep::Reclaim => engine.reclaim(&mut upkeep),
         }
     }

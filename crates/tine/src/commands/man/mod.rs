@@ -1,22 +1,28 @@
 //! `tine man`: manual pages.
 
+mod page;
+
 use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use crate::cli::Cli;
+use super::help::{find, whole};
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
-use crate::near::near;
 use crate::text::count;
 
-/// Prints a manual page, or writes all of them to a directory
+/// Shows a manual page, or writes all of them to a directory
+///
+/// On a terminal `man` shows the page; elsewhere the page is printed as it is, in roff.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  tine man | man -l -
-  tine man fork | man -l -
+  tine man fork
+  tine man fork > tine-fork.1
   tine man --dir ~/.local/share/man/man1")]
 pub(crate) struct Args {
     /// The command to tell of [default: tine itself]
@@ -27,34 +33,56 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut tine = Cli::command().disable_help_subcommand(true);
-    tine.build();
-    match (&args.dir, &args.command) {
-        (Some(dir), _) => write_all(&tine, dir, context)?,
-        (None, None) => context.ui.bytes(&page(&tine)?)?,
-        (None, Some(name)) => context.ui.bytes(&page(find(&tine, name)?)?)?,
+    let tine = whole();
+    if let Some(dir) = &args.dir {
+        write_all(&tine, dir, context)?;
+        return Ok(Exit::Done);
     }
+    let page = match &args.command {
+        None => page::of_all(&tine),
+        Some(name) => page::of_command(find(&tine, name)?),
+    };
+    if io::stdout().is_terminal() {
+        become_man(&page)?;
+    }
+    context.ui.bytes(page.as_bytes())?;
     Ok(Exit::Done)
 }
 
-fn find<'a>(tine: &'a Command, name: &str) -> Outcome<&'a Command> {
-    tine.find_subcommand(name).ok_or_else(|| {
-        let error = CommandError::new(format!("no command named `{name}`"));
-        match near(name, tine.get_subcommands().map(Command::get_name)).first() {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("`tine --help` shows all commands"),
-        }
-    })
+/// Lets `man` take this process over to show the page; returns where it is not installed.
+fn become_man(page: &str) -> Outcome<()> {
+    /// What a pipe takes before anyone reads from it.
+    const PIPE_BYTES: usize = 64 << 10;
+    if page.len() > PIPE_BYTES {
+        return Ok(());
+    }
+    let failed = |error| CommandError::io("hand the page to `man`", error);
+    let (reader, mut writer) = io::pipe().map_err(failed)?;
+    writer.write_all(page.as_bytes()).map_err(failed)?;
+    drop(writer);
+    let error = process::Command::new("man")
+        .args(["-l", "-"])
+        .stdin(reader)
+        .exec();
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(CommandError::io("run `man`", error)),
+    }
 }
 
 fn write_all(tine: &Command, dir: &Path, context: &Context) -> Outcome<()> {
-    let failed = |path: &Path, error| CommandError::io(format!("writing `{}`", path.display()), error);
-    fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    let failed = |path: &Path, error| CommandError::io(format!("write `{}`", path.display()), error);
+    fs::create_dir_all(dir)
+        .map_err(|error| CommandError::io(format!("make the directory `{}`", dir.display()), error))?;
     let mut written = 0;
-    for command in std::iter::once(tine).chain(tine.get_subcommands()) {
-        let path = dir.join(format!("{}.1", page_name(command)));
-        fs::write(&path, page(command)?).map_err(|error| failed(&path, error))?;
+    let mut write = |name: &str, page: String| {
+        let path = dir.join(format!("{name}.1"));
         written += 1;
+        fs::write(&path, page).map_err(|error| failed(&path, error))
+    };
+    write("tine", page::of_all(tine))?;
+    for command in tine.get_subcommands() {
+        write(&format!("tine-{}", command.get_name()), page::of_command(command))?;
     }
     context.ui.say(format_args!(
         "Wrote {} to `{}`",
@@ -62,28 +90,4 @@ fn write_all(tine: &Command, dir: &Path, context: &Context) -> Outcome<()> {
         dir.display()
     ));
     Ok(())
-}
-
-fn page(command: &Command) -> Outcome<Vec<u8>> {
-    let mut page = Vec::new();
-    let command = command.clone().name(page_name(command));
-    clap_mangen::Man::new(command)
-        .render(&mut page)
-        .map_err(|error| CommandError::io("writing the manual page", error))?;
-    Ok(with_examples(&page))
-}
-
-/// Gives the examples their own heading; the generator calls what follows the help "extra".
-fn with_examples(page: &[u8]) -> Vec<u8> {
-    let page = String::from_utf8_lossy(page);
-    page.replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n")
-        .replace(".SH EXTRA\nExample:\n", ".SH EXAMPLES\n")
-        .into_bytes()
-}
-
-fn page_name(command: &Command) -> String {
-    match command.get_name() {
-        "tine" => "tine".to_owned(),
-        name => format!("tine-{name}"),
-    }
 }

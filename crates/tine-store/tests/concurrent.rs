@@ -331,3 +331,69 @@ fn a_rollback_to_a_snapshot_that_is_made_anew_shows_no_gap() {
         assert_eq!(read_block(&bytes, 0), Some((0, 3)));
     });
 }
+
+#[test]
+fn a_check_keeps_no_writer_waiting() {
+    const BRANCHES: u64 = 4;
+    const BLOCKS: u64 = 256;
+    let directory = tempfile::tempdir().expect("a directory");
+    let create = CreateOptions {
+        journal_file_bytes: 256 << 10,
+        journal_files: 3,
+    };
+    let small = || OpenOptions {
+        buffer_bytes: 256 << 10,
+        ..OpenOptions::default()
+    };
+    let store = Store::create(&directory.path().join("store"), &create, small()).expect("a new store");
+    let branch_name = |at: u64| name(&format!("b{at}"));
+    let write = |store: &Store, at: u64, version: u64| {
+        let branch = store.branch(&name(&format!("b{at}"))).expect("the branch");
+        for block in 0..BLOCKS {
+            branch
+                .write_at(&block_of(block, at, version), block * BLOCK)
+                .expect("a write");
+        }
+        branch.flush().expect("a flush");
+    };
+    for at in 0..BRANCHES {
+        store
+            .create_branch(&branch_name(at), BLOCKS * BLOCK)
+            .expect("a branch");
+        write(&store, at, 1);
+    }
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+
+    // Between two parts of the check the others meet every bound, and what was to be looked at goes.
+    let mut calls = 0;
+    let report = store.check(true, &mut |_| {
+        calls += 1;
+        let (done, finished) = std::sync::mpsc::channel();
+        let (store, calls) = (store.clone(), calls);
+        thread::spawn(move || {
+            for at in 0..BRANCHES - 1 {
+                write(&store, at, 1 + calls);
+            }
+            if calls == 1 {
+                store
+                    .drop_branches(&[name(&format!("b{}", BRANCHES - 1))])
+                    .expect("a drop");
+            }
+            store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+            store.upkeep(UpkeepStep::Reclaim).expect("a reclaim");
+            done.send(()).expect("the check waits");
+        });
+        let patience = std::time::Duration::from_secs(20);
+        assert_eq!(
+            finished.recv_timeout(patience),
+            Ok(()),
+            "writers stand still during a check"
+        );
+        std::ops::ControlFlow::Continue(())
+    });
+    let report = report.expect("a check");
+    assert_eq!(report.damage, []);
+    assert!(calls > 1 && report.blocks >= BLOCKS, "{report:?}, {calls} calls");
+    let report = store.check(true, &mut |_| std::ops::ControlFlow::Continue(()));
+    assert_eq!(report.expect("another check").damage, []);
+}

@@ -14,8 +14,10 @@ use crate::journal::walk::Walker;
 use crate::manifest::Manifest;
 use crate::medium::Reading;
 use crate::overlay::{Entry, Overlay};
+use crate::segment::SegmentId;
 use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, check_header};
 use crate::segment::table::Segment;
+use crate::store::content::Content;
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Progress, Store};
 
@@ -49,7 +51,8 @@ const READ_BLOCKS: usize = 256;
 impl Store {
     /// Verifies the store, past the cache; with `data` also every block. Repairs nothing.
     ///
-    /// Writers go on, but for short moments.
+    /// Writers go on: upkeep waits only while what is in memory is drained and the journal is read. What comes
+    /// meanwhile is not looked at; what is dropped is given back once it was looked at.
     ///
     /// # Errors
     /// [`StoreError::Cancelled`], and those of writing: everything is made durable first. Damage is no error but in
@@ -60,12 +63,14 @@ impl Store {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckReport> {
         let engine = &self.running.engine;
-        let mut upkeep = engine.upkeep.lock();
-        if !engine.read_only {
-            engine.drain_all(&mut upkeep)?;
-        }
         let mut report = CheckReport::default();
-        engine.check_journal(&mut report);
+        {
+            let mut upkeep = engine.upkeep.lock();
+            if !engine.read_only {
+                engine.drain_all(&mut upkeep)?;
+            }
+            engine.check_journal(&mut report);
+        }
         engine.check_content(data, &mut report, progress)?;
         Ok(report)
     }
@@ -116,12 +121,9 @@ impl Engine {
             * BLOCK_BYTES;
         let mut names = None;
         for stretch in &stretches {
-            let mut overlay = Overlay::new();
-            report.runs += stretch.state.lock().runs.len() as u64;
             let mut damage = Vec::new();
-            match self.apply_stretch(stretch, &mut overlay) {
-                Ok(()) => check_blocks(&overlay, data, &mut report.blocks, &mut damage),
-                Err(error) => damage.push(describe(&error)),
+            if let Err(error) = self.check_stretch(stretch, data, report, &mut damage) {
+                damage.push(describe(&error));
             }
             if !damage.is_empty() {
                 let names = names.get_or_insert_with(|| self.names_by_stretch());
@@ -142,6 +144,29 @@ impl Engine {
             }
         }
         merge(&mut report.damage);
+        Ok(())
+    }
+
+    fn check_stretch(
+        &self,
+        stretch: &Stretch,
+        data: bool,
+        report: &mut CheckReport,
+        damage: &mut Vec<String>,
+    ) -> Result<()> {
+        // Looked at in one moment. Whoever has a handle keeps the segment, so nothing of this goes meanwhile.
+        let (content, kept) = {
+            let state = stretch.state.lock();
+            let handle = |id| (id, self.segments.handle(id));
+            (
+                Content::of(&state)?,
+                state.segments().map(handle).collect::<HashMap<_, _>>(),
+            )
+        };
+        report.runs += content.runs.len() as u64;
+        let mut overlay = Overlay::new();
+        self.apply_content(stretch.id, &content, &mut overlay)?;
+        check_blocks(&overlay, &kept, data, &mut report.blocks, damage);
         Ok(())
     }
 }
@@ -203,11 +228,21 @@ impl Engine {
             Ok(_) => {}
             Err(error) => report.damage.push(whole_store(describe(&error))),
         }
-        // No frame is written meanwhile, so that none is found half written.
-        let walked = self.journal.with_ring(|ring| {
-            Walker::new(&*self.medium, ring.file_bytes, ring.key())?
-                .walk(&manifest.floor, manifest.floor_place)
-        });
+        let (file_bytes, key, last) = self
+            .journal
+            .with_ring(|ring| (ring.file_bytes, ring.key(), ring.last()));
+        let walk =
+            || Walker::new(&*self.medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
+        // Upkeep rests, so no frame from the floor on is overwritten. Those that are written meanwhile may be found
+        // half written; if they are, the journal is read again while none is.
+        let walked = match walk() {
+            Ok(path)
+                if path.damage.is_none() && path.frames.iter().any(|frame| frame.header.frame == last) =>
+            {
+                Ok(path)
+            }
+            _ => self.journal.with_ring(|_| walk()),
+        };
         match walked {
             Ok(path) => {
                 report.frames = path.frames.len() as u64;
@@ -221,8 +256,11 @@ impl Engine {
 
     fn check_segments(&self, report: &mut CheckReport) {
         for (id, kind, _) in self.segments.list() {
+            // It may have been given back since.
+            let Some(segment) = self.segments.get(id) else {
+                continue;
+            };
             report.segments += 1;
-            let segment = self.segments.handle(id);
             let result = match kind {
                 SegmentKind::Data => segment.read_parts(None).map(drop),
                 SegmentKind::Index => {
@@ -260,8 +298,14 @@ impl Engine {
     }
 }
 
-/// Looks at every block of one stretch.
-fn check_blocks(overlay: &Overlay, data: bool, blocks: &mut u64, damage: &mut Vec<String>) {
+/// Looks at every block of one stretch that lies in a segment it needs.
+fn check_blocks(
+    overlay: &Overlay,
+    kept: &HashMap<SegmentId, Arc<Segment>>,
+    data: bool,
+    blocks: &mut u64,
+    damage: &mut Vec<String>,
+) {
     let mut missing = HashSet::new();
     let mut batch: Vec<(Arc<Segment>, u32, u32, u64)> = Vec::new();
     for (range, entry) in overlay {
@@ -276,6 +320,10 @@ fn check_blocks(overlay: &Overlay, data: bool, blocks: &mut u64, damage: &mut Ve
         *blocks += 1;
         // What is in memory was never read from the medium, so it cannot be damaged there.
         if let Some((segment, block)) = source.stored(*slot) {
+            // What was overwritten since, as a whole segment, may be gone.
+            if !kept.contains_key(&segment.id) {
+                continue;
+            }
             if data {
                 batch.push((segment, block, *checksum, range.start));
             } else if missing.insert(segment.id)

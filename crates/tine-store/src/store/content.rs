@@ -12,13 +12,27 @@ use crate::run::{self, RunExtent, RunRef};
 use crate::segment::SegmentId;
 use crate::segment::format::Part;
 use crate::store::Engine;
-use crate::store::stretch::{PublishedPart, Stretch};
+use crate::store::stretch::{PublishedPart, Stretch, StretchState};
 
 /// What a stretch wrote, as it stands at one moment.
-struct Content {
-    runs: Vec<RunRef>,
+pub(crate) struct Content {
+    pub(crate) runs: Vec<RunRef>,
     parts: Vec<PublishedPart>,
     groups: Vec<Arc<Group>>,
+}
+
+impl Content {
+    /// Looks at a stretch that the caller has locked.
+    pub(crate) fn of(state: &StretchState) -> Result<Self> {
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
+        Ok(Self {
+            runs: state.runs.clone(),
+            parts: state.parts.clone(),
+            groups: state.groups.clone(),
+        })
+    }
 }
 
 /// Applies the content of one stretch to an overlay, oldest first.
@@ -176,18 +190,22 @@ impl Engine {
     }
 
     pub(crate) fn apply_stretch(&self, stretch: &Stretch, overlay: &mut Overlay) -> Result<()> {
-        let content = {
-            let state = stretch.state.lock();
-            if let Some(broken) = &state.broken {
-                return Err(broken.clone());
-            }
-            Content {
-                runs: state.runs.clone(),
-                parts: state.parts.clone(),
-                groups: state.groups.clone(),
-            }
-        };
-        let mut applier = Applier::new(self, stretch.id, overlay);
+        let content = Content::of(&stretch.state.lock())?;
+        let alive = self.apply_content(stretch.id, &content, overlay)?;
+        if stretch.alive().is_none() {
+            self.set_exact(stretch, alive);
+        }
+        Ok(())
+    }
+
+    /// Applies what a stretch wrote, and returns how many of its blocks are alive in each segment.
+    pub(crate) fn apply_content(
+        &self,
+        stretch: StretchId,
+        content: &Content,
+        overlay: &mut Overlay,
+    ) -> Result<HashMap<Option<SegmentId>, u64>> {
+        let mut applier = Applier::new(self, stretch, overlay);
         for run in &content.runs {
             applier.run(&self.read_run(run)?);
         }
@@ -197,11 +215,7 @@ impl Engine {
         for group in &content.groups {
             applier.group(group);
         }
-        let alive = applier.alive;
-        if stretch.alive().is_none() {
-            self.set_exact(stretch, alive);
-        }
-        Ok(())
+        Ok(applier.alive)
     }
 
     /// Replaces the counts that recovery could only bound by exact ones.

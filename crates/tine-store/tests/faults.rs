@@ -6,7 +6,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::runner::{Config, describe};
+use support::perform::describe;
+use support::runner::Config;
 use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions, Violation};
 use tine_store::{BranchName, ExtentKind, Store, StoreError, Target};

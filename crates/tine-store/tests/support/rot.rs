@@ -10,7 +10,8 @@ use tine_store::{Store, StoreError};
 use super::catch::catch;
 use super::content::{BLOCK, Content};
 use super::ops::{Fate, Op, Step};
-use super::runner::{Config, Runner, Wrong, branch_name, describe, go_on, read_state, snapshot_name};
+use super::perform::{branch_name, describe, go_on, read_state, snapshot_name};
+use super::runner::{Config, Runner, Wrong};
 use super::watchdog::Watchdog;
 use super::world::{Target, World};
 

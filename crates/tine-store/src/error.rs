@@ -249,7 +249,10 @@ impl StoreError {
                 "`tine check --data` says which branches are affected; other blocks can still be read".into()
             }
             Self::ReadOnly => "leave `--read-damaged` out".into(),
-            Self::Unwritable { .. } => "`--read-damaged` reads it as it is".into(),
+            Self::Unwritable { .. } => {
+                "to change it, run this as its owner, or make its file system writable; `--read-damaged` reads it as it is"
+                    .into()
+            },
             Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
             Self::Io { source, .. } => remedy(source).into(),
             _ => return None,

@@ -105,9 +105,11 @@ impl Context {
     fn open_and_warn(&self, missing: Missing) -> Outcome<Store> {
         let store = self.open(missing, self.read_damaged)?;
         if let Some(damage) = store.damage() {
-            tell(format_args!(
-                "warning: {damage}; what follows is from before that\n"
-            ));
+            let so = match damage {
+                StoreError::Unwritable { .. } => "it can only be read",
+                _ => "what follows is from before that",
+            };
+            tell(format_args!("warning: {damage}; {so}\n"));
         }
         Ok(store)
     }

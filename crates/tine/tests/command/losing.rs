@@ -1,6 +1,6 @@
 //! Nothing is lost unasked, and what would be lost is told.
 
-use crate::common::Bench;
+use crate::common::{Bench, tool};
 
 #[test]
 fn what_destroys_asks_first() {
@@ -183,4 +183,32 @@ fn everything_dropped_is_named_in_json() {
     ! Dropped `web`
     [0]
     "#);
+}
+
+#[test]
+fn on_a_terminal_the_answer_decides() {
+    if tool("script").is_none() {
+        return eprintln!("skipped: script is needed (package bsdutils)");
+    }
+    let bench = Bench::with_disk();
+    let answer = |answer: &str| {
+        let line = format!("(sleep 0.1; echo {answer}) | NO_COLOR=1 script -qec 'tine drop disk' /dev/null");
+        let output = bench.run(&line);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let question = "dropping `disk` loses 1.0 MiB that nothing else has\r\nGo on? [y/N] ";
+    for refusal in ["n", "''", "yess"] {
+        let (status, shown) = answer(refusal);
+        assert_eq!(status, Some(2), "{refusal}: {shown}");
+        assert!(shown.contains(question), "{shown:?}");
+        assert!(shown.contains("not confirmed: nothing was changed"), "{shown:?}");
+    }
+    assert_eq!(bench.succeeds("tine ls --json").lines().count(), 1);
+    let (status, shown) = answer("y");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(
+        shown.contains(question) && shown.contains("Dropped `disk`"),
+        "{shown:?}"
+    );
+    assert_eq!(bench.succeeds("tine ls --json"), "");
 }

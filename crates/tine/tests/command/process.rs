@@ -1,5 +1,8 @@
 //! The command among others: pipes, signals, terminals, environment, many at once.
 
+use std::fs;
+use std::io::BufRead as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::thread;
@@ -164,22 +167,32 @@ fn a_store_in_use_is_waited_for_or_not() {
     ! hint: wait for process [pid] or end it; the lock goes with the process
     [2]
     ");
-    let waiting = thread::scope(|scope| {
-        let waiting = scope.spawn(|| bench.run("tine fork disk waited"));
-        thread::sleep(Duration::from_millis(1300));
-        drop(stdin);
-        waiting.join().unwrap()
-    });
-    assert!(child.wait().unwrap().success());
-    let said = String::from_utf8_lossy(&waiting.stderr);
-    assert!(waiting.status.success(), "{said}");
-    assert!(
-        said.starts_with(&format!(
-            "Waiting for the store: process {} has it (`tine import - slow --quiet`)\n",
+    let mut waiting = bench
+        .command("exec tine fork disk waited --quiet --json")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = bench
+        .command("exec tine fork disk told")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(told.stderr.take().unwrap()).lines();
+    // Only when this is said is the store let go.
+    assert_eq!(
+        said.next().unwrap().unwrap(),
+        format!(
+            "Waiting for the store: process {} has it (`tine import - slow --quiet`)",
             child.id()
-        )),
-        "{said}"
+        )
     );
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    assert!(told.wait().unwrap().success());
+    assert!(waiting.wait().unwrap().success());
+    let mut quiet = String::new();
+    std::io::Read::read_to_string(&mut waiting.stderr.take().unwrap(), &mut quiet).unwrap();
+    assert_eq!(quiet, "");
 }
 
 #[test]
@@ -268,7 +281,7 @@ fn long_work_shows_a_bar_on_a_terminal_alone() {
     }
     let bench = Bench::new();
     let slowly = |name: &str, more: &str| {
-        format!("(printf one; sleep 1.1; head -c 3M /dev/zero; sleep 0.1) | tine import - {name} {more}")
+        format!("(printf one; sleep 2; head -c 3M /dev/zero; sleep 0.1) | tine import - {name} {more}")
     };
     thread::scope(|scope| {
         let bar = scope.spawn(|| {
@@ -287,4 +300,56 @@ fn long_work_shows_a_bar_on_a_terminal_alone() {
         let said = String::from_utf8_lossy(&plain.join().unwrap().stderr).into_owned();
         assert!(!said.contains("Importing"), "{said:?}");
     });
+}
+
+#[test]
+fn who_may_not_is_told_what_to_do() {
+    let bench = Bench::with_disk();
+    // Root may do everything, so the test becomes somebody else where it is root.
+    let other = match fs::metadata(bench.path("")).unwrap().uid() {
+        0 if tool("setpriv").is_none() => {
+            return eprintln!("skipped: root needs setpriv (package util-linux)");
+        }
+        0 => "setpriv --reuid 65534 --regid 65534 --clear-groups ",
+        _ => "",
+    };
+    let beside = bench.store();
+    let beside = beside.parent().unwrap().display();
+    bench.succeeds(&format!(
+        "mkdir closed && : >image && chmod 0 image && chmod 755 . {beside} && chmod 555 closed"
+    ));
+    let refused = |line: &str, words: &str| {
+        let output = bench.run(&format!("{other}{line}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        assert!(said.contains(words), "{line}: {said}");
+        assert!(said.contains("\nhint: "), "{line}: {said}");
+    };
+    let tine = env!("CARGO_BIN_EXE_tine");
+    let within_reach = bench.run(&format!("{other}{tine} --version")).status.success();
+    if !within_reach {
+        return eprintln!("skipped: another user cannot reach {tine}");
+    }
+    refused(
+        &format!("{tine} --store closed/store create x 1M"),
+        "cannot make a store at `closed/store`: Permission denied",
+    );
+    refused(
+        &format!("{tine} import image x"),
+        "cannot open `image`: Permission denied",
+    );
+    refused(
+        &format!("{tine} man --dir closed/man"),
+        "cannot make the directory `closed/man`: Permission denied",
+    );
+    // The store for reading alone; then not even that.
+    bench.succeeds("chmod -R a+rX,a-w $TINE_STORE");
+    refused(&format!("{tine} fork disk web"), "cannot be written");
+    let read = bench.run(&format!("{other}{tine} --read-damaged read disk --length 4"));
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "tine");
+    assert!(String::from_utf8_lossy(&read.stderr).contains("it can only be read"));
+    bench.succeeds("chmod -R u+w,go-rwx $TINE_STORE");
+    if !other.is_empty() {
+        refused(&format!("{tine} ls"), "Permission denied");
+    }
 }

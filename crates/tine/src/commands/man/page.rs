@@ -22,7 +22,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ),
     (
         "NO_COLOR",
-        "No colours, whatever it is set to. There are none either off a terminal, or where TERM is `dumb`.",
+        "No colours, whatever it is set to, if not to nothing. There are none either off a terminal, or where TERM is `dumb`.",
     ),
     ("CLICOLOR_FORCE", "Colours off a terminal, too."),
     (

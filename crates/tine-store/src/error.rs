@@ -229,7 +229,7 @@ impl StoreError {
             Self::InvalidSize { .. } => format!("the largest disk has {DISK_BYTES_MAX} bytes (4 EiB)"),
             Self::Unsupported { .. } => "open it with the version of tine that made it, or a newer one".into(),
             Self::InvalidName { .. } => {
-                "names are 1 to 128 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit".into()
+                "names are 1 to 128 of A-Z, a-z, 0-9, `.`, `_` and `-`, and do not begin with `.` or `-`".into()
             }
             Self::UnknownBranch { .. } => "`tine ls` shows all branches".into(),
             Self::UnknownSnapshot { branch, .. } => format!("`tine show {branch}` lists its snapshots"),
@@ -249,7 +249,10 @@ impl StoreError {
                 "`tine check --data` says which branches are affected; other blocks can still be read".into()
             }
             Self::ReadOnly => "leave `--read-damaged` out".into(),
-            Self::Unwritable { .. } => "`--read-damaged` reads it as it is".into(),
+            Self::Unwritable { .. } => {
+                "to change it, run this as its owner, or make its file system writable; `--read-damaged` reads it as it is"
+                    .into()
+            },
             Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
             Self::Io { source, .. } => remedy(source).into(),
             _ => return None,
@@ -257,9 +260,9 @@ impl StoreError {
     }
 }
 
-/// Says how long was waited, if at all.
+/// Says how long was waited, if at all: one look at the lock is none.
 fn in_words(waited: Duration) -> String {
-    if waited.is_zero() {
+    if waited < Duration::from_millis(100) {
         String::new()
     } else {
         format!("; waited {:.1} s", waited.as_secs_f64())
@@ -310,7 +313,8 @@ mod tests {
             holder: None,
             waited,
         };
-        assert_eq!(busy(Duration::ZERO).to_string(), "the store at `s` is in use");
+        let at_once = Duration::from_micros(300);
+        assert_eq!(busy(at_once).to_string(), "the store at `s` is in use");
         assert_eq!(
             busy(Duration::from_secs(30)).to_string(),
             "the store at `s` is in use; waited 30.0 s"

@@ -5,13 +5,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::gate::{Gate, Gated, Held};
 use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
-use tine_store::{BranchName, CreateOptions, OpenOptions, SnapshotName, Store, Target, UpkeepStep};
+use tine_store::{
+    BranchName, CreateOptions, OpenOptions, SnapshotName, Store, StoreError, Target, UpkeepStep,
+};
 
 const BLOCK: u64 = 4096;
 
@@ -280,7 +280,8 @@ fn check_fork(branch: &tine_store::Branch, writer: u64, version: u64) {
 
 #[test]
 fn a_rollback_to_a_snapshot_that_is_made_anew_shows_no_gap() {
-    let snapshot = |name: &str| -> SnapshotName { name.parse().expect("a valid name") };
+    const ROUNDS: u64 = 300;
+    let snapshot: SnapshotName = "s".parse().expect("a valid name");
     let simulated = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
     let create = CreateOptions {
         journal_file_bytes: 1 << 20,
@@ -288,46 +289,105 @@ fn a_rollback_to_a_snapshot_that_is_made_anew_shows_no_gap() {
     };
     let store = Store::create_on(simulated.start(), &create, options()).expect("a store");
     let branch = store.create_branch(&name("a"), 8 * BLOCK).expect("a branch");
-    let take = |store: &Store, text: &str| {
-        store
-            .snapshot(&[(name("a"), snapshot(text))])
-            .expect("a snapshot");
-    };
-    // The snapshot `s` is no ancestor of the head, so that whoever wants it has to load it.
     branch.write_at(&block_of(0, 0, 1), 0).expect("a write");
-    take(&store, "first");
-    branch.write_at(&block_of(0, 0, 2), 0).expect("a write");
-    take(&store, "s");
     store
-        .rollback(&name("a"), Some(&snapshot("first")), None)
-        .expect("a rollback");
-    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
-    drop(branch);
-    store.close().expect("a clean close");
-
-    let gate = Gate::new();
-    let gated = Gated {
-        medium: simulated.start(),
-        gate: Arc::clone(&gate),
-    };
-    let store = Store::open_on(Arc::new(gated), options()).expect("the store opens");
-    let branch = store.branch(&name("a")).expect("the branch");
-    gate.hold(Held::Reads);
+        .snapshot(&[(name("a"), snapshot.clone())])
+        .expect("a snapshot");
+    let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let rollback = scope.spawn(|| store.rollback(&name("a"), Some(&snapshot("s")), None));
-        gate.wait_for_one();
-        store.drop_snapshot(&name("a"), &snapshot("s")).expect("a drop");
-        branch.write_at(&block_of(0, 0, 3), 0).expect("a write");
-        take(&store, "s");
-        branch.write_at(&block_of(0, 0, 4), 0).expect("a write");
-        // On to the moment when the rollback is done and not yet durable.
-        gate.hold(Held::Commits);
-        gate.wait_for_one();
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                match store.rollback(&name("a"), Some(&snapshot), None) {
+                    Ok(()) | Err(StoreError::UnknownSnapshot { .. }) => {}
+                    Err(error) => panic!("a rollback: {error}"),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        scope.spawn(|| {
+            for round in 2.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                store.drop_snapshot(&name("a"), &snapshot).expect("it is there");
+                branch.write_at(&block_of(0, 0, round), 0).expect("a write");
+                store
+                    .snapshot(&[(name("a"), snapshot.clone())])
+                    .expect("a snapshot");
+            }
+        });
         let mut bytes = vec![0; BLOCK as usize];
-        let read = branch.read_at(&mut bytes, 0);
-        gate.hold(Held::Nothing);
-        rollback.join().expect("no panic").expect("the snapshot is there");
-        read.expect("a branch can be read at every moment");
-        assert_eq!(read_block(&bytes, 0), Some((0, 3)));
+        while !over.load(Ordering::Relaxed) {
+            branch
+                .read_at(&mut bytes, 0)
+                .expect("a branch can be read at every moment");
+            assert!(read_block(&bytes, 0).is_some());
+        }
     });
+}
+
+#[test]
+fn a_check_keeps_no_writer_waiting() {
+    const BRANCHES: u64 = 4;
+    const BLOCKS: u64 = 256;
+    let directory = tempfile::tempdir().expect("a directory");
+    let create = CreateOptions {
+        journal_file_bytes: 256 << 10,
+        journal_files: 3,
+    };
+    let small = || OpenOptions {
+        buffer_bytes: 256 << 10,
+        ..OpenOptions::default()
+    };
+    let store = Store::create(&directory.path().join("store"), &create, small()).expect("a new store");
+    let branch_name = |at: u64| name(&format!("b{at}"));
+    let write = |store: &Store, at: u64, version: u64| {
+        let branch = store.branch(&name(&format!("b{at}"))).expect("the branch");
+        for block in 0..BLOCKS {
+            branch
+                .write_at(&block_of(block, at, version), block * BLOCK)
+                .expect("a write");
+        }
+        branch.flush().expect("a flush");
+    };
+    for at in 0..BRANCHES {
+        store
+            .create_branch(&branch_name(at), BLOCKS * BLOCK)
+            .expect("a branch");
+        write(&store, at, 1);
+    }
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+
+    // Between two parts of the check the others meet every bound, and what was to be looked at goes.
+    let mut calls = 0;
+    let report = store.check(true, &mut |_| {
+        calls += 1;
+        let (done, finished) = std::sync::mpsc::channel();
+        let (store, calls) = (store.clone(), calls);
+        thread::spawn(move || {
+            for at in 0..BRANCHES - 1 {
+                write(&store, at, 1 + calls);
+            }
+            if calls == 1 {
+                store
+                    .drop_branches(&[name(&format!("b{}", BRANCHES - 1))])
+                    .expect("a drop");
+            }
+            store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+            store.upkeep(UpkeepStep::Reclaim).expect("a reclaim");
+            done.send(()).expect("the check waits");
+        });
+        let patience = std::time::Duration::from_secs(20);
+        assert_eq!(
+            finished.recv_timeout(patience),
+            Ok(()),
+            "writers stand still during a check"
+        );
+        std::ops::ControlFlow::Continue(())
+    });
+    let report = report.expect("a check");
+    assert_eq!(report.damage, []);
+    assert!(calls > 1 && report.blocks >= BLOCKS, "{report:?}, {calls} calls");
+    let report = store.check(true, &mut |_| std::ops::ControlFlow::Continue(()));
+    assert_eq!(report.expect("another check").damage, []);
 }

@@ -4,12 +4,14 @@
 
 mod support;
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use support::runner::{Config, describe};
+use support::perform::describe;
+use support::runner::Config;
 use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions, Violation};
-use tine_store::{BranchName, ExtentKind, Store, StoreError, Target};
+use tine_store::{BranchName, ExtentKind, ImportSource, Store, StoreError, Target};
 
 const BLOCK: u64 = 4096;
 const CONFIG: Config = Config::SMALL;
@@ -215,4 +217,54 @@ fn what_is_done_to_a_huge_disk_costs_what_is_written() {
         begun.elapsed()
     );
     assert!(medium.counters().written_bytes < 4 << 20);
+}
+
+/// A stream that goes on for some reads, and then shows the medium as it is.
+struct Dying<'a> {
+    medium: &'a SimulatedMedium,
+    reads: u64,
+    left: Option<SimulatedMedium>,
+}
+
+impl std::io::Read for Dying<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        if self.reads == 0 {
+            self.left = Some(self.medium.fork());
+            return Err(std::io::Error::other("the process is killed"));
+        }
+        self.reads -= 1;
+        bytes.fill(7);
+        Ok(bytes.len())
+    }
+}
+
+#[test]
+fn an_import_that_dies_leaves_neither_a_name_nor_bytes() {
+    let medium = CONFIG.medium(Chooser::fixed(Vec::new(), 0));
+    let store = create(&medium).expect("a store");
+    let mut dying = Dying {
+        medium: &medium,
+        reads: 3 << 10,
+        left: None,
+    };
+    // More than the buffer holds, so that some of it is in segments.
+    store
+        .import(&name("half"), ImportSource::Stream(&mut dying), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .expect_err("the stream breaks");
+    let left = dying.left.expect("the medium as the process left it");
+    let segments = |medium: &SimulatedMedium| {
+        let files = medium.files().into_iter().map(|(file, _)| file);
+        files
+            .filter(|file| matches!(file, FileName::Object(ObjectName::Segment(_))))
+            .count()
+    };
+    assert!(segments(&left) > 0);
+    let store = open(&left).expect("the store opens");
+    store
+        .create_branch(&name("half"), BLOCK)
+        .expect("the name is free");
+    store.close().expect("a clean close");
+    assert_eq!(segments(&left), 0);
 }

@@ -8,7 +8,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use support::number_from_environment;
-use support::runner::{Config, branch_name, describe, go_on, snapshot_name};
+use support::perform::{branch_name, describe, go_on, snapshot_name};
+use support::runner::Config;
 use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
 use tine_store::{Store, StoreError, Target, UpkeepStep};
 

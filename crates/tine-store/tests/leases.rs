@@ -11,7 +11,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use support::runner::{Config, describe, go_on};
+use support::perform::{describe, go_on};
+use support::runner::Config;
 use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions, Violation};
 use tine_store::{

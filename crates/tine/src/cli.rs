@@ -23,7 +23,7 @@ const STYLES: Styles = Styles::styled()
     max_term_width = 100,
     disable_help_subcommand = true,
     arg_required_else_help = true,
-    after_help = "`tine demo` shows it all at work; `tine COMMAND --help` has an example of each.",
+    after_help = "`tine demo` shows it all at work; `tine help COMMAND` has an example of each.",
     after_long_help = "\
 Examples:
   tine import disk.img golden        a raw image becomes the branch `golden`

@@ -20,9 +20,12 @@ pub(crate) fn guarded<T>(
 ) -> Outcome<T> {
     let mut agreed = None;
     loop {
-        let step = context.with_store(Missing::Refuse, |store| match loss(store)? {
-            Some(loss) if !yes && agreed.as_ref() != Some(&loss) => Ok(Step::Ask(loss)),
-            _ => Ok(Step::Done(work(store)?)),
+        let step = context.with_store(Missing::Refuse, |store| {
+            let loss = if yes { None } else { loss(store)? };
+            match loss {
+                Some(loss) if agreed.as_ref() != Some(&loss) => Ok(Step::Ask(loss)),
+                _ => Ok(Step::Done(work(store)?)),
+            }
         })?;
         match step {
             Step::Done(done) => return Ok(done),
@@ -41,13 +44,13 @@ enum Step<T> {
 
 fn ask(loss: &str) -> Outcome<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CommandError::new(loss).hint("`--yes` does it all the same"));
+        return Err(CommandError::new(loss).hint("nothing was changed; `--yes` does it all the same"));
     }
     tell(format_args!("{loss}\nGo on? [y/N] "));
     let mut answer = String::new();
     io::stdin()
         .read_line(&mut answer)
-        .map_err(|error| CommandError::io("reading the answer", error))?;
+        .map_err(|error| CommandError::io("read the answer", error))?;
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {

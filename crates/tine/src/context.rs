@@ -4,9 +4,13 @@
 //! [`Context::with_reader`]. That is also the place where a daemon that has the store will be found and asked instead.
 
 use std::env;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tine_store::{CreateOptions, LockHolder, OpenOptions, Reader, State, Store, StoreError, Target};
 
 use crate::cli::Global;
@@ -65,7 +69,7 @@ impl Context {
         work: impl FnOnce(&Store) -> Outcome<T>,
     ) -> Outcome<T> {
         let store = self.open_and_warn(missing)?;
-        let result = work(&store).map_err(|error| with_near_names(&store, error));
+        let result = work(&store).map_err(|error| self.in_vain(with_near_names(&store, error)));
         let closed = store.close();
         let done = result?;
         closed?;
@@ -83,14 +87,14 @@ impl Context {
         for target in targets {
             // While there is a store that knows the names near to a wrong one.
             if let Err(error) = store.state(target) {
-                let error = with_near_names(&store, error.into());
+                let error = self.in_vain(with_near_names(&store, error.into()));
                 // The error that was first is the one to tell.
                 let _ = store.close();
                 return Err(error);
             }
         }
         let reader = store.into_reader(&targets.map(Target::clone))?;
-        work(&reader, std::array::from_fn(|at| &reader.states()[at]))
+        work(&reader, std::array::from_fn(|at| &reader.states()[at])).map_err(|error| self.in_vain(error))
     }
 
     /// Opens the store for a command that only reads it and for whom damage is no obstacle.
@@ -101,11 +105,24 @@ impl Context {
     fn open_and_warn(&self, missing: Missing) -> Outcome<Store> {
         let store = self.open(missing, self.read_damaged)?;
         if let Some(damage) = store.damage() {
-            tell(format_args!(
-                "warning: {damage}; what follows is from before that\n"
-            ));
+            let so = match damage {
+                StoreError::Unwritable { .. } => "it can only be read",
+                _ => "what follows is from before that",
+            };
+            tell(format_args!("warning: {damage}; {so}\n"));
         }
         Ok(store)
+    }
+
+    /// Takes back the advice to use `--read-damaged` where that was done.
+    fn in_vain(&self, error: CommandError) -> CommandError {
+        match error.store_error() {
+            Some(StoreError::Damaged { .. }) if self.read_damaged => error.hint(
+                "what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it \
+                 into a new store, or take a backup",
+            ),
+            _ => error,
+        }
     }
 
     fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {
@@ -115,37 +132,54 @@ impl Context {
             ..self.open_options()
         };
         match Store::open(&path, options) {
+            Err(StoreError::NoStore { .. }) if path.exists() && !path.is_dir() => Err(no_directory(&path)),
             Err(StoreError::NoStore { .. }) if missing == Missing::Create || self.store.is_none() => {
                 self.create(&path)
             }
-            opened => Ok(opened?),
+            opened => opened.map_err(|error| self.in_vain(error.into())),
         }
     }
 
     fn create(&self, path: &Path) -> Outcome<Store> {
-        if path.exists() && !path.is_dir() {
-            return Err(
-                CommandError::new(format!("the store `{}` is not a directory", path.display()))
-                    .hint("`--store DIR` or TINE_STORE names another"),
-            );
-        }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| {
-                CommandError::io(format!("creating the directory `{}`", parent.display()), error)
+                let hint = "`--store DIR` or TINE_STORE names another place for the store";
+                CommandError::io(format!("make the directory `{}`", parent.display()), error).hint(hint)
             })?;
         }
-        match Store::create(path, &CreateOptions::default(), self.open_options()) {
-            Ok(store) => {
-                self.ui
-                    .say(format_args!("Created the store `{}`", path.display()));
-                Ok(store)
+        let begun = Instant::now();
+        loop {
+            match Store::create(path, &CreateOptions::default(), self.open_options()) {
+                Ok(store) => {
+                    self.ui
+                        .say(format_args!("Created the store `{}`", path.display()));
+                    return Ok(store);
+                }
+                Err(StoreError::StoreExists { .. }) => {}
+                Err(error @ StoreError::Io { .. }) => {
+                    let hint = "`--store DIR` or TINE_STORE names another place for the store";
+                    return Err(CommandError::from(error).hint(hint));
+                }
+                Err(error) => return Err(error.into()),
             }
-            // Another process was quicker, or there is something else.
-            Err(error @ StoreError::StoreExists { .. }) => match Store::open(path, self.open_options()) {
-                Err(StoreError::NoStore { .. }) => Err(error.into()),
-                opened => Ok(opened?),
-            },
-            Err(error) => Err(error.into()),
+            // Another process was quicker, or is about to be, or there is something else.
+            let in_the_making = is_locked(path);
+            match Store::open(path, self.open_options()) {
+                Err(StoreError::NoStore { .. }) if in_the_making && begun.elapsed() < self.wait => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(StoreError::NoStore { .. }) if in_the_making => {
+                    let making = format!("another process is making the store at `{}`", path.display());
+                    return Err(CommandError::new(making).hint("try again when it is done"));
+                }
+                Err(StoreError::NoStore { .. }) => {
+                    return Err(StoreError::StoreExists {
+                        path: path.to_owned(),
+                    }
+                    .into());
+                }
+                opened => return Ok(opened?),
+            }
         }
     }
 
@@ -171,6 +205,22 @@ impl Context {
             ..OpenOptions::default()
         }
     }
+}
+
+/// Tells whether another process holds the lock of a store, or of what will be one.
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path.join("LOCK")) else {
+        return false;
+    };
+    matches!(
+        flock(&file, FlockOperation::NonBlockingLockShared),
+        Err(Errno::WOULDBLOCK)
+    )
+}
+
+fn no_directory(path: &Path) -> CommandError {
+    CommandError::new(format!("the store `{}` is not a directory", path.display()))
+        .hint("`--store DIR` or TINE_STORE names another")
 }
 
 /// Returns the store that TINE_STORE names; an empty one names none.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use rustix::io::Errno;
 use tine_store::{BranchName, StoreError};
 
 use crate::interrupt;
@@ -61,12 +62,9 @@ impl CommandError {
         Self::failed(Cause::Said(message.into()), None)
     }
 
-    /// Returns a failure of the operating system's: `what` names what was tried and on what.
+    /// Returns a failure of the operating system's: `what` names what was tried and with what, after "cannot".
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        let hint = match source.kind() {
-            io::ErrorKind::StorageFull => Some("free some space and try again".to_owned()),
-            _ => None,
-        };
+        let hint = remedy(&source).map(str::to_owned);
         Self::failed(
             Cause::Io {
                 what: what.into(),
@@ -124,9 +122,6 @@ impl CommandError {
         match self {
             Self::Failed(failure) => {
                 ui.error(&failure.message());
-                for cause in failure.causes() {
-                    ui.cause(&cause);
-                }
                 if let Some(hint) = &failure.hint {
                     ui.hint(hint);
                 }
@@ -139,27 +134,47 @@ impl CommandError {
 }
 
 impl Failure {
+    /// Says in one line what failed, and why down to the bottom.
     fn message(&self) -> String {
-        match &self.cause {
-            Cause::Store(error) => error.to_string(),
-            Cause::Io { what, .. } => format!("{what} failed"),
-            Cause::Said(message) => message.clone(),
-        }
-    }
-
-    fn causes(&self) -> Vec<String> {
-        let mut next = match &self.cause {
-            Cause::Store(error) => error.source(),
-            Cause::Io { source, .. } => Some(source as &dyn Error),
-            Cause::Said(_) => None,
+        let (mut message, mut next) = match &self.cause {
+            Cause::Store(error) => (error.to_string(), error.source()),
+            Cause::Io { what, source } => (format!("cannot {what}"), Some(source as &dyn Error)),
+            Cause::Said(message) => (message.clone(), None),
         };
-        let mut causes = Vec::new();
         while let Some(cause) = next {
-            causes.push(cause.to_string());
+            message.push_str(": ");
+            message.push_str(without_number(&cause.to_string()));
             next = cause.source();
         }
-        causes
+        message
     }
+}
+
+/// Leaves out the number that the library puts behind the operating system's words.
+fn without_number(words: &str) -> &str {
+    match words.rsplit_once(" (os error ") {
+        Some((words, _)) => words,
+        None => words,
+    }
+}
+
+/// Returns what to do when the operating system refuses something, where all such refusals have one remedy.
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
+        io::ErrorKind::PermissionDenied => "run this as a user who may do that, or name another place",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "that file system is mounted for reading only; name another place"
+        }
+        io::ErrorKind::NotFound => "is the path right?",
+        io::ErrorKind::NotADirectory => "something in that path is no directory; is the path right?",
+        io::ErrorKind::IsADirectory => "that is a directory; name a file",
+        _ => match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE) => "too many files are open: raise the limit (`ulimit -n`)",
+            Some(Errno::IO) => "the device failed: the kernel's log (`dmesg`) may say why",
+            _ => return None,
+        },
+    })
 }
 
 impl From<StoreError> for CommandError {
@@ -171,5 +186,33 @@ impl From<StoreError> for CommandError {
         }
         let hint = error.hint();
         Self::failed(Cause::Store(error), hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(error: CommandError) -> (String, Option<String>) {
+        match error {
+            CommandError::Failed(failure) => (failure.message(), failure.hint),
+            CommandError::Interrupted(_) | CommandError::ClosedPipe => panic!("no failure"),
+        }
+    }
+
+    #[test]
+    fn failures_read_alike_wherever_they_come_from() {
+        let refused = || io::Error::from(Errno::ACCESS);
+        let (message, hint) = shown(CommandError::io("open `disk.img`", refused()));
+        assert_eq!(message, "cannot open `disk.img`: Permission denied");
+        assert!(hint.is_some());
+        let of_store = StoreError::Io {
+            object: "journal/3".into(),
+            action: "open",
+            source: std::sync::Arc::new(refused()),
+        };
+        let (message, hint) = shown(of_store.into());
+        assert_eq!(message, "cannot open journal/3: Permission denied");
+        assert!(hint.is_some());
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{CommandError, Outcome};
 use crate::size;
+use crate::text::count;
 
 /// Where Debian and others keep the programs of the administrator, who need not be the one who calls us.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -33,15 +34,24 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
     })?;
     let content = Content::of(folder)?;
     let size = size.unwrap_or_else(|| content.roomy_size());
+    if size < content.least_size() {
+        return Err(CommandError::new(format!(
+            "`{}` does not fit into {}: it holds {} in {}",
+            folder.display(),
+            size::human(size),
+            size::human(content.bytes),
+            count(content.files, "file"),
+        ))
+        .hint(
+            "a larger `--size` would do, and so would none: tine then takes twice what is in it and more",
+        ));
+    }
     let image = tempfile::tempfile_in(scratch).map_err(|error| {
-        CommandError::io(
-            format!("making a temporary file in `{}`", scratch.display()),
-            error,
-        )
+        CommandError::io(format!("make a temporary file in `{}`", scratch.display()), error)
     })?;
     image
         .set_len(size)
-        .map_err(|error| CommandError::io("sizing the image", error))?;
+        .map_err(|error| CommandError::io("set the size of the image", error))?;
 
     let output = Command::new(mke2fs)
         .args([
@@ -58,7 +68,7 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
         .arg(format!("/proc/{}/fd/{}", std::process::id(), image.as_raw_fd()))
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| CommandError::io("running mke2fs", error))?;
+        .map_err(|error| CommandError::io("run mke2fs", error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said: Vec<_> = said
@@ -69,9 +79,9 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
         let said = said.join(" ");
         return Err(
             CommandError::new(format!("mke2fs failed on `{}`: {said}", folder.display())).hint(format!(
-                "the directory holds {} in {} files; `--size` sets the size of the file system (it was {})",
+                "the directory holds {} in {}; `--size` sets the size of the file system (it was {})",
                 size::human(content.bytes),
-                content.files,
+                count(content.files, "file"),
                 size::human(size),
             )),
         );
@@ -91,7 +101,7 @@ impl Content {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
             let failed = |error: io::Error| {
-                CommandError::io(format!("reading the directory `{}`", folder.display()), error)
+                CommandError::io(format!("read the directory `{}`", folder.display()), error)
             };
             for entry in fs::read_dir(&folder).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
@@ -105,6 +115,12 @@ impl Content {
             }
         }
         Ok(content)
+    }
+
+    /// What no file system with this in it can be smaller than: the content, an inode for each file, and the least
+    /// that ext4 is made of.
+    fn least_size(&self) -> u64 {
+        self.bytes + self.files * 256 + (64 << 10)
     }
 
     /// Twice the content, 256 bytes for each inode twice over, and 64 MiB for the journal and to begin with.

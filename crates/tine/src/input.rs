@@ -27,7 +27,7 @@ impl Input {
         }
         // Past the library's buffer: a wait for the descriptor must not miss what lies in one.
         let stdin = io::stdin().as_fd().try_clone_to_owned();
-        let stdin = stdin.map_err(|error| CommandError::io("opening standard input", error))?;
+        let stdin = stdin.map_err(|error| CommandError::io("open standard input", error))?;
         Self::new(stdin.into(), "standard input")
     }
 
@@ -36,9 +36,9 @@ impl Input {
         let mut first = vec![0; FIRST_BYTES];
         let read = Interruptible::new(&file).read(&mut first);
         interrupt::check()?;
-        let length = read.map_err(|error| CommandError::io(format!("reading {name}"), error))?;
+        let length = read.map_err(|error| CommandError::io(format!("read {name}"), error))?;
         if length == 0 {
-            return Err(CommandError::new(format!("{name} is empty")));
+            return Err(CommandError::new(format!("{name} is empty")).hint("nothing was changed"));
         }
         first.truncate(length);
         Ok(Self { file, first })

@@ -32,7 +32,7 @@ pub(crate) fn catch() -> Outcome<()> {
             .and_then(|_| {
                 flag::register_usize(signal, Arc::clone(caught), usize::try_from(signal).unwrap_or(0))
             })
-            .map_err(|error| CommandError::io("catching signals", error))?;
+            .map_err(|error| CommandError::io("catch signals", error))?;
     }
     Ok(())
 }

@@ -17,13 +17,17 @@ mod progress;
 mod size;
 mod text;
 mod ui;
+mod usage;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error, &ui::Ui::new(false, false)),
+    };
     let context = context::Context::new(&cli.global);
     let outcome = commands::run(&cli.command, &context);
     // What a command printed before it failed is still the caller's.

@@ -4,34 +4,33 @@
 ///
 /// One letter and `KiB` are powers of 1024, as disks are made; `kB` is a power of 1000.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    if text.starts_with('-') {
+        return Err("it cannot be less than 0".to_owned());
+    }
     let number_ends = text
         .find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.'))
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(number_ends);
-    let unit = unit_bytes(unit.trim()).ok_or_else(|| {
-        format!(
-            "`{}` is no unit of size (B, k, M, G, T, P, E, KiB …, kB …)",
-            unit.trim()
-        )
-    })?;
+    let unit = unit_bytes(unit.trim()).ok_or_else(|| format!("`{}` is no unit", unit.trim()))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let (whole, fraction) = (whole.replace('_', ""), fraction.replace('_', ""));
     if whole.is_empty() || fraction.contains('.') || (number.contains('.') && fraction.is_empty()) {
-        return Err("not a size such as `4096`, `4k` or `10GiB`".to_owned());
+        return Err("it has no number".to_owned());
     }
-    let too_large = || "more than 2^64 bytes".to_owned();
+    let too_large = || "it is more than 2^64 bytes".to_owned();
     let bytes = whole
         .parse::<u64>()
         .ok()
         .and_then(|whole| whole.checked_mul(unit))
         .ok_or_else(too_large)?;
     if fraction.len() > 18 {
-        return Err("too many digits after the point".to_owned());
+        return Err("it has too many digits after the point".to_owned());
     }
     let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
     let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(unit);
     if !part.is_multiple_of(scale) {
-        return Err("not a whole number of bytes".to_owned());
+        return Err("it is no whole number of bytes".to_owned());
     }
     u64::try_from(part / scale)
         .ok()
@@ -93,6 +92,7 @@ mod tests {
             ("4 EiB", 4 << 60),
             ("1EB", 1_000_000_000_000_000_000),
             ("0.5k", 512),
+            (" 1k ", 1024),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }

@@ -83,9 +83,16 @@ impl Ui {
         self.quiet
     }
 
+    /// Returns whether data goes out in colour.
+    pub(crate) fn colours_data(&self) -> bool {
+        self.colour_out
+    }
+
     /// Returns whether a bar or other passing words may be drawn.
     pub(crate) fn may_draw(&self) -> bool {
-        !self.quiet && io::stderr().is_terminal()
+        !self.quiet
+            && io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 
     /// Says that something went wrong.
@@ -93,23 +100,37 @@ impl Ui {
         self.labelled("error", ERROR, message);
     }
 
+    /// Says how a command is called.
+    pub(crate) fn usage(&self, usage: &str) {
+        self.labelled("usage", HINT, usage.strip_prefix("Usage: ").unwrap_or(usage));
+    }
+
     /// Says what to do about it.
     pub(crate) fn hint(&self, hint: &str) {
         self.labelled("hint", HINT, hint);
     }
 
-    /// Says what something goes back to.
-    pub(crate) fn cause(&self, cause: &str) {
-        self.labelled("caused by", Style::new(), cause);
-    }
-
     fn labelled(&self, label: &str, style: Style, words: &str) {
+        let words = printable(words);
         if self.colour_err {
             tell(format_args!("{style}{label}:{style:#} {words}\n"));
         } else {
             tell(format_args!("{label}: {words}\n"));
         }
     }
+}
+
+/// Spells out what would steer a terminal: names of files and messages of other programs are not ours.
+pub(crate) fn printable(words: &str) -> String {
+    let mut text = String::with_capacity(words.len());
+    for c in words.chars() {
+        if c.is_control() && c != '\n' {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Writes to standard error, whatever becomes of it.
@@ -124,7 +145,7 @@ pub(crate) fn output_failed(error: io::Error) -> CommandError {
         return CommandError::ClosedPipe;
     }
     let is_full = error.kind() == io::ErrorKind::StorageFull;
-    let error = CommandError::io("writing to standard output", error);
+    let error = CommandError::io("write to standard output", error);
     if is_full {
         // Not "and try again": the forks whose names found no room are made.
         error.hint("free some space there; what the command did before it printed is done")

@@ -19,6 +19,9 @@ const RUNS_MAX: usize = 4;
 /// So many look-ups into runs, for each extent that a merge would have to move, pay for it.
 const LOOKS_PER_EXTENT: u64 = 4;
 
+/// Told what is known of some blocks; says whether to go on.
+pub(crate) type OnPiece<'a> = dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool> + 'a;
+
 /// The index of a disk as of one group of one stretch; shared by all that descend from there.
 pub(crate) struct Layers {
     /// The stretch whose root it is: merging is done once, there.
@@ -49,7 +52,7 @@ impl Layers {
         &self,
         nodes: &dyn Nodes,
         blocks: Range<u64>,
-        each: &mut dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool>,
+        each: &mut OnPiece<'_>,
     ) -> Result<bool> {
         if self.trees.len() > 1 {
             self.looks
@@ -76,7 +79,7 @@ fn resolve(
     nodes: &dyn Nodes,
     trees: &[Arc<Tree>],
     blocks: Range<u64>,
-    each: &mut dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool>,
+    each: &mut OnPiece<'_>,
 ) -> Result<bool> {
     let split = if planted(Bug::RunsInWrongOrder) {
         trees.split_first()

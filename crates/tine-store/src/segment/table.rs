@@ -3,7 +3,7 @@
 //! Invariant: whoever may still read a segment holds its [`Segment`], or in another process a lease; the object is
 //! removed only when the table alone does and nobody leases it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -144,6 +144,12 @@ struct Known {
     users: u64,
 }
 
+/// A segment that was taken out of the table.
+pub(crate) struct Taken {
+    pub(crate) id: SegmentId,
+    known: Known,
+}
+
 /// All segments that are part of the store.
 pub(crate) struct SegmentTable {
     opened: Arc<Opened>,
@@ -180,6 +186,11 @@ impl SegmentTable {
         known
             .get(&id)
             .map_or_else(Weak::new, |known| Arc::downgrade(&known.segment))
+    }
+
+    /// Returns a handle on a segment of the table.
+    pub(crate) fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
+        self.known.lock().get(&id).map(|known| Arc::clone(&known.segment))
     }
 
     /// Adds a segment; nothing uses it yet.
@@ -230,14 +241,20 @@ impl SegmentTable {
         unused.map(|(id, known)| (*id, known.bytes)).collect()
     }
 
-    /// Returns the segments that nothing in the store refers to and nobody in this process reads any more.
-    pub(crate) fn reclaimable(&self) -> Vec<SegmentId> {
-        self.known
-            .lock()
-            .iter()
-            .filter(|(_, known)| known.users == 0 && Arc::strong_count(&known.segment) == 1)
-            .map(|(id, _)| *id)
-            .collect()
+    /// Takes the segments out that nothing in the store refers to and nobody reads any more: nobody in this process,
+    /// nor in another, as those `leased` are. In one step, as a handle can be asked for at any moment.
+    pub(crate) fn take_unused(&self, leased: &HashSet<SegmentId>) -> Vec<Taken> {
+        let mut known = self.known.lock();
+        let taken = known.extract_if(.., |id, known| {
+            known.users == 0 && Arc::strong_count(&known.segment) == 1 && !leased.contains(id)
+        });
+        taken.map(|(id, known)| Taken { id, known }).collect()
+    }
+
+    /// Puts segments back whose removal was refused.
+    pub(crate) fn put_back(&self, taken: impl IntoIterator<Item = Taken>) {
+        let taken = taken.into_iter().map(|taken| (taken.id, taken.known));
+        self.known.lock().extend(taken);
     }
 
     /// Returns how many segments there are.

@@ -20,7 +20,7 @@ use crate::segment::SegmentId;
 use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, check_header};
 use crate::segment::table::Segment;
 use crate::store::changed::changed;
-use crate::store::stretch::Stretch;
+use crate::store::stretch::{ReadGuard, Stretch};
 use crate::store::view::{Found, View};
 use crate::store::{Engine, Progress, Store};
 
@@ -56,7 +56,8 @@ const BATCH_BLOCKS: usize = 1 << 16;
 impl Store {
     /// Verifies the store, past the cache; with `data` also every block. Repairs nothing.
     ///
-    /// Writers go on, but for short moments.
+    /// Writers go on: upkeep waits only while what is in memory is drained and the journal is read. What comes
+    /// meanwhile is not looked at; what is dropped is given back once it was looked at.
     ///
     /// # Errors
     /// [`StoreError::Cancelled`], and those of writing: everything is made durable first. Damage is no error but in
@@ -67,12 +68,14 @@ impl Store {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckReport> {
         let engine = &self.running.engine;
-        let mut upkeep = engine.upkeep.lock();
-        if !engine.read_only {
-            engine.drain_all(&mut upkeep)?;
-        }
         let mut report = CheckReport::default();
-        engine.check_journal(&mut report);
+        {
+            let mut upkeep = engine.upkeep.lock();
+            if !engine.read_only {
+                engine.drain_all(&mut upkeep)?;
+            }
+            engine.check_journal(&mut report);
+        }
         engine.check_content(data, &mut report, progress)?;
         Ok(report)
     }
@@ -261,11 +264,21 @@ impl Engine {
             Ok(_) => {}
             Err(error) => report.damage.push(whole_store(describe(&error))),
         }
-        // No frame is written meanwhile, so that none is found half written.
-        let walked = self.journal.with_ring(|ring| {
-            Walker::new(&*self.medium, ring.file_bytes, ring.key())?
-                .walk(&manifest.floor, manifest.floor_place)
-        });
+        let (file_bytes, key, last) = self
+            .journal
+            .with_ring(|ring| (ring.file_bytes, ring.key(), ring.last()));
+        let walk =
+            || Walker::new(&*self.medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
+        // Upkeep rests, so no frame from the floor on is overwritten. Those that are written meanwhile may be found
+        // half written; if they are, the journal is read again while none is.
+        let walked = match walk() {
+            Ok(path)
+                if path.damage.is_none() && path.frames.iter().any(|frame| frame.header.frame == last) =>
+            {
+                Ok(path)
+            }
+            _ => self.journal.with_ring(|_| walk()),
+        };
         match walked {
             Ok(path) => {
                 report.frames = path.frames.len() as u64;
@@ -279,8 +292,11 @@ impl Engine {
 
     fn check_segments(&self, report: &mut CheckReport) {
         for (id, kind, _) in self.segments.list() {
+            // It may have been given back since.
+            let Some(segment) = self.segments.get(id) else {
+                continue;
+            };
             report.segments += 1;
-            let segment = self.segments.handle(id);
             let result = match kind {
                 SegmentKind::Data => segment.read_parts(None).map(drop),
                 SegmentKind::Index => {
@@ -336,6 +352,19 @@ impl Engine {
         blocks: &mut u64,
         damage: &mut Vec<String>,
     ) -> Result<()> {
+        let _guard = {
+            let catalog = self.catalog.lock();
+            if !catalog.stretches.contains_key(&stretch.id) {
+                // Dropped meanwhile.
+                return Ok(());
+            }
+            ReadGuard::new(stretch)
+        };
+        let accounts = || {
+            let state = stretch.state.lock();
+            (state.covered, state.published, state.open_group, state.dropped)
+        };
+        let at_first = accounts();
         let view = self.view(stretch)?;
         let before = match stretch.parent {
             None => View::empty(),
@@ -397,11 +426,14 @@ impl Engine {
             })?;
         }
         verify_all(&mut batch, damage);
-        // A count that is too low gives a segment back that is needed.
+        // A count that is too low gives a segment back that is needed. It is told of a stretch that did not change meanwhile.
+        if accounts() != at_first || at_first.3 {
+            return Ok(());
+        }
         let state = stretch.state.lock();
         for (segment, needed) in needed {
             let counted = state.live.get(&segment).copied().unwrap_or(0);
-            if counted < needed && !state.dropped {
+            if counted < needed {
                 damage.push(format!(
                     "segments/{segment}: {needed} of its blocks are needed, but {counted} are counted"
                 ));

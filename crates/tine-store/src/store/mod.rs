@@ -38,7 +38,8 @@ pub use diff::{Diff, DiffRange};
 pub(crate) use open::random_bits;
 pub use reader::Reader;
 pub use report::{
-    BranchInfo, BufferStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo, StoreStats,
+    BranchInfo, BufferStats, IndexStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo,
+    StoreStats,
 };
 pub use state::{Extent, ExtentKind, State};
 pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progress};

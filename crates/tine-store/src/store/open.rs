@@ -278,8 +278,12 @@ impl Store {
         let file_bytes = parameters.journal_file_bytes;
         let key = parameters.key()?;
         let segments = Arc::new(SegmentTable::new(Arc::clone(&medium)));
+        let lost = lost_journal_file(&*medium, parameters.journal_files)?;
+        if let Some(lost) = lost.as_ref().filter(|_| !options.read_damaged) {
+            return Err(lost.clone());
+        }
         let (manifest, mut path) = choose_manifest(&*medium, file_bytes, key, options.read_damaged)?;
-        let mut damage = path.damage.take().or(no_writing);
+        let mut damage = lost.or(path.damage.take()).or(no_writing);
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -484,6 +488,17 @@ fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
         return unsupported("store.json has parameters that no store can have".into());
     }
     Ok(parameters)
+}
+
+/// Returns what is damaged if the ring has fewer files than it began with. Whatever lies behind the first that is lost
+/// would not be looked at, and the journal seem to end before it.
+fn lost_journal_file(medium: &dyn Medium, began_with: u32) -> Result<Option<StoreError>> {
+    let files = medium
+        .journal_files()
+        .map_err(|e| StoreError::io("journal", "listing its files", e))?;
+    // On write-once media each file is made when it is needed.
+    let lost = medium.can_overwrite() && files < began_with;
+    Ok(lost.then(|| StoreError::damaged(format!("journal/{files} is missing"))))
 }
 
 /// Finds the newest announced manifest and walks the journal from its floor.

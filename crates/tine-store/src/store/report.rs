@@ -96,6 +96,15 @@ pub struct JournalStats {
     pub written: u64,
 }
 
+/// The nodes of the index that are in memory.
+#[derive(Clone, Debug, Serialize)]
+pub struct IndexStats {
+    /// Bytes of them.
+    pub cached_bytes: u64,
+    /// Above this those that were not used for longest go.
+    pub hard: u64,
+}
+
 /// The segments.
 #[derive(Clone, Debug, Serialize)]
 pub struct SegmentStats {
@@ -124,6 +133,8 @@ pub struct StoreStats {
     pub buffer: BufferStats,
     /// The journal.
     pub journal: JournalStats,
+    /// The index in memory.
+    pub index: IndexStats,
     /// The segments.
     pub segments: SegmentStats,
     /// The number of the newest manifest.
@@ -282,6 +293,7 @@ impl Store {
             )
         };
         let segments = engine.segments.list();
+        let (cached_bytes, hard) = engine.index.cached();
         let bytes_of = |wanted: Option<SegmentKind>| {
             segments
                 .iter()
@@ -307,6 +319,7 @@ impl Store {
                 hard: engine.buffer_bytes,
             },
             journal,
+            index: IndexStats { cached_bytes, hard },
             segments: SegmentStats {
                 count: segments.len() as u64,
                 bytes: bytes_of(None),

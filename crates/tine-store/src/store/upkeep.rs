@@ -283,31 +283,37 @@ impl Engine {
         }
         self.check_writable()?;
         self.bury();
-        let mut unused = self.segments.reclaimable();
-        if unused.is_empty() {
+        if self.segments.unused().is_empty() {
             return Ok(());
         }
         // While it cannot be told who reads, all stays. What stays is met again by the next reclaim, of whatever process.
         let Ok(leased) = leased(&*self.medium) else {
             return Ok(());
         };
-        unused.retain(|segment| !leased.contains(segment));
-        for chunk in unused.chunks(REMOVALS_AT_ONCE) {
+        let mut unused = self.segments.take_unused(&leased);
+        let any = !unused.is_empty();
+        while !unused.is_empty() {
+            let rest = unused.split_off(unused.len().min(REMOVALS_AT_ONCE));
+            let chunk = std::mem::replace(&mut unused, rest);
             let mut records = Encoder::default();
-            for &segment in chunk {
+            for segment in chunk.iter().map(|taken| taken.id) {
                 Record::SegmentRemoved { segment }.encode(&mut records);
             }
-            let effects = chunk.iter().map(|&segment| Effect::Remove(segment)).collect();
-            let ticket = self.enqueue_upkeep(Item {
+            let effects = chunk.iter().map(|taken| Effect::Remove(taken.id)).collect();
+            let item = Item {
                 records: records.bytes,
                 effects,
                 ..Item::default()
-            })?;
-            // Nobody can have begun to use them again: what nothing refers to is not found.
-            chunk.iter().for_each(|&segment| self.segments.forget(segment));
-            self.wait(ticket)?;
+            };
+            match self.enqueue_upkeep(item) {
+                Ok(ticket) => self.wait(ticket)?,
+                Err(error) => {
+                    self.segments.put_back(chunk.into_iter().chain(unused));
+                    return Err(error);
+                }
+            }
         }
-        if !unused.is_empty() {
+        if any {
             self.sync_removals();
             self.settle_space();
         }

@@ -8,8 +8,9 @@ use tine_store::medium::simulated::{Chooser, SimulatedMedium};
 
 use super::catch::catch;
 use super::content::BLOCK;
+use super::expect::tell;
 use super::ops::{Fate, Op, Step};
-use super::runner::{Config, Runner, Wrong, tell};
+use super::runner::{Config, Runner, Wrong};
 use super::world::{Target, World};
 
 /// How far to go.

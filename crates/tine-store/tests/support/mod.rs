@@ -1,18 +1,21 @@
 //! What the tests of the engine share: a model, operations on it and on the real engine, and crashes.
 //!
 //! [`content`] is a disk as plain blocks; [`world`] what the outside was told about a store; [`ops`] the operations
-//! and their random choice; [`runner`] does them on the engine over the simulated medium and compares. On these
-//! stand [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`],
-//! every short history with every crash; [`rot`] damages what lies still; [`gate`] holds calls up.
+//! and their random choice. [`perform`] does one on the engine, [`expect`] in the model, [`inspect`] compares what both
+//! show, and [`runner`] carries a history through troubles and crashes on the simulated medium. On these stand
+//! [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`], every short
+//! history with every crash; [`rot`] damages what lies still.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub(crate) mod catch;
 pub(crate) mod content;
 pub(crate) mod exhaustive;
-pub(crate) mod gate;
+pub(crate) mod expect;
 pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod ops;
+pub(crate) mod perform;
 pub(crate) mod rot;
 pub(crate) mod runner;
 pub(crate) mod shrink;

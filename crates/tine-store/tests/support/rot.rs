@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, FileName, SimulatedMedium};
-use tine_store::{Store, StoreError};
+use tine_store::{OpenOptions, Store, StoreError};
 
 use super::catch::catch;
 use super::content::{BLOCK, Content};
 use super::ops::{Fate, Op, Step};
-use super::runner::{Config, Runner, Wrong, branch_name, describe, go_on, read_state, snapshot_name};
+use super::perform::{branch_name, describe, go_on, read_state, snapshot_name};
+use super::runner::{Config, Runner, Wrong};
 use super::watchdog::Watchdog;
 use super::world::{Target, World};
 
@@ -19,6 +20,8 @@ pub(crate) struct Still {
     name: &'static str,
     medium: SimulatedMedium,
     worlds: Vec<World>,
+    /// All that it ever was: what is shown in spite of damage is of one moment.
+    past: Vec<World>,
 }
 
 /// What was tried, and how often the damage was told by an error of the opening, of a read, or by nothing.
@@ -34,6 +37,13 @@ const CONFIG: Config = Config {
     journal_files: 3,
     buffer_bytes: 1 << 20,
     write_once: false,
+};
+
+/// Never half full: what is written stays in the journal, and there alone.
+const ROOMY: Config = Config {
+    journal_file_bytes: 64 << 10,
+    journal_files: 12,
+    ..CONFIG
 };
 
 fn write(name: &str, block: u64, blocks: u64, id: u32) -> Op {
@@ -86,11 +96,12 @@ fn history() -> Vec<Op> {
 /// Returns the stores to damage: closed cleanly, and left by a process that died.
 pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
     let mut runner = Runner::create(CONFIG, Chooser::fixed(Vec::new(), 0))?;
-    let mut worlds = Vec::new();
+    let mut worlds = vec![runner.world().clone()];
     for op in history() {
         runner.step(&Step::plain(op))?;
         worlds.splice(0..0, runner.worlds.iter().cloned());
     }
+    let mut past = worlds.clone();
     let crashed = runner.medium.fork();
     crashed.cut_power();
     // Rot in the frames of the last sync, and of the one before if they overlapped, looks like a torn write.
@@ -100,6 +111,7 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
         name: "closed",
         medium: runner.medium.fork(),
         worlds: runner.worlds.clone(),
+        past: past.clone(),
     };
     let mut found = vec![
         closed,
@@ -107,24 +119,43 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
             name: "crashed",
             medium: crashed,
             worlds,
+            past: past.clone(),
         },
     ];
 
     // The first epoch's frames are now followed by another's.
     let mut runner = Runner::on(&CONFIG, found[1].medium.fork(), found[1].worlds[..1].to_vec());
     runner.recover(&[])?;
+    found.push(go_on_and_close("recovered", runner, &mut past)?);
+
+    let mut runner = Runner::create(ROOMY, Chooser::fixed(Vec::new(), 0))?;
+    let mut past = vec![runner.world().clone()];
+    for op in history() {
+        if !matches!(op, Op::Checkpoint | Op::Drain) {
+            runner.step(&Step::plain(op))?;
+            past.push(runner.world().clone());
+        }
+    }
+    runner.step(&Step::plain(Op::Crash { fate: Fate::Process }))?;
+    found.push(go_on_and_close("journalled", runner, &mut past)?);
+    Ok(found)
+}
+
+/// Writes, dies, comes back and ends well: every frame but the last is proven to have been durable.
+fn go_on_and_close(name: &'static str, mut runner: Runner, past: &mut Vec<World>) -> Result<Still, Wrong> {
     runner.step(&Step::plain(write("c", 7, 1, 6)))?;
     runner.step(&Step::plain(flush("c")))?;
-    let mut worlds = vec![runner.world().clone()];
+    past.push(runner.world().clone());
     runner.step(&Step::plain(Op::Crash { fate: Fate::Process }))?;
-    worlds.push(runner.world().clone());
+    let worlds = vec![runner.world().clone()];
+    past.extend(worlds.iter().cloned());
     runner.close()?;
-    found.push(Still {
-        name: "recovered",
+    Ok(Still {
+        name,
         medium: runner.medium.fork(),
-        worlds: worlds[1..].to_vec(),
-    });
-    Ok(found)
+        worlds,
+        past: past.clone(),
+    })
 }
 
 /// Takes the newest announced manifest away where an older one is still there: that is damage, never a reason to go on
@@ -215,7 +246,7 @@ fn one(
     if !damage(&medium) {
         return Ok(());
     }
-    let result = catch(|| look(&medium, &still.worlds)).unwrap_or_else(Err);
+    let result = catch(|| look(&medium, still)).unwrap_or_else(Err);
     match result.map_err(|why| format!("{} store, {what}: {why}", still.name))? {
         Sight::Refused => told.refused += 1,
         Sight::Partly => told.partly += 1,
@@ -231,12 +262,12 @@ enum Sight {
 }
 
 /// Opens a damaged store and compares whatever it shows.
-fn look(medium: &SimulatedMedium, worlds: &[World]) -> Result<Sight, Wrong> {
+fn look(medium: &SimulatedMedium, still: &Still) -> Result<Sight, Wrong> {
     let Ok(store) = Store::open_on(medium.start(), CONFIG.open_options()) else {
-        return Ok(Sight::Refused);
+        return look_in_spite(medium, &still.past).map(|()| Sight::Refused);
     };
     let mut whys = Vec::new();
-    for world in worlds {
+    for world in &still.worlds {
         match compare(&store, world) {
             Ok(0) => return Ok(Sight::Unharmed),
             Ok(unreadable) => {
@@ -252,6 +283,36 @@ fn look(medium: &SimulatedMedium, worlds: &[World]) -> Result<Sight, Wrong> {
         }
     }
     Err(whys.join("\n  or "))
+}
+
+/// Opens a store in spite of its damage: its branches are those of one moment, and each is an error or as it was once
+/// (not all of one moment: what one had flushed and another had not is there and is not).
+fn look_in_spite(medium: &SimulatedMedium, past: &[World]) -> Result<(), Wrong> {
+    let options = OpenOptions {
+        read_damaged: true,
+        ..CONFIG.open_options()
+    };
+    let Ok(store) = Store::open_on(medium.start(), options) else {
+        return Ok(());
+    };
+    let Ok(branches) = store.branches() else {
+        return Ok(());
+    };
+    let names: Vec<String> = branches.iter().map(|info| info.name.to_string()).collect();
+    if !past.iter().any(|world| world.branches.keys().eq(&names)) {
+        return Err(format!(
+            "in spite of the damage the branches are {names:?}, which they never were"
+        ));
+    }
+    for name in names {
+        let target = tine_store::Target::Branch(branch_name(&name));
+        let was = past.iter().filter_map(|world| world.branches.get(&name));
+        let is_once = |told: &Content| compare_content(&name, store.state(&target), told).is_ok();
+        if !was.rev().any(|told| is_once(told.now())) {
+            return Err(format!("in spite of the damage {name} is as it never was"));
+        }
+    }
+    Ok(())
 }
 
 /// Returns how many reads fail, or what is shown that is not so.

@@ -4,22 +4,18 @@
 //! failed without an end of the process also the one in which it happened all the same, until a later success
 //! settles it.
 
-use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions, Violation};
-use tine_store::{
-    BranchName, CreateOptions, ExtentKind, ImportSource, OpenOptions, Reader, SnapshotName, State, Store,
-    StoreError, UpkeepMode, UpkeepStep,
-};
+use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions};
+use tine_store::{CreateOptions, OpenOptions, Reader, State, Store, StoreError, UpkeepMode};
 
-use super::content::{BLOCK, Content, pattern};
+use super::content::Content;
+use super::expect::{half_done, is_durable, parts_done, tell};
 use super::ops::{Fate, Op, Step, Trouble};
-use super::world::{Branch, Refusal, Shown, Target, World};
+use super::perform::{Failure, describe, is_refusal, may_refuse, perform, read_state, target};
+use super::world::{Branch, Refusal, Target, World};
 
 /// The store and medium that a history runs on.
 #[derive(Clone, Debug)]
@@ -87,9 +83,10 @@ pub(crate) struct Runner {
     store: Option<Store>,
     /// The world that the running store shows comes first.
     pub(crate) worlds: Vec<World>,
-    held: Vec<(State, Content)>,
+    /// Views that are kept open, with what they showed at first.
+    pub(super) held: Vec<(State, Content)>,
     /// Other processes that read, with what they have to show.
-    readers: Vec<(Reader, Content)>,
+    pub(super) readers: Vec<(Reader, Content)>,
     /// Whether an operation has failed that may have poisoned the writer, unnoticed so far.
     suspect: bool,
     delays: usize,
@@ -97,75 +94,6 @@ pub(crate) struct Runner {
     pub(crate) interrupted: bool,
     pub(crate) recoveries: u64,
 }
-
-pub(crate) fn branch_name(name: &str) -> BranchName {
-    name.parse().expect("a valid name")
-}
-
-pub(crate) fn snapshot_name(name: &str) -> SnapshotName {
-    name.parse().expect("a valid name")
-}
-
-fn target(target: &Target) -> tine_store::Target {
-    match &target.1 {
-        None => tine_store::Target::Branch(branch_name(&target.0)),
-        Some(snapshot) => tine_store::Target::Snapshot(branch_name(&target.0), snapshot_name(snapshot)),
-    }
-}
-
-pub(crate) fn go_on(_: tine_store::Progress) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
-pub(crate) fn describe(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Returns what a model's refusal looks like in the engine.
-fn is_refusal(error: &StoreError, refusal: Refusal) -> bool {
-    match refusal {
-        Refusal::UnknownBranch => matches!(error, StoreError::UnknownBranch { .. }),
-        Refusal::UnknownSnapshot => matches!(error, StoreError::UnknownSnapshot { .. }),
-        Refusal::BranchExists => matches!(error, StoreError::BranchExists { .. }),
-        Refusal::SnapshotExists => matches!(error, StoreError::SnapshotExists { .. }),
-        Refusal::NoOrigin => matches!(error, StoreError::NoOrigin { .. }),
-        Refusal::OutOfBounds => matches!(error, StoreError::OutOfBounds { .. }),
-    }
-}
-
-/// Returns whether an error is a fit answer: where several things are named, any wrong one may be told first.
-fn may_refuse(op: &Op, error: &StoreError, refusal: Refusal) -> bool {
-    let several = matches!(
-        op,
-        Op::Fork { .. } | Op::ForkMany { .. } | Op::Snapshot { .. } | Op::Rollback { .. } | Op::Rename { .. }
-    );
-    if several {
-        is_any_refusal(error)
-    } else {
-        is_refusal(error, refusal)
-    }
-}
-
-fn is_any_refusal(error: &StoreError) -> bool {
-    use Refusal::{BranchExists, NoOrigin, OutOfBounds, SnapshotExists, UnknownBranch, UnknownSnapshot};
-    [
-        UnknownBranch,
-        UnknownSnapshot,
-        BranchExists,
-        SnapshotExists,
-        NoOrigin,
-        OutOfBounds,
-    ]
-    .into_iter()
-    .any(|refusal| is_refusal(error, refusal))
-}
-
 impl Runner {
     /// Makes a store on a new medium.
     pub(crate) fn create(config: Config, chooser: Chooser) -> Result<Self, Wrong> {
@@ -607,123 +535,6 @@ impl Runner {
         Err(format!("after recovery:\n    {}", whys.join("\n  or\n    ")))
     }
 
-    pub(crate) fn check_damage(&self) -> Result<(), Wrong> {
-        let report = self
-            .store()
-            .check(true, &mut go_on)
-            .map_err(|error| format!("check: {}", describe(&error)))?;
-        if report.damage.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("check finds damage: {:?}", report.damage))
-        }
-    }
-
-    /// Reads everything that the store shows.
-    pub(crate) fn shown(&self) -> Result<Shown, StoreError> {
-        let store = self.store();
-        let mut shown = BTreeMap::new();
-        for info in store.branches()? {
-            let mut snapshots = BTreeMap::new();
-            for snapshot in &info.snapshots {
-                let target = tine_store::Target::Snapshot(info.name.clone(), snapshot.name.clone());
-                snapshots.insert(snapshot.name.to_string(), read_state(&store.state(&target)?)?);
-            }
-            let branch = store.branch(&info.name)?;
-            let mut bytes = vec![0; branch.size() as usize];
-            branch.read_at(&mut bytes, 0)?;
-            shown.insert(info.name.to_string(), (Content::from_bytes(&bytes), snapshots));
-        }
-        Ok(shown)
-    }
-
-    /// Compares everything shown with the first world.
-    pub(crate) fn check_all(&self) -> Result<(), Wrong> {
-        let shown = self
-            .shown()
-            .map_err(|error| format!("reading: {}", describe(&error)))?;
-        self.world().running(&shown)?;
-        let readers = self
-            .readers
-            .iter()
-            .map(|(reader, content)| (&reader.states()[0], content));
-        let held = self.held.iter().map(|(state, content)| (state, content));
-        for (state, content) in held.chain(readers) {
-            let now =
-                read_state(state).map_err(|error| format!("reading a held view: {}", describe(&error)))?;
-            if now != *content {
-                return Err(format!(
-                    "a held view is [{}] and was [{}]",
-                    now.describe(),
-                    content.describe()
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks the branches that an operation touched, everything after rare ones.
-    fn check_after(&self, op: &Op) -> Result<(), Wrong> {
-        match op {
-            Op::Write { name, .. }
-            | Op::Zero { name, .. }
-            | Op::Discard { name, .. }
-            | Op::Flush { name } => self.check_branch(name),
-            _ => self.check_all(),
-        }
-    }
-
-    fn check_branch(&self, name: &str) -> Result<(), Wrong> {
-        let told = self.world().branches[name].now();
-        let failed = |error: StoreError| format!("reading {name}: {}", describe(&error));
-        let branch = self.store().branch(&branch_name(name)).map_err(failed)?;
-        let mut bytes = vec![0; branch.size() as usize];
-        branch.read_at(&mut bytes, 0).map_err(failed)?;
-        let found = Content::from_bytes(&bytes);
-        if found != *told {
-            return Err(format!(
-                "{name} shows [{}], not [{}]",
-                found.describe(),
-                told.describe()
-            ));
-        }
-        let mut at = 0;
-        for extent in branch.extents(0..branch.size()).map_err(failed)? {
-            let end = extent.offset + extent.length;
-            if extent.offset != at || extent.length == 0 {
-                return Err(format!(
-                    "{name}: an extent begins at {}, not at {at}",
-                    extent.offset
-                ));
-            }
-            let range = &bytes[extent.offset as usize..end as usize];
-            if extent.kind != ExtentKind::Data && range.iter().any(|&byte| byte != 0) {
-                return Err(format!("{name}: {extent:?} is not zero"));
-            }
-            at = end;
-        }
-        if at == branch.size() {
-            Ok(())
-        } else {
-            Err(format!("{name}: the extents end at {at}"))
-        }
-    }
-
-    /// Reports what the engine did that no medium promises to bear.
-    fn check_use(&self) -> Result<(), Wrong> {
-        let wrong: Vec<Violation> = self
-            .medium
-            .take_violations()
-            .into_iter()
-            .filter(|violation| !matches!(violation, Violation::Absent(_) | Violation::BeyondEnd(_)))
-            .collect();
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("misuse of the medium: {wrong:?}"))
-        }
-    }
-
     fn perform(&mut self, op: &Op) -> Result<(), Failure> {
         let store = self.store().clone();
         match op {
@@ -737,230 +548,4 @@ impl Runner {
             op => perform(&store, op),
         }
     }
-
-    /// Compares the engine's diff with the real differences.
-    fn compare(&self, store: &Store, a: &Target, b: &Target) -> Result<(), Failure> {
-        let (one, other) = (store.state(&target(a))?, store.state(&target(b))?);
-        let (Ok(told), Ok(told_other)) = (self.world().content(a), self.world().content(b)) else {
-            return Ok(());
-        };
-        let size = one.size().max(other.size());
-        let mut covered = vec![false; (size as usize).div_ceil(BLOCK)];
-        let mut end = 0;
-        for range in store.diff(&one, &other)? {
-            let range = range?;
-            if range.length == 0 || range.offset < end || range.offset + range.length > size {
-                return Err(Failure::Wrong(format!(
-                    "diff {a:?} {b:?}: {range:?} after {end} of {size}"
-                )));
-            }
-            end = range.offset + range.length;
-            covered[range.offset as usize / BLOCK..(end as usize).div_ceil(BLOCK)].fill(true);
-        }
-        for block in told.differing_blocks(told_other) {
-            if !covered[block] {
-                return Err(Failure::Wrong(format!(
-                    "diff {a:?} {b:?} leaves out block {block}"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How an operation on the real store did not succeed.
-enum Failure {
-    /// The request was wrong.
-    Refused(StoreError),
-    /// The store or the medium failed.
-    Failed(StoreError),
-    /// The answer is wrong.
-    Wrong(String),
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        if is_any_refusal(&error) {
-            Self::Refused(error)
-        } else {
-            Self::Failed(error)
-        }
-    }
-}
-
-pub(crate) fn read_state(state: &State) -> Result<Content, StoreError> {
-    let mut bytes = vec![0; state.size() as usize];
-    state.read_at(&mut bytes, 0)?;
-    Ok(Content::from_bytes(&bytes))
-}
-
-/// Does an operation that needs nothing but the store.
-fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
-    let branch = |name: &str| store.branch(&branch_name(name));
-    match op {
-        Op::Create { name, size } => {
-            store.create_branch(&branch_name(name), *size)?;
-        }
-        Op::Import { name, size, id } => {
-            let bytes = pattern(*id, 0, *size as usize);
-            let report = store.import(
-                &branch_name(name),
-                ImportSource::Stream(&mut Cursor::new(bytes)),
-                &mut go_on,
-            )?;
-            if report.size != *size {
-                return Err(Failure::Wrong(format!(
-                    "imported {} of {size} bytes",
-                    report.size
-                )));
-            }
-        }
-        Op::Write {
-            name,
-            offset,
-            length,
-            id,
-        } => {
-            branch(name)?.write_at(&pattern(*id, *offset, *length as usize), *offset)?;
-        }
-        Op::Zero { name, offset, length } => branch(name)?.write_zeroes(*offset, *length)?,
-        Op::Discard { name, offset, length } => branch(name)?.discard(*offset, *length)?,
-        Op::Flush { name } => branch(name)?.flush()?,
-        Op::Fork { source, name } => store.fork(&target(source), &branch_name(name))?,
-        Op::ForkMany { forks } => {
-            let forks: Vec<_> = forks
-                .iter()
-                .map(|(source, name)| (target(source), branch_name(name)))
-                .collect();
-            store.fork_many(&forks)?;
-        }
-        Op::Snapshot { snapshots } => {
-            let snapshots: Vec<_> = snapshots
-                .iter()
-                .map(|(name, snapshot)| (branch_name(name), snapshot_name(snapshot)))
-                .collect();
-            store.snapshot(&snapshots)?;
-        }
-        Op::Rollback { name, to, keep } => {
-            let to = to.as_deref().map(snapshot_name);
-            let keep = keep.as_deref().map(branch_name);
-            store.rollback(&branch_name(name), to.as_ref(), keep.as_ref())?;
-        }
-        Op::Drop { names } => {
-            store.drop_branches(&names.iter().map(|name| branch_name(name)).collect::<Vec<_>>())?;
-        }
-        Op::DropSnapshot { name, snapshot } => {
-            store.drop_snapshot(&branch_name(name), &snapshot_name(snapshot))?;
-        }
-        Op::Rename { from, to } => store.rename(&branch_name(from), &branch_name(to))?,
-        Op::Resize { name, size } => store.resize(&branch_name(name), *size)?,
-        Op::Drain => store.upkeep(UpkeepStep::Drain)?,
-        Op::Checkpoint => store.upkeep(UpkeepStep::Checkpoint)?,
-        Op::Reclaim => store.upkeep(UpkeepStep::Reclaim)?,
-        Op::Diff { .. }
-        | Op::Hold { .. }
-        | Op::During { .. }
-        | Op::Reopen
-        | Op::Leave { .. }
-        | Op::Crash { .. } => {
-            unreachable!("not done by the store alone")
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether an operation's success says that it, and everything before it, is durable.
-fn is_durable(op: &Op) -> bool {
-    !matches!(
-        op,
-        Op::Write { .. }
-            | Op::Zero { .. }
-            | Op::Discard { .. }
-            | Op::Flush { .. }
-            | Op::Diff { .. }
-            | Op::Hold { .. }
-            | Op::Drain
-            | Op::Checkpoint
-            | Op::Reclaim
-            | Op::During { .. }
-    )
-}
-
-/// Returns the world after a part of an operation, where that is one that a crash may leave.
-fn half_done(world: &World, op: &Op) -> Option<World> {
-    match op {
-        Op::Rollback {
-            name,
-            keep: Some(keep),
-            ..
-        } => {
-            let fork = Op::Fork {
-                source: Target(name.clone(), None),
-                name: keep.clone(),
-            };
-            tell(world, &fork).ok()
-        }
-        _ => None,
-    }
-}
-
-/// Returns the worlds that a failed operation may leave: those after all of it, or after some of its pieces.
-fn parts_done(before: &World, after: World, op: &Op) -> Vec<World> {
-    let (Op::Zero { name, .. } | Op::Discard { name, .. }) = op else {
-        return half_done(before, op).into_iter().chain([after]).collect();
-    };
-    let mut parts = Vec::new();
-    for undone in 0..3 {
-        let mut part = after.clone();
-        if let Some(branch) = part.branches.get_mut(name) {
-            let states = branch.states.len().saturating_sub(undone).max(branch.floor + 1);
-            branch.states.truncate(states);
-        }
-        parts.push(part);
-    }
-    parts
-}
-
-/// Returns the world after an operation.
-pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
-    let mut world = world.clone();
-    match op {
-        Op::Create { name, size } => world.create(name, Content::new(*size))?,
-        Op::Import { name, size, id } => {
-            world.create(name, Content::from_bytes(&pattern(*id, 0, *size as usize)))?;
-        }
-        Op::Write {
-            name,
-            offset,
-            length,
-            id,
-        } => world.write(name, *offset..*offset + *length, *id)?,
-        Op::Zero { name, offset, length } | Op::Discard { name, offset, length } => {
-            world.clear(name, *offset..*offset + *length)?;
-        }
-        Op::Flush { name } => world.flush(name)?,
-        Op::Fork { source, name } => world.fork_many(&[(source.clone(), name.clone())])?,
-        Op::ForkMany { forks } => world.fork_many(forks)?,
-        Op::Snapshot { snapshots } => world.snapshot(snapshots)?,
-        Op::Rollback { name, to, keep } => world.rollback(name, to.as_deref(), keep.as_deref())?,
-        Op::Drop { names } => world.drop_branches(names)?,
-        Op::DropSnapshot { name, snapshot } => world.drop_snapshot(name, snapshot)?,
-        Op::Rename { from, to } => world.rename(from, to)?,
-        Op::Resize { name, size } => world.resize(name, *size)?,
-        Op::Diff { a, b } => {
-            world.content(a)?;
-            world.content(b)?;
-        }
-        Op::Hold { target } => {
-            world.content(target)?;
-        }
-        Op::Drain
-        | Op::Checkpoint
-        | Op::Reclaim
-        | Op::During { .. }
-        | Op::Reopen
-        | Op::Leave { .. }
-        | Op::Crash { .. } => {}
-    }
-    Ok(world)
 }

@@ -11,9 +11,12 @@ use crate::text::{count, list};
 
 /// Verifies the store, with `--data` every block of it
 ///
-/// Journal, manifest, segments and index are read; says what is damaged and which branches it touches, and exits with 1; repairs nothing.
-/// Other commands go on meanwhile, unless the store is damaged; the check is of the store as it was at its start, and space that is freed
-/// comes back when it has ended.
+/// Journal, manifest, segments and index are read; says what is damaged and which branches it touches, and exits with 1;
+/// repairs nothing. A store so damaged that it does not open is damage found. One that could not be checked (there is none,
+/// a later version made it, the operating system does not let tine read it) is an error: 2.
+///
+/// Other commands go on meanwhile, unless the store is damaged; the check is of the store as it was at its start, and
+/// space that is freed comes back when it has ended.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:

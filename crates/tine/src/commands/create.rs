@@ -3,10 +3,10 @@
 use serde::Serialize;
 use tine_store::BranchName;
 
+use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
 use crate::size::human;
-use crate::{args, size};
 
 /// Creates an empty branch: a disk that reads as zeroes
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(value_parser = args::branch)]
     name: BranchName,
     /// Its size
-    #[arg(value_parser = size::parse)]
+    #[arg(value_parser = args::bytes)]
     size: u64,
 }
 

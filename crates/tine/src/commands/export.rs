@@ -100,12 +100,17 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
             meter.report(progress)
         });
         result.map_err(|error| match &error {
-            StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
-                CommandError::ClosedPipe
-            }
+            StoreError::Caller { source, .. } => output_failed(same(source)),
             _ => error.into(),
         })
     })
+}
+
+/// Returns an error like one that is shared.
+fn same(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
@@ -139,7 +144,7 @@ fn fill(reader: &Reader, state: &State, partial: &Partial, meter: &mut Meter) ->
     partial
         .file
         .sync_all()
-        .map_err(|error| CommandError::io(format!("syncing `{}`", partial.path.display()), error))?;
+        .map_err(|error| CommandError::io(format!("sync `{}`", partial.path.display()), error))?;
     Ok(report)
 }
 
@@ -168,12 +173,15 @@ fn destination(args: &Args) -> Outcome<(PathBuf, Option<Metadata>)> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-                return Err(CommandError::new(format!("there is no directory `{shown}`")));
+            let is_named = !path.as_os_str().as_encoded_bytes().ends_with(b"/");
+            let folder = if is_named { folder_of(path) } else { path };
+            if !is_named || !folder.is_dir() {
+                let missing = format!("there is no directory `{}`", folder.display());
+                return Err(CommandError::new(missing).hint("make it first, or name a file elsewhere"));
             }
             return Ok((path.clone(), None));
         }
-        Err(error) => return Err(CommandError::io(format!("looking at `{shown}`"), error)),
+        Err(error) => return Err(CommandError::io(format!("look at `{shown}`"), error)),
     };
     if metadata.is_dir() {
         let inside = path.join(format!("{}.img", args.target));
@@ -192,7 +200,7 @@ fn destination(args: &Args) -> Outcome<(PathBuf, Option<Metadata>)> {
         return Err(CommandError::new(format!("`{shown}` exists")).hint("`--force` replaces it"));
     }
     let file = fs::canonicalize(path);
-    let file = file.map_err(|error| CommandError::io(format!("looking at `{shown}`"), error))?;
+    let file = file.map_err(|error| CommandError::io(format!("look at `{shown}`"), error))?;
     Ok((file, Some(metadata)))
 }
 
@@ -243,7 +251,7 @@ impl Partial {
             // Not reused: whoever has it open would read along.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(CommandError::io(format!("removing `{}`", path.display()), error));
+                    return Err(CommandError::io(format!("remove `{}`", path.display()), error));
                 }
                 _ => {}
             }
@@ -263,7 +271,7 @@ impl Partial {
                 Err(CommandError::new(format!("`{}` is in the way", path.display()))
                     .hint("an export that was killed left it, or one is at work; `--force` overwrites it"))
             }
-            Err(error) => Err(CommandError::io(format!("creating `{}`", path.display()), error)),
+            Err(error) => Err(CommandError::io(format!("create `{}`", path.display()), error)),
         }
     }
 
@@ -275,7 +283,7 @@ impl Partial {
     fn publish(mut self, file: &Path) -> Outcome<()> {
         let failed = |error| {
             CommandError::io(
-                format!("renaming `{}` to `{}`", self.path.display(), file.display()),
+                format!("rename `{}` to `{}`", self.path.display(), file.display()),
                 error,
             )
         };
@@ -283,9 +291,7 @@ impl Partial {
         self.published = true;
         File::open(self.folder())
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| {
-                CommandError::io(format!("syncing the directory of `{}`", file.display()), error)
-            })
+            .map_err(|error| CommandError::io(format!("sync the directory of `{}`", file.display()), error))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     ///
     /// They are one record of the journal, in which each takes as much room as its name and that of the source: 9000
     /// fit with any names.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    #[arg(long, value_name = "N", value_parser = args::number_in(1..=65_000))]
     count: Option<u32>,
 }
 

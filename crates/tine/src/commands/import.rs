@@ -1,6 +1,7 @@
 //! `tine import`: brings a disk into the store.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,9 +13,10 @@ use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::input::Input;
 use crate::interrupt;
+use crate::near::near;
 use crate::progress::Meter;
 use crate::size::human;
-use crate::{args, image, size};
+use crate::{args, image};
 
 /// Brings a raw image, a directory or a stream in as a branch
 ///
@@ -35,7 +37,7 @@ pub(crate) struct Args {
     #[arg(value_parser = args::branch)]
     name: BranchName,
     /// The size of the file system made of a directory [default: twice what is in it and more]
-    #[arg(long, value_parser = size::parse)]
+    #[arg(long, value_parser = args::bytes)]
     size: Option<u64>,
 }
 
@@ -103,10 +105,7 @@ impl Source {
         let metadata = if is_stream {
             None
         } else {
-            Some(
-                fs::metadata(path)
-                    .map_err(|error| CommandError::io(format!("opening `{}`", path.display()), error))?,
-            )
+            Some(fs::metadata(path).map_err(|error| cannot_open(path, error))?)
         };
         if let Some(metadata) = &metadata
             && metadata.is_dir()
@@ -122,20 +121,47 @@ impl Source {
         let Some(metadata) = metadata else {
             return Ok(Self::Stream(Input::standard(&context.ui)?));
         };
-        let file = File::open(path)
-            .map_err(|error| CommandError::io(format!("opening `{}`", path.display()), error))?;
+        if metadata.file_type().is_socket() {
+            return Err(
+                CommandError::new(format!("`{}` is a socket: no disk is in it", path.display()))
+                    .hint("name a raw image, a block device, a directory, or `-` for standard input"),
+            );
+        }
+        let file = File::open(path).map_err(|error| cannot_open(path, error))?;
         if metadata.file_type().is_fifo() || metadata.file_type().is_char_device() {
             return Ok(Self::Stream(Input::new(file, &format!("`{}`", path.display()))?));
         }
         refuse_formats(path, &file)?;
         if metadata.is_file() && metadata.len() == 0 {
-            return Err(CommandError::new(format!(
-                "nothing to import: `{}` is empty",
-                path.display()
-            )));
+            return Err(
+                CommandError::new(format!("nothing to import: `{}` is empty", path.display()))
+                    .hint(format!("`tine create {} SIZE` makes a disk of zeroes", args.name)),
+            );
         }
         Ok(Self::File(file))
     }
+}
+
+/// Returns the error of a source that does not open; a path that is not there gets the one near to it.
+fn cannot_open(path: &Path, error: io::Error) -> CommandError {
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    let failed = CommandError::io(format!("open `{}`", path.display()), error);
+    match near_path(path) {
+        Some(near) if is_missing => failed.hint(format!("did you mean `{}`?", near.display())),
+        _ => failed,
+    }
+}
+
+/// Returns what lies beside a path with a name like its own.
+fn near_path(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let beside: Vec<String> = fs::read_dir(folder.unwrap_or(Path::new(".")))
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let near = near(name, beside.iter().map(String::as_str));
+    Some(path.with_file_name(near.first()?))
 }
 
 /// Returns a directory with room for an image: $TMPDIR if set, else beside the store, which has to have room anyway.
@@ -163,7 +189,7 @@ fn refuse_formats(path: &Path, file: &File) -> Outcome<()> {
     let mut start = [0; 8];
     let length = file
         .read_at(&mut start, 0)
-        .map_err(|error| CommandError::io(format!("reading `{}`", path.display()), error))?;
+        .map_err(|error| CommandError::io(format!("read `{}`", path.display()), error))?;
     for (magic, name, format) in FORMATS {
         if start[..length].starts_with(magic) {
             let path = path.display();

@@ -55,7 +55,9 @@ impl<'a> Listed<'a> {
 }
 
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let branches = context.with_store(Missing::Refuse, |store| Ok(store.branches()?))?;
+    let (branches, damaged) = context.with_store(Missing::Refuse, |store| {
+        Ok((store.branches()?, store.damage().is_some()))
+    })?;
     let ui = &context.ui;
     if ui.json {
         for branch in &branches {
@@ -64,7 +66,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
         return Ok(Exit::Done);
     }
     if branches.is_empty() {
-        ui.say("No branches yet; `tine import FILE NAME` brings a disk in");
+        ui.say(no_branches(damaged));
         return Ok(Exit::Done);
     }
     let mut rows =
@@ -78,6 +80,15 @@ pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
         ui.line(line)?;
     }
     Ok(Exit::Done)
+}
+
+/// Says that there are none: of a damaged store that is no news of a new one.
+pub(super) fn no_branches(damaged: bool) -> &'static str {
+    if damaged {
+        "No branch can be read any more"
+    } else {
+        "No branches yet; `tine import FILE NAME` brings a disk in"
+    }
 }
 
 fn row(branch: &BranchInfo) -> [String; 6] {

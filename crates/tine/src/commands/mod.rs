@@ -8,6 +8,7 @@ mod diff;
 mod drop;
 mod export;
 mod fork;
+mod help;
 mod import;
 mod ls;
 mod man;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Help(help::Args),
 }
 
 /// Runs a command.
@@ -72,5 +74,6 @@ pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
+        Command::Help(args) => help::run(args, context),
     }
 }

@@ -6,7 +6,7 @@ use tine_store::{BranchName, ExtentKind, Store};
 use crate::context::Context;
 use crate::error::{Exit, Outcome};
 use crate::size::human;
-use crate::{args, confirm, size};
+use crate::{args, confirm};
 
 /// Changes the size of a branch
 ///
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(value_parser = args::branch)]
     name: BranchName,
     /// Its new size
-    #[arg(value_parser = size::parse)]
+    #[arg(value_parser = args::bytes)]
     size: u64,
     /// Does not ask before data is cut off
     #[arg(short, long)]

@@ -1,11 +1,13 @@
 //! `tine snapshot`: points to come back to.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use tine_store::{BranchName, SnapshotName, Target};
 
 use crate::args;
 use crate::context::{Context, Missing};
-use crate::error::{Exit, Outcome};
+use crate::error::{CommandError, Exit, Outcome};
 use crate::text::list;
 
 /// Names the present state of branches, to come back to
@@ -30,6 +32,11 @@ struct Taken<'a> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let mut seen = HashSet::new();
+    if let Some((branch, snapshot)) = args.snapshots.iter().find(|snapshot| !seen.insert(*snapshot)) {
+        return Err(CommandError::new(format!("`{branch}@{snapshot}` is named twice"))
+            .hint("name each snapshot once"));
+    }
     context.with_store(Missing::Refuse, |store| Ok(store.snapshot(&args.snapshots)?))?;
     if context.ui.json {
         for (name, snapshot) in &args.snapshots {
@@ -42,7 +49,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         .map(|(branch, snapshot)| Target::Snapshot(branch.clone(), snapshot.clone()))
         .collect();
     context.ui.say(format_args!(
-        "Made {}; `tine rollback {}` comes back to it",
+        "Made {}; `tine rollback {}` goes back to it",
         list(&names),
         names[0]
     ));

@@ -21,7 +21,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
         return Ok(Exit::Done);
     }
     let groups =
-        serde_json::to_value(&stats).map_err(|error| CommandError::io("writing statistics", error.into()))?;
+        serde_json::to_value(&stats).map_err(|error| CommandError::io("write statistics", error.into()))?;
     show(context, &groups, "")?;
     Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@ use std::env;
 use serde::Serialize;
 use tine_store::{BranchInfo, BranchName, PointInfo, Target};
 
+use super::ls::no_branches;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
 use crate::size::human;
@@ -31,8 +32,9 @@ struct Listed<'a> {
 }
 
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let (points, branches) =
-        context.with_store(Missing::Refuse, |store| Ok((store.points()?, store.branches()?)))?;
+    let (points, branches, damaged) = context.with_store(Missing::Refuse, |store| {
+        Ok((store.points()?, store.branches()?, store.damage().is_some()))
+    })?;
     let ui = &context.ui;
     if ui.json {
         for point in &points {
@@ -48,7 +50,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
         return Ok(Exit::Done);
     }
     if points.is_empty() {
-        ui.say("No branches yet; `tine import FILE NAME` brings a disk in");
+        ui.say(no_branches(damaged));
     }
     for line in Tree::new(&points, &branches).draw(strokes()) {
         ui.line(line)?;

@@ -6,11 +6,12 @@ use serde::Serialize;
 use tine_store::{Branch, BranchName, Target};
 
 use super::read::within;
+use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::input::Input;
 use crate::size::human;
-use crate::{args, size};
+use crate::text::count;
 
 /// How much is written at once, aligned to itself on the disk.
 const PIECE: u64 = 1 << 20;
@@ -28,10 +29,10 @@ pub(crate) struct Args {
     #[arg(value_parser = args::branch)]
     name: BranchName,
     /// Where to begin
-    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = size::parse)]
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = args::bytes)]
     offset: u64,
     /// How much; less from standard input is an error [default: all there is]
-    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    #[arg(long, value_name = "BYTES", value_parser = args::bytes)]
     length: Option<u64>,
 }
 
@@ -58,7 +59,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
                 flushed?;
                 Ok(written)
             }
-            Err(error) if flushed.is_ok() => Err(error.hint_more(format!("{written} bytes were written"))),
+            Err(error) if flushed.is_ok() => {
+                Err(error.hint_more(format!("{} written before that", was_written(written))))
+            }
             Err(error) => Err(error),
         }
     })?;
@@ -72,10 +75,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::Done)
 }
 
+fn was_written(bytes: u64) -> String {
+    let verb = if bytes == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(bytes, "byte"))
+}
+
 /// Copies from `input` to the branch; `end` is where the room, or what was asked for, ends. `position` follows.
 fn copy(input: &mut impl Read, branch: &Branch, args: &Args, position: &mut u64, end: u64) -> Outcome<()> {
     let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
-    let failed = |error| CommandError::io("reading standard input", error);
+    let failed = |error| CommandError::io("read standard input", error);
     while *position < end {
         let wanted = (PIECE - *position % PIECE).min(end - *position);
         let bytes = &mut piece[..usize::try_from(wanted).unwrap_or(0)];
@@ -85,7 +93,7 @@ fn copy(input: &mut impl Read, branch: &Branch, args: &Args, position: &mut u64,
         if read < bytes.len() {
             return match args.length {
                 Some(length) => Err(CommandError::new(format!(
-                    "standard input ended before {length} bytes"
+                    "standard input ended before {length} bytes had come"
                 ))),
                 None => Ok(()),
             };

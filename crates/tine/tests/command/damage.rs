@@ -79,12 +79,114 @@ fn what_damage_leaves_can_be_read() {
     0
     ! warning: the store is damaged: segments/[id] is missing; what follows is from before that
     ! error: the store is damaged: segments/[id] is missing
-    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
+    ! hint: what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it into a new store, or take a backup
     [0]
     $ tine --read-damaged fork other more
     ! warning: the store is damaged: segments/[id] is missing; what follows is from before that
     ! error: the store is damaged: segments/[id] is missing
-    ! hint: `tine check --data` says what is affected; `--read-damaged` reads what was before the damage
+    ! hint: what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it into a new store, or take a backup
     [2]
+    ");
+}
+
+#[test]
+fn a_lost_directory_or_a_bad_header_is_damage() {
+    for break_it in [
+        "echo garbage >$TINE_STORE/store.json",
+        ": >$TINE_STORE/store.json",
+        "sed -i s/8388608/4194304/ $TINE_STORE/store.json",
+        "sed -i 's/\"tine\"/\"tane\"/' $TINE_STORE/store.json",
+        "rm $TINE_STORE/store.json",
+        "rm -r $TINE_STORE/manifest",
+        "rm $TINE_STORE/manifest/*",
+        "rm -r $TINE_STORE/segments",
+        "rm -r $TINE_STORE/journal",
+    ] {
+        let bench = Bench::with_disk();
+        bench.succeeds(break_it);
+        for (line, status) in [
+            ("tine check --json", 1),
+            ("tine ls", 2),
+            ("tine create other 1M", 2),
+        ] {
+            let output = bench.run(line);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{break_it}; {line}: {said}");
+            if status == 2 {
+                assert!(
+                    said.starts_with("error: the store is damaged: "),
+                    "{break_it}; {line}: {said}"
+                );
+                assert!(said.contains("\nhint: `tine check"), "{break_it}; {line}: {said}");
+            } else {
+                let found = String::from_utf8_lossy(&output.stdout);
+                assert!(found.starts_with(r#"{"type":"damage""#), "{break_it}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_no_damage() {
+    let bench = Bench::with_disk();
+    fs::write(bench.path("file"), "").unwrap();
+    prints!(bench, "tine check --store nowhere", "tine check --store file"; @"
+    $ tine check --store nowhere
+    ! error: there is no store at `nowhere`
+    ! hint: `tine import` or `tine create` makes one; `--store` or TINE_STORE names another
+    [2]
+    $ tine check --store file
+    ! error: the store `file` is not a directory
+    ! hint: `--store DIR` or TINE_STORE names another
+    [2]
+    ");
+    bench.succeeds(
+        r#"sed -i 's/"version": 1/"version": 9/; s/"block_bytes"/"later_bytes"/' $TINE_STORE/store.json"#,
+    );
+    prints!(bench, "tine check", "tine ls"; @"
+    $ tine check
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 1
+    ! hint: open it with the version of tine that made it, or a newer one
+    [2]
+    $ tine ls
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 1
+    ! hint: open it with the version of tine that made it, or a newer one
+    [2]
+    ");
+}
+
+#[test]
+fn no_advice_is_given_that_was_taken() {
+    let bench = Bench::with_disk();
+    bench.succeeds("rm -r $TINE_STORE/journal");
+    prints!(bench,
+        "tine --read-damaged ls",
+        "tine --read-damaged tree",
+        "tine --read-damaged create x 1M";
+        @"
+    $ tine --read-damaged ls
+    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
+    ! No branch can be read any more
+    [0]
+    $ tine --read-damaged tree
+    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
+    ! No branch can be read any more
+    [0]
+    $ tine --read-damaged create x 1M
+    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
+    ! error: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad
+    ! hint: what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it into a new store, or take a backup
+    [2]
+    ");
+    bench.succeeds("rm -r $TINE_STORE/manifest");
+    prints!(bench, "tine --read-damaged ls", "tine check"; @"
+    $ tine --read-damaged ls
+    ! error: the store is damaged: the directory manifest/ is missing
+    ! hint: what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it into a new store, or take a backup
+    [2]
+    $ tine check
+    damaged: the directory manifest/ is missing; the store does not open
+    Checked [n] frames, 0 segments, 0 runs: 1 damage
+    [1]
     ");
 }

@@ -17,6 +17,7 @@ fn an_export_refuses_what_would_do_harm() {
         @r#"
     $ tine export disk newd/
     ! error: there is no directory `newd/`
+    ! hint: make it first, or name a file elsewhere
     [2]
     $ tine export disk $TINE_STORE/store.json --force
     ! error: `[store]/store.json` is within the store

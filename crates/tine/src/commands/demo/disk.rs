@@ -32,7 +32,7 @@ impl Disk {
     /// Makes the disk on the stage.
     pub(super) fn make(stage: &Stage<'_>) -> Outcome<Self> {
         let folder = stage.folder();
-        let made = |error| CommandError::io(format!("making files in `{}`", folder.display()), error);
+        let made = |error| CommandError::io(format!("make files in `{}`", folder.display()), error);
         let (Some(mke2fs), Some(e2fsck), Some(debugfs)) =
             (e2fsprogs("mke2fs"), e2fsprogs("e2fsck"), e2fsprogs("debugfs"))
         else {

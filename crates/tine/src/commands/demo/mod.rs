@@ -11,6 +11,7 @@ use std::time::Instant;
 use disk::Disk;
 use stage::{Show, Stage};
 
+use crate::args;
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
@@ -26,7 +27,7 @@ Example:
   tine demo --forks 10000")]
 pub(crate) struct Args {
     /// How many forks to make, 3 to 50000
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(3..=50_000))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = args::number_in(3..=50_000))]
     forks: u32,
 }
 

@@ -35,12 +35,11 @@ pub(super) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Makes a temporary directory for the demo.
     pub(super) fn new(ui: &'a Ui) -> Outcome<Self> {
-        let tine =
-            std::env::current_exe().map_err(|error| CommandError::io("finding this program", error))?;
+        let tine = std::env::current_exe().map_err(|error| CommandError::io("find this program", error))?;
         let folder = tempfile::Builder::new()
             .prefix("tine-demo-")
             .tempdir()
-            .map_err(|error| CommandError::io("making a temporary directory", error))?;
+            .map_err(|error| CommandError::io("make a temporary directory", error))?;
         Ok(Self { ui, folder, tine })
     }
 
@@ -53,7 +52,7 @@ impl<'a> Stage<'a> {
     pub(super) fn clear(self) -> Outcome<()> {
         self.folder
             .close()
-            .map_err(|error| CommandError::io("removing the demo's directory", error))
+            .map_err(|error| CommandError::io("remove the demo's directory", error))
     }
 
     /// Says what comes next.
@@ -97,7 +96,7 @@ impl<'a> Stage<'a> {
         self.type_line(&format!("cmp {a} {b}"))?;
         let started = Instant::now();
         let same = same_bytes(&self.folder().join(a), &self.folder().join(b))
-            .map_err(|error| CommandError::io(format!("comparing `{a}` and `{b}`"), error))?;
+            .map_err(|error| CommandError::io(format!("compare `{a}` and `{b}`"), error))?;
         if !same {
             return Err(broken(format_args!("`{a}` and `{b}` differ")));
         }
@@ -122,7 +121,7 @@ impl<'a> Stage<'a> {
         let started = Instant::now();
         let output = self
             .output_of(&mut command, input)
-            .map_err(|error| CommandError::io(format!("running `{line}`"), error))?;
+            .map_err(|error| CommandError::io(format!("run `{line}`"), error))?;
         let took = started.elapsed();
         // Ctrl-C reaches the whole process group, so the child's end may be ours.
         interrupt::check()?;

@@ -1,0 +1,179 @@
+//! Does operations on the real engine, and tells how one did not succeed: refused, failed or answered wrongly.
+
+use std::io::Cursor;
+use std::ops::ControlFlow;
+
+use tine_store::{BranchName, ImportSource, SnapshotName, State, Store, StoreError, UpkeepStep};
+
+use super::content::{Content, pattern};
+use super::ops::Op;
+use super::world::{Refusal, Target};
+
+pub(crate) fn branch_name(name: &str) -> BranchName {
+    name.parse().expect("a valid name")
+}
+
+pub(crate) fn snapshot_name(name: &str) -> SnapshotName {
+    name.parse().expect("a valid name")
+}
+
+pub(super) fn target(target: &Target) -> tine_store::Target {
+    match &target.1 {
+        None => tine_store::Target::Branch(branch_name(&target.0)),
+        Some(snapshot) => tine_store::Target::Snapshot(branch_name(&target.0), snapshot_name(snapshot)),
+    }
+}
+
+pub(crate) fn go_on(_: tine_store::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+pub(crate) fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// How an operation on the real store did not succeed.
+pub(super) enum Failure {
+    /// The request was wrong.
+    Refused(StoreError),
+    /// The store or the medium failed.
+    Failed(StoreError),
+    /// The answer is wrong.
+    Wrong(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if is_any_refusal(&error) {
+            Self::Refused(error)
+        } else {
+            Self::Failed(error)
+        }
+    }
+}
+
+/// Returns what a model's refusal looks like in the engine.
+pub(super) fn is_refusal(error: &StoreError, refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::UnknownBranch => matches!(error, StoreError::UnknownBranch { .. }),
+        Refusal::UnknownSnapshot => matches!(error, StoreError::UnknownSnapshot { .. }),
+        Refusal::BranchExists => matches!(error, StoreError::BranchExists { .. }),
+        Refusal::SnapshotExists => matches!(error, StoreError::SnapshotExists { .. }),
+        Refusal::NoOrigin => matches!(error, StoreError::NoOrigin { .. }),
+        Refusal::OutOfBounds => matches!(error, StoreError::OutOfBounds { .. }),
+    }
+}
+
+/// Returns whether an error is a fit answer: where several things are named, any wrong one may be told first.
+pub(super) fn may_refuse(op: &Op, error: &StoreError, refusal: Refusal) -> bool {
+    let several = matches!(
+        op,
+        Op::Fork { .. } | Op::ForkMany { .. } | Op::Snapshot { .. } | Op::Rollback { .. } | Op::Rename { .. }
+    );
+    if several {
+        is_any_refusal(error)
+    } else {
+        is_refusal(error, refusal)
+    }
+}
+
+fn is_any_refusal(error: &StoreError) -> bool {
+    use Refusal::{BranchExists, NoOrigin, OutOfBounds, SnapshotExists, UnknownBranch, UnknownSnapshot};
+    [
+        UnknownBranch,
+        UnknownSnapshot,
+        BranchExists,
+        SnapshotExists,
+        NoOrigin,
+        OutOfBounds,
+    ]
+    .into_iter()
+    .any(|refusal| is_refusal(error, refusal))
+}
+
+pub(crate) fn read_state(state: &State) -> Result<Content, StoreError> {
+    let mut bytes = vec![0; state.size() as usize];
+    state.read_at(&mut bytes, 0)?;
+    Ok(Content::from_bytes(&bytes))
+}
+
+/// Does an operation that needs nothing but the store.
+pub(super) fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
+    let branch = |name: &str| store.branch(&branch_name(name));
+    match op {
+        Op::Create { name, size } => {
+            store.create_branch(&branch_name(name), *size)?;
+        }
+        Op::Import { name, size, id } => {
+            let bytes = pattern(*id, 0, *size as usize);
+            let report = store.import(
+                &branch_name(name),
+                ImportSource::Stream(&mut Cursor::new(bytes)),
+                &mut go_on,
+            )?;
+            if report.size != *size {
+                return Err(Failure::Wrong(format!(
+                    "imported {} of {size} bytes",
+                    report.size
+                )));
+            }
+        }
+        Op::Write {
+            name,
+            offset,
+            length,
+            id,
+        } => {
+            branch(name)?.write_at(&pattern(*id, *offset, *length as usize), *offset)?;
+        }
+        Op::Zero { name, offset, length } => branch(name)?.write_zeroes(*offset, *length)?,
+        Op::Discard { name, offset, length } => branch(name)?.discard(*offset, *length)?,
+        Op::Flush { name } => branch(name)?.flush()?,
+        Op::Fork { source, name } => store.fork(&target(source), &branch_name(name))?,
+        Op::ForkMany { forks } => {
+            let forks: Vec<_> = forks
+                .iter()
+                .map(|(source, name)| (target(source), branch_name(name)))
+                .collect();
+            store.fork_many(&forks)?;
+        }
+        Op::Snapshot { snapshots } => {
+            let snapshots: Vec<_> = snapshots
+                .iter()
+                .map(|(name, snapshot)| (branch_name(name), snapshot_name(snapshot)))
+                .collect();
+            store.snapshot(&snapshots)?;
+        }
+        Op::Rollback { name, to, keep } => {
+            let to = to.as_deref().map(snapshot_name);
+            let keep = keep.as_deref().map(branch_name);
+            store.rollback(&branch_name(name), to.as_ref(), keep.as_ref())?;
+        }
+        Op::Drop { names } => {
+            store.drop_branches(&names.iter().map(|name| branch_name(name)).collect::<Vec<_>>())?;
+        }
+        Op::DropSnapshot { name, snapshot } => {
+            store.drop_snapshot(&branch_name(name), &snapshot_name(snapshot))?;
+        }
+        Op::Rename { from, to } => store.rename(&branch_name(from), &branch_name(to))?,
+        Op::Resize { name, size } => store.resize(&branch_name(name), *size)?,
+        Op::Drain => store.upkeep(UpkeepStep::Drain)?,
+        Op::Checkpoint => store.upkeep(UpkeepStep::Checkpoint)?,
+        Op::Reclaim => store.upkeep(UpkeepStep::Reclaim)?,
+        Op::Diff { .. }
+        | Op::Hold { .. }
+        | Op::During { .. }
+        | Op::Reopen
+        | Op::Leave { .. }
+        | Op::Crash { .. } => {
+            unreachable!("not done by the store alone")
+        }
+    }
+    Ok(())
+}

@@ -244,7 +244,7 @@ fn an_import_that_dies_leaves_neither_a_name_nor_bytes() {
     let store = create(&medium).expect("a store");
     let mut dying = Dying {
         medium: &medium,
-        reads: 3 << 10,
+        reads: 4,
         left: None,
     };
     // More than the buffer holds, so that some of it is in segments.

@@ -589,7 +589,7 @@ fn the_parameters_are_pinned() {
     let pinned = [
         "{",
         "  \"format\": \"tine\",",
-        "  \"version\": 1,",
+        "  \"version\": 2,",
         "  \"stable\": false,",
         "  \"incompatible_features\": [],",
         "  \"id\": ...",
@@ -611,7 +611,7 @@ fn the_parameters_are_pinned() {
         "{summed}"
     );
     assert!(
-        FORMAT_MD.contains("Format version: **1**."),
+        FORMAT_MD.contains("Format version: **2**."),
         "docs/format.md tells another version"
     );
 }

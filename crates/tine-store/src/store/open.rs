@@ -37,7 +37,7 @@ use crate::store::upkeep::{Signal, Upkeep};
 use crate::store::{Engine, Running, Store};
 
 const FORMAT: &str = "tine";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// The smallest journal file: an epoch's copies and some frames.
 const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;

@@ -114,7 +114,7 @@ impl Ring {
     ) -> Result<Self> {
         let mut ring = Self::detached(medium, file_bytes, key, manifest, log)?;
         let cut = ring.log.back().map(|last| last.frame);
-        let nonce = crate::store::random_bits()?;
+        let nonce = crate::store::random_bits(&*ring.medium)?;
         let epoch = cut.map_or(Some(1), |cut| cut.epoch.checked_add(1));
         let epoch = epoch
             .ok_or_else(|| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;

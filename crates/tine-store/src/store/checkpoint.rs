@@ -62,7 +62,9 @@ impl Engine {
 
     /// Writes a run for each stretch with published parts, all into one segment.
     fn put_runs(&self) -> Result<Pending> {
-        let stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
+        let mut stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
+        // In one order in every run, so that a history repeats to the last byte.
+        stretches.sort_unstable_by_key(|stretch| stretch.id);
         let mut pending = Pending {
             roots: HashMap::new(),
             segment: None,
@@ -226,6 +228,12 @@ impl Engine {
             .map(|stretch| {
                 let state = stretch.state.lock();
                 let root = pending.roots.get(&stretch.id);
+                let mut live: Vec<_> = state
+                    .live
+                    .iter()
+                    .map(|(segment, blocks)| (*segment, *blocks))
+                    .collect();
+                live.sort_unstable();
                 let covered = root.map_or(state.covered, |root| root.covered);
                 let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
                 // What is not settled is counted anew after the store was opened.
@@ -238,11 +246,7 @@ impl Engine {
                     covered,
                     alive: alive.filter(|_| settled),
                     runs: root.map_or(&state.runs, |root| &root.runs).clone(),
-                    live: state
-                        .live
-                        .iter()
-                        .map(|(segment, blocks)| (*segment, *blocks))
-                        .collect(),
+                    live,
                 }
             })
             .collect();

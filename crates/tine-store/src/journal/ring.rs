@@ -53,6 +53,13 @@ pub(crate) struct Room {
     pub(crate) on_demand: bool,
 }
 
+impl Room {
+    /// Tells whether half of the ring holds what recovery could need.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.free_files * 2 < self.files
+    }
+}
+
 /// Counts since the ring was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RingCounts {

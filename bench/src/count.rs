@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use tine_store::segment::SegmentId;
 
 use crate::measure::Effort;
 
@@ -149,5 +150,13 @@ impl<M: Medium> Medium for CountingMedium<M> {
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
         self.medium.reserve(bytes)
+    }
+
+    fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
+        self.medium.become_reader(kept)
+    }
+
+    fn leased(&self) -> io::Result<Vec<SegmentId>> {
+        self.medium.leased()
     }
 }

@@ -32,7 +32,7 @@ fn parts() -> [Part; 5] {
             run: Run::Tests {
                 package: "tine-store",
                 program: "exhaustive",
-                number: |args| args.depth.map(|depth| ("TINE_DEPTH", depth)),
+                number: |args| Some(("TINE_DEPTH", args.depth.unwrap_or(args.usual_depth()))),
             },
         },
         Part {
@@ -90,7 +90,8 @@ pub(crate) struct Args {
     /// How often the program is killed under load [default: 100, or as there is time]
     #[arg(long, value_name = "N")]
     kills: Option<u64>,
-    /// How many operations the exhaustive histories have [default: as in CI]
+    /// How many operations the longest exhaustive histories have [default: 5, which takes an hour or two; with
+    /// --minutes 4, which takes some minutes]
     #[arg(long, value_name = "N")]
     depth: Option<u64>,
     /// Bounds the whole run, builds not counted: each part that can go on for ever gets its share
@@ -99,6 +100,13 @@ pub(crate) struct Args {
     /// Only these parts
     #[arg(value_name = "PART", hide_possible_values = true, value_parser = names())]
     only: Vec<String>,
+}
+
+impl Args {
+    /// How many operations histories have of which all are gone through. One more takes twelve times as long.
+    fn usual_depth(&self) -> u64 {
+        if self.minutes.is_some() { 4 } else { 5 }
+    }
 }
 
 struct Part {
@@ -376,7 +384,7 @@ mod tests {
         seeds: None,
         cuts: Some(60),
         kills: None,
-        depth: Some(4),
+        depth: Some(3),
         minutes: None,
         only: vec![],
     };
@@ -401,7 +409,21 @@ mod tests {
             numbers("power_cut", share),
             [("TINE_CUTS", 60), ("TINE_SECONDS", 90)]
         );
-        assert_eq!(numbers("exhaustive", share), [("TINE_DEPTH", 4)]);
+        assert_eq!(numbers("exhaustive", share), [("TINE_DEPTH", 3)]);
+    }
+
+    #[test]
+    fn the_exhaustive_histories_are_as_long_as_there_is_time_for() {
+        let usual = |minutes| {
+            let depth = None;
+            Args {
+                depth,
+                minutes,
+                ..ARGS
+            }
+            .usual_depth()
+        };
+        assert_eq!((usual(None), usual(Some(30))), (5, 4));
     }
 
     #[test]

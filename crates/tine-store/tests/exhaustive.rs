@@ -1,26 +1,24 @@
 //! Goal: the promises hold at every moment of every short history, not only of those that chance finds.
-//! Method: all of them, see `support::exhaustive`. TINE_DEPTH=5 goes as deep as the issue asks, for hours.
+//! Method: all of them, see `support::exhaustive`. TINE_DEPTH sets how many operations the longest have, and
+//! TINE_SECOND up to how many a second crash follows; without, a part is gone through that takes seconds.
 
 mod support;
 
-use support::exhaustive::{Bounds, explore, explore_interleaved};
+use support::exhaustive::{Bounds, explore, repeat};
+use support::interleaved::explore_interleaved;
+use support::number_from_environment;
 
 #[test]
 fn every_short_history_survives_every_crash() {
-    let bounds = match support::number_from_environment("TINE_DEPTH") {
-        Some(depth) => Bounds {
-            depth: depth as usize,
-            second_crash: depth as usize,
-            subsets: depth as usize,
-        },
-        None => Bounds {
-            depth: 3,
-            second_crash: 2,
-            subsets: 2,
-        },
+    let bounds = match number_from_environment("TINE_DEPTH") {
+        Some(depth) => Bounds::of(
+            depth as usize,
+            number_from_environment("TINE_SECOND").map(|to| to as usize),
+        ),
+        None => Bounds::SHORT,
     };
     match explore(bounds) {
-        Ok(explored) => println!("done: {explored:?}"),
+        Ok(explored) => println!("done: {explored}"),
         Err(why) => panic!("{why}"),
     }
 }
@@ -28,7 +26,15 @@ fn every_short_history_survives_every_crash() {
 #[test]
 fn upkeep_is_interrupted_anywhere() {
     match explore_interleaved() {
-        Ok(explored) => println!("done: {explored:?}"),
+        Ok((histories, proved)) => println!("done: {histories} histories of interrupted upkeep, {proved}"),
+        Err(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn histories_repeat_to_the_last_byte() {
+    match repeat() {
+        Ok(histories) => println!("done: {histories} histories repeated"),
         Err(why) => panic!("{why}"),
     }
 }

@@ -9,10 +9,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use support::gate::{Gate, Gated, Held};
 use support::perform::{describe, go_on};
 use support::runner::Config;
+use support::watchdog::Watchdog;
 use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions, Violation};
 use tine_store::{
@@ -175,6 +179,32 @@ fn a_reader_shows_what_was_even_if_it_is_only_in_the_journal() {
         .expect("a diff");
     let differences: Result<Vec<_>, _> = differences.collect();
     assert_eq!(differences.expect("it reads on").len(), 1);
+    no_misuse(&medium);
+}
+
+#[test]
+fn others_do_not_wait_until_disks_are_loaded() {
+    let _watchdog = Watchdog::new("a gate that stays shut".to_owned(), Duration::from_secs(60));
+    let medium = medium();
+    let gate = Gate::new();
+    let gated = Gated {
+        medium: medium.start(),
+        gate: Arc::clone(&gate),
+    };
+    let store = Store::open_on(Arc::new(gated), CONFIG.open_options()).expect("the store opens");
+    gate.hold(Held::Reads);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| store.into_reader(&[target("a")]));
+        gate.wait_for_one();
+        let store = open(&medium);
+        store.drop_branches(&[name("a"), name("b")]).expect("a drop");
+        store.upkeep(UpkeepStep::Reclaim).expect("a reclaim");
+        store.close().expect("a clean close");
+        gate.hold(Held::Nothing);
+        let reader = reader.join().expect("no panic").expect("a reader");
+        assert!(reader.lets_others_in());
+        assert_eq!(exported(&reader, 0).expect("it reads"), content(1));
+    });
     no_misuse(&medium);
 }
 
@@ -369,7 +399,7 @@ fn directory_with_branches(path: &Path) {
 
 fn open_directory(path: &Path) -> Store {
     let options = OpenOptions {
-        wait: std::time::Duration::ZERO,
+        wait: Duration::ZERO,
         ..OpenOptions::default()
     };
     Store::open(path, options).expect("nobody is in the way")

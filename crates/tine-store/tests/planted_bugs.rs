@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use support::{exhaustive, history, rot};
+use support::{exhaustive, history, interleaved, rot};
 use tine_store::planted::{Bug, plant};
 
 /// What should find a bug.
@@ -46,6 +46,19 @@ const TABLE: &[(&str, By)] = &[
     ("diff-skips-node", By::Model(2000)),
 ];
 
+/// Bugs that the short histories have to find as well, and how many operations that takes.
+const ALSO_BY_SHORT_HISTORIES: &[(&str, usize)] = &[
+    ("no-directory-sync", 1),
+    ("publish-unsynced", 1),
+    ("unchecked-payload", 1),
+    ("append-behind-end", 1),
+    ("stale-frame", 1),
+    ("older-manifest", 1),
+    ("cut-forgotten", 1),
+    ("shrink-keeps-tail", 3),
+    ("rollback-wrong-point", 3),
+];
+
 /// A bug is planted in the whole process, so one at a time.
 static PLANTED: Mutex<()> = Mutex::new(());
 
@@ -56,11 +69,12 @@ fn find(by: By) -> Option<String> {
             .map(|failure| failure.tell()),
         By::Exhaustive(depth) => exhaustive::explore(exhaustive::Bounds {
             depth,
+            subsets: depth,
             second_crash: 1,
-            subsets: 1,
+            second_usual: 1,
         })
         .err(),
-        By::Interleaved => exhaustive::explore_interleaved().err(),
+        By::Interleaved => interleaved::explore_interleaved().err(),
         By::Rot => rot::older_manifest().err(),
     }
 }
@@ -82,17 +96,21 @@ impl Drop for Planting {
 }
 
 fn is_found(name: &str) {
-    let _alone = PLANTED.lock();
     let (_, by) = TABLE
         .iter()
         .find(|(known, _)| *known == name)
         .expect("in the table");
+    is_found_by(name, *by);
+}
+
+fn is_found_by(name: &str, by: By) {
+    let _alone = PLANTED.lock();
     let (_, bug) = Bug::ALL
         .iter()
         .find(|(known, _)| *known == name)
         .expect("known to the engine");
     let planting = Planting::new(*bug);
-    let found = find(*by);
+    let found = find(by);
     drop(planting);
     match found {
         Some(how) => println!("{name} found by {by:?}:\n{how}"),
@@ -106,6 +124,13 @@ fn the_table_names_every_bug_once() {
     let table: BTreeMap<&str, ()> = TABLE.iter().map(|(name, _)| (*name, ())).collect();
     assert_eq!(table, known);
     assert_eq!(TABLE.len(), Bug::ALL.len());
+}
+
+#[test]
+fn short_histories_find_these_too() {
+    for &(name, depth) in ALSO_BY_SHORT_HISTORIES {
+        is_found_by(name, By::Exhaustive(depth));
+    }
 }
 
 macro_rules! found {

@@ -86,15 +86,18 @@ impl Context {
         let store = self.open_and_warn(Missing::Refuse)?;
         for target in targets {
             // While there is a store that knows the names near to a wrong one.
-            if let Err(error) = store.state(target) {
+            if let Err(error) = store.find(target) {
                 let error = self.in_vain(with_near_names(&store, error.into()));
                 // The error that was first is the one to tell.
                 let _ = store.close();
                 return Err(error);
             }
         }
-        let reader = store.into_reader(&targets.map(Target::clone))?;
-        work(&reader, std::array::from_fn(|at| &reader.states()[at])).map_err(|error| self.in_vain(error))
+        let read = || {
+            let reader = store.into_reader(&targets.map(Target::clone))?;
+            work(&reader, std::array::from_fn(|at| &reader.states()[at]))
+        };
+        read().map_err(|error| self.in_vain(error))
     }
 
     /// Opens the store for a command that only reads it and for whom damage is no obstacle.

@@ -1,19 +1,22 @@
 //! Group commit: what arrives while a sync is under way shares the next frame and the next sync.
 //!
 //! Items are queued in the order in which they took effect in memory, and become durable in that order. Whoever waits
-//! for one leads if nobody does: no thread of its own, so a lone writer pays no hand-over.
+//! for one leads if nobody does: no thread of its own, so a lone writer pays no hand-over. A commit wakes those whose
+//! items it made durable and the next to lead, nobody else.
 //!
 //! Invariant: once writing or syncing a frame has failed, nothing is written any more, and every waiter is told.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::buffer::{BufferedBlock, StretchId};
 use crate::error::{Result, StoreError};
 use crate::journal::record::FrameRef;
 use crate::journal::ring::{Ring, Room, frame_bytes, frame_bytes_max};
+use crate::journal::turn::{Told, Turns, Woken};
 use crate::store::durable::Effect;
 
 /// Something to be written: its records, the blocks they speak of, and what to do once that is durable.
@@ -75,7 +78,7 @@ struct Queue {
     items: VecDeque<Item>,
     queued: Ticket,
     durable: Ticket,
-    leading: bool,
+    turns: Turns,
     /// Bytes queued or being written, frame by frame at the worst.
     pending: u64,
     room: Room,
@@ -83,10 +86,24 @@ struct Queue {
     closed: bool,
 }
 
+impl Queue {
+    /// Fails if nothing is written any more.
+    fn check(&self) -> Result<()> {
+        match &self.failure {
+            None => Ok(()),
+            Some(failure) => Err(StoreError::Poisoned {
+                source: Arc::clone(failure),
+            }),
+        }
+    }
+}
+
 /// The journal as all threads see it.
 pub(crate) struct Journal {
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// Whether the queue has a failure and whether the ring is half full: for who only looks, on every write.
+    failed: AtomicBool,
+    half_full: AtomicBool,
     /// Locked before the queue where both are.
     ring: Mutex<Ring>,
     file_bytes: u64,
@@ -98,15 +115,16 @@ impl Journal {
             items: VecDeque::new(),
             queued: Ticket(0),
             durable: Ticket(0),
-            leading: false,
+            turns: Turns::default(),
             pending: 0,
             room: ring.room(),
             failure: None,
             closed: false,
         };
         Self {
+            half_full: AtomicBool::new(queue.room.is_half_full()),
+            failed: AtomicBool::new(false),
             queue: Mutex::new(queue),
-            changed: Condvar::new(),
             file_bytes: ring.file_bytes,
             ring: Mutex::new(ring),
         }
@@ -125,11 +143,7 @@ impl Journal {
             return Err(Refused::Failed(StoreError::TooLarge { bytes, most }));
         }
         let mut queue = self.queue.lock();
-        if let Some(failure) = &queue.failure {
-            return Err(Refused::Failed(StoreError::Poisoned {
-                source: Arc::clone(failure),
-            }));
-        }
+        queue.check().map_err(Refused::Failed)?;
         if queue.closed {
             return Err(Refused::Failed(StoreError::Closed));
         }
@@ -177,7 +191,7 @@ impl Journal {
             return Ok(());
         }
         let result = ring.grow();
-        self.queue.lock().room = ring.room();
+        self.set_room(&mut self.queue.lock(), &ring);
         drop(ring);
         if let Err(error) = &result
             && !matches!(error, StoreError::NoSpace { .. })
@@ -189,36 +203,39 @@ impl Journal {
 
     /// Tells whether half of the ring holds what recovery could need: time for a manifest.
     pub(crate) fn is_half_full(&self) -> bool {
-        let room = self.queue.lock().room;
-        room.free_files * 2 < room.files
+        // Only a hint: what comes too late here is met again by the next commit.
+        self.half_full.load(Ordering::Relaxed)
+    }
+
+    /// Tells the queue how much room the ring has. The ring is locked: whoever looks at it next must not be overtaken by
+    /// what it was before.
+    fn set_room(&self, queue: &mut Queue, ring: &Ring) {
+        queue.room = ring.room();
+        self.half_full.store(queue.room.is_half_full(), Ordering::Relaxed);
     }
 
     /// Waits until an item is durable, writing it if nobody else does. `apply` is given what became durable, in order.
     pub(crate) fn wait(&self, ticket: Ticket, apply: &dyn Fn(Effect, &mut Ring)) -> Result<()> {
         let mut queue = self.queue.lock();
-        loop {
-            if queue.durable >= ticket {
+        if queue.durable >= ticket {
+            return Ok(());
+        }
+        queue.check()?;
+        if let Some(place) = queue.turns.take(ticket.0) {
+            drop(queue);
+            let told = place.wait();
+            if told == Told::Done {
                 return Ok(());
             }
-            if let Some(failure) = &queue.failure {
-                return Err(StoreError::Poisoned {
-                    source: Arc::clone(failure),
-                });
-            }
-            if queue.leading {
-                self.changed.wait(&mut queue);
-            } else {
-                queue = self.lead(queue, apply);
-            }
+            queue = self.queue.lock();
+            queue.check()?;
         }
+        // What is waited for is not durable and nobody else writes, so it is among what is queued.
+        self.lead(queue, apply)
     }
 
-    fn lead<'a>(
-        &'a self,
-        mut queue: MutexGuard<'a, Queue>,
-        apply: &dyn Fn(Effect, &mut Ring),
-    ) -> MutexGuard<'a, Queue> {
-        queue.leading = true;
+    /// Writes what is queued. This thread has the lead, and passes it on.
+    fn lead(&self, mut queue: MutexGuard<'_, Queue>, apply: &dyn Fn(Effect, &mut Ring)) -> Result<()> {
         let items = std::mem::take(&mut queue.items);
         let last = queue.queued;
         let bytes: u64 = items.iter().map(|item| item.bytes() as u64).sum();
@@ -236,35 +253,47 @@ impl Journal {
         });
         std::mem::forget(abandoned);
         let mut queue = self.queue.lock();
-        // With the ring still locked: whoever looks at it next must not be overtaken by what it was before.
-        queue.room = ring.room();
+        self.set_room(&mut queue, &ring);
         drop(ring);
-        queue.leading = false;
         queue.pending -= bytes;
-        match result {
-            Ok(()) => queue.durable = last,
-            Err(error) => queue.failure = Some(Arc::new(error)),
-        }
-        self.changed.notify_all();
-        queue
+        let (woken, result) = match result {
+            Ok(()) => {
+                queue.durable = last;
+                (queue.turns.pass_on(last.0), Ok(()))
+            }
+            Err(error) => (self.fail(&mut queue, error), queue.check()),
+        };
+        drop(queue);
+        woken.wake();
+        result
+    }
+
+    /// Ends all writing, for the first reason there is.
+    fn fail(&self, queue: &mut Queue, error: StoreError) -> Woken {
+        queue.failure.get_or_insert_with(|| Arc::new(error));
+        self.failed.store(true, Ordering::Release);
+        queue.turns.fail()
     }
 
     /// Returns why nothing is written any more, if that is so.
     pub(crate) fn failure(&self) -> Option<Arc<StoreError>> {
+        if !self.failed.load(Ordering::Acquire) {
+            return None;
+        }
         self.queue.lock().failure.clone()
     }
 
     /// Stops all writing, for a reason outside of the journal itself (a manifest that could not be synced).
     pub(crate) fn poison(&self, error: StoreError) {
-        self.queue.lock().failure.get_or_insert_with(|| Arc::new(error));
-        self.changed.notify_all();
+        let woken = self.fail(&mut self.queue.lock(), error);
+        woken.wake();
     }
 
     /// Looks at the ring between two commits.
     pub(crate) fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
         let mut ring = self.ring.lock();
         let result = look(&mut ring);
-        self.queue.lock().room = ring.room();
+        self.set_room(&mut self.queue.lock(), &ring);
         result
     }
 

@@ -53,6 +53,13 @@ pub(crate) struct Room {
     pub(crate) on_demand: bool,
 }
 
+impl Room {
+    /// Tells whether half of the ring holds what recovery could need.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.free_files * 2 < self.files
+    }
+}
+
 /// Counts since the ring was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RingCounts {
@@ -114,7 +121,7 @@ impl Ring {
     ) -> Result<Self> {
         let mut ring = Self::detached(medium, file_bytes, key, manifest, log)?;
         let cut = ring.log.back().map(|last| last.frame);
-        let nonce = crate::store::random_bits()?;
+        let nonce = crate::store::random_bits(&*ring.medium)?;
         let epoch = cut.map_or(Some(1), |cut| cut.epoch.checked_add(1));
         let epoch = epoch
             .ok_or_else(|| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;

@@ -17,6 +17,7 @@ pub mod simulated;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use directory::{Access, DirectoryMedium};
 
@@ -129,6 +130,19 @@ pub trait Medium: Send + Sync + 'static {
     ///
     /// Only who could write becomes a reader. So while a writer has the medium readers end, but none appears.
     fn leased(&self) -> io::Result<Vec<SegmentId>>;
+
+    /// Returns 128 bits that nobody can guess and that were never returned before, for ids and nonces. The medium is
+    /// asked because on a simulated one everything has to be the same in every run.
+    fn random_bits(&self) -> io::Result<[u8; 16]> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(bits)
+    }
+
+    /// Returns the time of day, which is asked of the medium for the same reason.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 /// An object while it is made. Dropped before it was synced it may or may not be there after a crash.

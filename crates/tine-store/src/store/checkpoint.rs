@@ -364,9 +364,11 @@ impl Engine {
                 trees.len() as u32 - 1
             })
         };
-        let mut stretches: Vec<StretchRecord> = catalog
-            .stretches
-            .values()
+        // In one order in every run, so that a history repeats to the last byte.
+        let mut known: Vec<&Arc<Stretch>> = catalog.stretches.values().collect();
+        known.sort_unstable_by_key(|stretch| stretch.id);
+        let stretches: Vec<StretchRecord> = known
+            .into_iter()
             .filter_map(|stretch| {
                 let state = stretch.state.lock();
                 if state.dropped {
@@ -379,6 +381,10 @@ impl Engine {
                 let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
                 // What is not settled is counted anew after the store was opened.
                 let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
+                // Nobody reads a former root any more once the store is opened from this.
+                let live = state.live_after_readers(root.map(|root| &root.deaths));
+                let mut live: Vec<_> = live.into_iter().collect();
+                live.sort_unstable();
                 Some(StretchRecord {
                     id: stretch.id,
                     parent: stretch.parent,
@@ -387,15 +393,10 @@ impl Engine {
                     alive: alive.filter(|_| settled),
                     layers: layers.map(|layers| layers.trees.iter().map(&mut number).collect()),
                     written: root.map_or(state.written_at, |root| root.written),
-                    // Nobody reads a former root any more once the store is opened from this.
-                    live: state
-                        .live_after_readers(root.map(|root| &root.deaths))
-                        .into_iter()
-                        .collect(),
+                    live,
                 })
             })
             .collect();
-        stretches.sort_by_key(|stretch| stretch.id);
         let branches = catalog
             .branches
             .iter()

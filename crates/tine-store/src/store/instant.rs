@@ -168,7 +168,7 @@ impl Engine {
             next_branch,
             item: Item::default(),
             unflushed_bytes: 0,
-            time: now(),
+            time: now(&*self.medium),
         };
         let mut cells = branches
             .iter()

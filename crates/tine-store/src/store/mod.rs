@@ -176,8 +176,9 @@ impl Engine {
 }
 
 /// Returns nanoseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = std::time::SystemTime::now()
+pub(crate) fn now(medium: &dyn Medium) -> u64 {
+    let since = medium
+        .now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -100,11 +100,10 @@ impl Parameters {
 }
 
 /// Returns 128 random bits.
-pub(crate) fn random_bits() -> Result<[u8; 16]> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits)
-        .map_err(|e| StoreError::io("random numbers", "get", std::io::Error::other(e.to_string())))?;
-    Ok(bits)
+pub(crate) fn random_bits(medium: &dyn Medium) -> Result<[u8; 16]> {
+    medium
+        .random_bits()
+        .map_err(|e| StoreError::io("random numbers", "get", e))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -208,7 +207,7 @@ impl Store {
             });
         }
         Ring::create(Arc::clone(&medium), file_bytes, create.journal_files)?;
-        let key = random_bits()?;
+        let key = random_bits(&*medium)?;
         // The first manifest is as of the first epoch's first frame, and announced by being there before the store is.
         let ring = Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, 0, VecDeque::new(), None)?;
         let first = ring
@@ -228,7 +227,7 @@ impl Store {
             branches: Vec::new(),
         };
         manifest.put(&*medium)?;
-        let id = random_bits()?;
+        let id = random_bits(&*medium)?;
         let parameters = Parameters {
             format: FORMAT.into(),
             version: FORMAT_VERSION,

@@ -1,7 +1,8 @@
 //! Readers: who reads for long lets the store go and reads on, while other processes write.
 //!
 //! Before it lets go a reader leaves a lease: the segments that the books of its disks' stretches name. What no segment
-//! held by then it has in its own memory, as every store that is open, so nothing is drained for it. Other processes leave
+//! held by then it has in its own memory, as every store that is open, so nothing is drained for it; and loading the
+//! disks, which takes long for large ones, comes afterwards. Other processes leave
 //! leased segments where they are; nothing refers to these any more when their time comes, and the first reclaim
 //! after the reader's end, in whatever process, takes them.
 //!
@@ -13,6 +14,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
 use crate::medium::Medium;
 use crate::names::Target;
@@ -48,19 +50,27 @@ impl Store {
     /// Those of [`Store::state`] and [`Store::close`].
     pub fn into_reader(self, targets: &[Target]) -> Result<Reader> {
         let alone = self.is_alone();
-        // Nobody writes from here on if this handle is the only one, so the books agree with the states.
-        let states = targets
-            .iter()
-            .map(|target| self.state(target))
-            .collect::<Result<Vec<_>>>()?;
-        self.finish()?;
         let engine = &self.running.engine;
-        let lets_others_in = alone && engine.let_go(&engine.reached(&states));
+        let stretches = targets.iter().map(|target| engine.stretch_of(target));
+        let stretches = stretches.collect::<Result<Vec<_>>>()?;
+        self.finish()?;
+        // Nobody has written since, as this handle is the only one: the books say where what is loaded now is.
+        let lets_others_in = alone && engine.let_go(&engine.reached(&stretches));
+        let states = targets.iter().map(|target| self.state(target));
+        let states = states.collect::<Result<Vec<_>>>()?;
         Ok(Reader {
             states,
             store: self,
             lets_others_in,
         })
+    }
+
+    /// Fails unless there is a disk of that name. O(1).
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`].
+    pub fn find(&self, target: &Target) -> Result<()> {
+        self.running.engine.stretch_of(target).map(drop)
     }
 
     /// Tells whether this is the only handle on the store, with no view and no work of its own beside it; then no other
@@ -132,14 +142,22 @@ impl Engine {
         self.medium.become_reader(kept).is_ok()
     }
 
-    /// Returns the segments that hold what states show, and more of the same stretches at most. O(stretches and segments), not
-    /// blocks.
-    fn reached(&self, states: &[State]) -> Vec<SegmentId> {
+    /// Returns the stretch at whose end a disk is.
+    fn stretch_of(&self, target: &Target) -> Result<StretchId> {
+        let catalog = self.catalog.lock();
+        match target {
+            Target::Branch(name) => Ok(catalog.entry(name)?.cell.head.read().stretch.id),
+            Target::Snapshot(branch, snapshot) => catalog.snapshot(branch, snapshot),
+        }
+    }
+
+    /// Returns the segments that hold what disks show, and more of the same stretches at most. O(stretches and segments),
+    /// not blocks.
+    fn reached(&self, ends: &[StretchId]) -> Vec<SegmentId> {
         let catalog = self.catalog.lock();
         let (mut seen, mut reached) = (HashSet::new(), BTreeSet::new());
-        for state in states {
-            reached.extend(state.view.base.segments());
-            let mut next = Some(state.stretch);
+        for end in ends {
+            let mut next = Some(*end);
             while let Some(stretch) = next
                 .filter(|id| seen.insert(*id))
                 .and_then(|id| catalog.stretches.get(&id))

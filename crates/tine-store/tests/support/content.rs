@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub(crate) const BLOCK: usize = 4096;
 
 /// The content of a disk. Invariant: a block of zeroes is `None`; what lies behind the size is zero.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Content {
     size: u64,
     blocks: Vec<Block>,

@@ -1,134 +1,421 @@
-//! Every short history over a small alphabet, with a crash at every change that its last operation makes, bounded
-//! subsets of what was not synced, and a second crash at every change of the recovery.
+//! Every short history over a small alphabet, with a crash before every change that its last operation makes and one
+//! after it, bounded subsets of what was not synced, and a second crash at every change of the recovery.
+//!
+//! | operations | in every run | with `TINE_DEPTH=5` |
+//! |---|---|---|
+//! | 1 | subsets; second crashes, usual | subsets; second crashes, usual |
+//! | 2 | subsets; second crashes, few | subsets; second crashes, usual |
+//! | 3 | subsets | subsets; second crashes, usual |
+//! | 4 | few | subsets; second crashes, few |
+//! | 5 | | subsets |
+//!
+//! *Few* outcomes of a crash: the process dies, or the power is cut and all that was not synced is lost. *Usual*: also
+//! all of it is kept, or torn, or the process dies and unsynced pages of the journal arrive late. *Subsets*: also each of
+//! the first twelve unsynced things is lost where the others are kept or torn, and kept where they are lost. A *second
+//! crash* follows where the process died, where all was lost and where all was kept; it comes before every change that
+//! the recovery makes and after its end. There is none behind a torn or a mixed outcome.
 //!
 //! Crashes in earlier operations belong to shorter histories. The medium keeps a fork of itself from before every
-//! change, so a history runs once for all its crashes.
+//! change, so a history runs once for all its crashes, and [`Prover`] recovers from each state of the medium once for
+//! all histories. Left out are histories that are others in disguise:
+//!
+//! - with a refused operation: it changes nothing (what is refused is what the random histories of `model.rs` look at);
+//! - with a flush, drain or reclaim that neither changed the medium nor what was told. None of the three does anything
+//!   in memory when it finds nothing to do. So the history is a shorter one;
+//! - with a write to one branch right behind a write or a flush of the other. A write that fits into the buffer, as all of
+//!   them do together, only touches its own head, and a flush its own branch and the journal; so both orders lead to the
+//!   same engine, and the one in which the write comes first (of two writes, that to `a`) is gone through;
+//! - with a crash or a clean close after which medium and world are those of another history that has as many operations
+//!   left: a process that begins knows nothing else. Numbers of writes may differ, since those still to come were in
+//!   neither history used before.
 
-use tine_store::medium::simulated::{Chooser, SimulatedMedium};
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use parking_lot::Mutex;
+use tine_store::medium::simulated::{Chooser, Digester, SimulatedMedium};
 
 use super::catch::catch;
 use super::content::BLOCK;
 use super::expect::tell;
 use super::ops::{Fate, Op, Step};
+use super::outcomes::Variety;
+use super::prover::{Proved, Prover};
 use super::runner::{Config, Runner, Wrong};
-use super::world::{Target, World};
+use super::world::{Branch, Target, World};
 
-/// How far to go.
+/// The smallest ring that there may be, so that even a short history comes round to files that were used.
+const CONFIG: Config = Config {
+    journal_file_bytes: 32 << 10,
+    ..Config::SMALL
+};
+
+/// How far to go: the longest histories for which each thing is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Operations of the longest history.
+    /// Anything: a crash at every change, with [`Variety::Few`] outcomes.
     pub(crate) depth: usize,
-    /// Longest history whose recoveries are interrupted too.
-    pub(crate) second_crash: usize,
-    /// Longest history in which each unsynced thing is lost and kept on its own.
+    /// [`Variety::Subsets`] outcomes of these crashes.
     pub(crate) subsets: usize,
+    /// Second crashes with [`Variety::Few`] outcomes.
+    pub(crate) second_crash: usize,
+    /// Second crashes with [`Variety::Usual`] outcomes.
+    pub(crate) second_usual: usize,
+}
+
+impl Bounds {
+    /// What the tests of every day go through.
+    pub(crate) const SHORT: Self = Self {
+        depth: 4,
+        subsets: 3,
+        second_crash: 2,
+        second_usual: 1,
+    };
+
+    /// What is gone through with time: subsets everywhere, second crashes in histories shorter by one (or as told), with
+    /// more outcomes in those shorter by two.
+    pub(crate) fn of(depth: usize, second_crash: Option<usize>) -> Self {
+        Self {
+            depth,
+            subsets: depth,
+            second_crash: second_crash.unwrap_or(depth.saturating_sub(1)),
+            second_usual: depth.saturating_sub(2),
+        }
+    }
+
+    fn variety(&self, depth: usize) -> Variety {
+        if depth <= self.subsets {
+            Variety::Subsets
+        } else {
+            Variety::Few
+        }
+    }
+
+    fn again(&self, depth: usize) -> Option<Variety> {
+        if depth <= self.second_usual {
+            Some(Variety::Usual)
+        } else {
+            (depth <= self.second_crash).then_some(Variety::Few)
+        }
+    }
 }
 
 /// What was gone through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Explored {
+    /// Histories that ran.
     pub(crate) histories: u64,
-    pub(crate) recoveries: u64,
+    /// Histories that turned out to be shorter ones, or others with the operations in another order, and all that begin
+    /// like them.
+    pub(crate) disguised: u64,
+    /// Histories that came to a crash or a close with nothing new, and all that begin like them.
+    pub(crate) merged: u64,
+    pub(crate) proved: Proved,
 }
 
-/// Goes through everything within the bounds; returns the first history that goes wrong, told in words.
+impl fmt::Display for Explored {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            histories,
+            disguised,
+            merged,
+            proved,
+        } = self;
+        write!(
+            out,
+            "{histories} histories ({disguised} in disguise and {merged} that met others left out), {proved}"
+        )
+    }
+}
+
+/// Goes through everything within the bounds; returns the first history that goes wrong, told in words. Of those as long
+/// as it, others may be wrong too.
 pub(crate) fn explore(bounds: Bounds) -> Result<Explored, String> {
-    let mut explored = Explored::default();
     let start = catch(start).unwrap_or_else(Err)?;
+    let search = Search {
+        bounds,
+        prover: Prover::new(CONFIG),
+        bases: Mutex::default(),
+        histories: AtomicU64::new(0),
+        disguised: AtomicU64::new(0),
+        merged: AtomicU64::new(0),
+    };
     // Shortest first, so that the first failure is a short one.
     for depth in 1..=bounds.depth {
-        let mut ops = Vec::new();
-        each_history(depth, &mut ops, &mut |ops| {
-            let result = catch(|| one_history(&start, ops, bounds, &mut explored)).unwrap_or_else(Err);
-            result.map_err(|why| format!("{ops:?}:\n  {why}"))
-        })?;
+        search.level(&start, depth)?;
+        if bounds.depth > 3 {
+            println!("up to {depth} operations: {}", search.explored());
+        }
     }
-    Ok(explored)
+    Ok(search.explored())
 }
 
-/// A checkpoint with a burst of writes and flushes in the middle of it, before each of its changes in turn, on rings
-/// that are full to some degrees; with a crash at every change of all that.
-///
-/// The burst of the larger ring goes once round it: it reaches the files that the checkpoint is about to free.
-pub(crate) fn explore_interleaved() -> Result<Explored, String> {
-    let mut explored = Explored::default();
-    for (files, fill, burst) in [
-        (3, 0, 10),
-        (3, 3, 10),
-        (3, 6, 10),
-        (6, 9, 24),
-        (6, 11, 24),
-        (6, 13, 24),
-    ] {
-        for nth in 1.. {
-            let result = catch(|| interleaved(files, fill, burst, nth, &mut explored)).unwrap_or_else(Err);
-            let told = |why| {
-                format!(
-                    "{files} files, {fill} flushes, {burst} more before change {nth} of a checkpoint, {why}"
-                )
+/// Does some histories twice and returns how many; fails where the media differ. On that all skipping stands.
+pub(crate) fn repeat() -> Result<u64, String> {
+    let start = catch(start).unwrap_or_else(Err)?;
+    // No letter, but a write of one block.
+    const ONE_BLOCK: usize = usize::MAX;
+    let letters = alphabet(&[]).len();
+    let mut histories = 0;
+    for (first, second) in (0..letters).flat_map(|first| (0..letters).map(move |second| (first, second))) {
+        let once = || {
+            let mut runner = Runner::on(&CONFIG, start.medium.fork(), vec![start.world.clone()]);
+            runner.recover(&[])?;
+            let mut ops = Vec::new();
+            // What has most to put in some order: a run for each of three branches, and two segments of one stretch.
+            for letter in [0, 1, 4, 0, first, CHECKPOINT, ONE_BLOCK, second, CHECKPOINT] {
+                let op = match letter {
+                    ONE_BLOCK => write("a", 1, 90),
+                    letter => alphabet(&ops).swap_remove(letter),
+                };
+                if tell(runner.world(), &op).is_ok() {
+                    runner.step(&Step::plain(op.clone()))?;
+                    ops.push(op);
+                }
+            }
+            Ok((ops, runner.medium.digest()))
+        };
+        let (ops, one) = catch(once).unwrap_or_else(Err)?;
+        let (_, other) = catch(once).unwrap_or_else(Err)?;
+        if one != other {
+            return Err(format!("{ops:?} leads to two media"));
+        }
+        histories += 1;
+    }
+    Ok(histories)
+}
+
+/// A store that no process has open, and what it has to show.
+struct Base {
+    medium: SimulatedMedium,
+    world: World,
+}
+
+/// A place in the tree of histories.
+#[derive(Clone)]
+struct Place<'a> {
+    base: &'a Base,
+    /// All operations.
+    ops: Vec<Op>,
+    /// How many of them are behind the base.
+    since: usize,
+    /// The world after them.
+    world: World,
+}
+
+struct Search {
+    bounds: Bounds,
+    prover: Prover,
+    /// Which history first came to a base with so many operations left.
+    bases: Mutex<HashMap<u128, Vec<Op>>>,
+    histories: AtomicU64,
+    disguised: AtomicU64,
+    merged: AtomicU64,
+}
+
+/// The letters with which a thread's share of the histories begins.
+type Share = [usize; 2];
+
+impl Search {
+    fn explored(&self) -> Explored {
+        Explored {
+            histories: self.histories.load(Ordering::Relaxed),
+            disguised: self.disguised.load(Ordering::Relaxed),
+            merged: self.merged.load(Ordering::Relaxed),
+            proved: self.prover.proved(),
+        }
+    }
+
+    /// Goes through all histories of a length, on all processors.
+    fn level(&self, start: &Base, depth: usize) -> Result<(), String> {
+        let letters = alphabet(&[]).len();
+        let shares: Vec<Share> = (0..letters)
+            .flat_map(|first| (0..letters).map(move |second| [first, second]))
+            .collect();
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let failures = Mutex::new(Vec::new());
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(share) = shares.get(at) else { return };
+                let place = Place {
+                    base: start,
+                    ops: Vec::new(),
+                    since: 0,
+                    world: start.world.clone(),
+                };
+                if let Err(why) = self.below(&place, depth, share) {
+                    failures.lock().push((at, why));
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(work);
+            }
+        });
+        // Shares are taken in order and those begun are finished, so usually it is the same one in every run.
+        let first = failures.into_inner().into_iter().min();
+        first.map_or(Ok(()), |(_, why)| Err(why))
+    }
+
+    /// Goes through all histories of a length that begin with a place, as far as they are of this thread's share.
+    fn below(&self, place: &Place<'_>, depth: usize, share: &Share) -> Result<(), String> {
+        let at = place.ops.len();
+        for (letter, op) in alphabet(&place.ops).into_iter().enumerate() {
+            let mine = match share.get(at) {
+                Some(&mine) => mine == letter,
+                None => true,
             };
-            if !result.map_err(told)? {
-                break;
+            // Shares of histories that have but one letter differ in nothing.
+            if !mine || depth == 1 && share[1] > 0 {
+                continue;
+            }
+            if swaps(place.ops.last(), &op) {
+                self.disguised.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let Ok(world) = tell(&place.world, &op) else {
+                continue;
+            };
+            let mut next = place.clone();
+            next.ops.push(op);
+            next.since += 1;
+            next.world = world;
+            let failed = |why| format!("{:?}:\n  {why}", next.ops);
+            if next.ops.len() == depth {
+                catch(|| self.history(&next))
+                    .unwrap_or_else(Err)
+                    .map_err(failed)?;
+                continue;
+            }
+            let step = catch(|| self.step(&next, depth))
+                .unwrap_or_else(Err)
+                .map_err(failed)?;
+            match step {
+                Way::On(world) => {
+                    next.world = world;
+                    self.below(&next, depth, share)?;
+                }
+                Way::Rebased(base) => {
+                    next.base = &base;
+                    next.since = 0;
+                    next.world = base.world.clone();
+                    self.below(&next, depth, share)?;
+                }
+                Way::Nowhere => {}
             }
         }
+        Ok(())
     }
-    Ok(explored)
-}
 
-/// Returns whether the checkpoint was long enough to be interrupted there.
-fn interleaved(files: u32, fill: u32, burst: u32, nth: u64, explored: &mut Explored) -> Result<bool, Wrong> {
-    let config = Config {
-        journal_file_bytes: 32 << 10,
-        journal_files: files,
-        buffer_bytes: 1 << 20,
-        write_once: false,
-    };
-    let mut runner = Runner::create(config.clone(), Chooser::fixed(Vec::new(), 0))?;
-    runner.step(&Step::plain(Op::Create {
-        name: "a".into(),
-        size: 4 * BLOCK as u64,
-    }))?;
-    let flushed = |id: u32| [write("a", u64::from(id % 4), id), Op::Flush { name: "a".into() }];
-    for op in (1..=fill).flat_map(flushed) {
-        runner.step(&Step::plain(op))?;
+    /// Does the operations up to the last one.
+    fn runner(&self, place: &Place<'_>) -> Result<Runner, Wrong> {
+        let (base, since) = (place.base, &place.ops[place.ops.len() - place.since..]);
+        let mut runner = Runner::on(&CONFIG, base.medium.fork(), vec![base.world.clone()]);
+        runner.recover(&[])?;
+        for op in &since[..since.len() - 1] {
+            runner.step(&Step::plain(op.clone()))?;
+        }
+        Ok(runner)
     }
-    let others: Vec<Op> = (100..100 + burst).flat_map(flushed).collect();
-    let before = runner.worlds.clone();
-    runner.medium.record();
-    let upkeep = Box::new(Op::Checkpoint);
-    runner.step(&Step::plain(Op::During {
-        upkeep,
-        nth,
-        others: others.clone(),
-    }))?;
-    explored.histories += 1;
-    // Which of the others had returned at a moment is not known; what was flushed before them is.
-    let mut worlds = before;
-    for op in others.iter().filter(|op| matches!(op, Op::Write { .. })) {
-        let next = tell(&worlds[0], op).map_err(|refusal| format!("{refusal:?}"))?;
-        worlds = vec![next];
-    }
-    for (at, moment) in runner
-        .medium
-        .take_recorded()
-        .iter()
-        .enumerate()
-        .skip(nth as usize - 1)
-    {
-        for (how, medium, _) in outcomes(moment, Variety::Usual) {
-            explored.recoveries += 1;
-            let mut runner = Runner::on(&config, medium, worlds.clone());
-            runner
-                .recover(&[])
-                .map_err(|why| format!("crash before change {}, {how}: {why}", at + 1))?;
+
+    /// Does the last operation of a place and returns where that leads.
+    fn step(&self, place: &Place<'_>, depth: usize) -> Result<Way, Wrong> {
+        let mut runner = self.runner(place)?;
+        let op = place.ops.last().expect("at least one operation");
+        let before = (runner.world().clone(), runner.medium.counters().operations);
+        match op {
+            Op::Reopen => {
+                runner.close()?;
+                for world in &mut runner.worlds {
+                    world.branches.values_mut().for_each(Branch::make_durable);
+                }
+            }
+            Op::Crash { fate } => {
+                runner.medium.set_chooser(Chooser::seeded(0));
+                runner.end(*fate);
+            }
+            op => {
+                runner.step(&Step::plain(op.clone()))?;
+                let idle = matches!(op, Op::Flush { .. } | Op::Drain | Op::Reclaim)
+                    && before == (runner.world().clone(), runner.medium.counters().operations);
+                if idle {
+                    self.disguised.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Way::Nowhere);
+                }
+                return Ok(Way::On(runner.world().clone()));
+            }
+        }
+        let medium = runner.medium.fork();
+        runner.recover(&[])?;
+        let world = runner.world().clone();
+        let mut digester = Digester::default();
+        (medium.digest(), &world, depth - place.ops.len()).hash(&mut digester);
+        let mut bases = self.bases.lock();
+        let first = bases
+            .entry(digester.digest())
+            .or_insert_with(|| place.ops.clone());
+        if *first == place.ops {
+            Ok(Way::Rebased(Base { medium, world }))
+        } else {
+            self.merged.fetch_add(1, Ordering::Relaxed);
+            Ok(Way::Nowhere)
         }
     }
-    Ok(runner.interrupted)
+
+    /// Crashes at every change of a place's last operation, and after it.
+    fn history(&self, place: &Place<'_>) -> Result<(), Wrong> {
+        let depth = place.ops.len();
+        let last = place.ops.last().expect("at least one operation");
+        self.histories.fetch_add(1, Ordering::Relaxed);
+        let mut runner = self.runner(place)?;
+        let mut worlds = runner.worlds.clone();
+        runner.medium.record();
+        runner.step(&Step::plain(last.clone()))?;
+        let moments = runner.medium.take_recorded();
+        if !matches!(last, Op::Crash { .. }) {
+            worlds.splice(0..0, runner.worlds.iter().cloned());
+        }
+        let (variety, again) = (self.bounds.variety(depth), self.bounds.again(depth));
+        for (at, moment) in moments.iter().enumerate() {
+            self.prover
+                .prove(moment, &worlds, variety, again)
+                .map_err(|why| format!("crash before change {} of the last operation, {why}", at + 1))?;
+        }
+        self.prover
+            .prove(&runner.medium, &runner.worlds, variety, again)
+            .map_err(|why| format!("crash at the end, {why}"))
+    }
+}
+
+/// Where an operation leads.
+enum Way {
+    On(World),
+    /// To a store that no process has open.
+    Rebased(Base),
+    /// To where another history leads too.
+    Nowhere,
+}
+
+/// Tells whether an operation changes places with the one before it: see the [module](self).
+fn swaps(before: Option<&Op>, op: &Op) -> bool {
+    let Op::Write { name, .. } = op else { return false };
+    match before {
+        Some(Op::Write { name: before, .. }) => name < before,
+        Some(Op::Flush { name: before }) => name != before,
+        _ => false,
+    }
 }
 
 /// Returns a closed store with two branches, and what it was told.
-fn start() -> Result<(SimulatedMedium, World), Wrong> {
-    let mut runner = Runner::create(Config::SMALL, Chooser::fixed(Vec::new(), 0))?;
+fn start() -> Result<Base, Wrong> {
+    let mut runner = Runner::create(CONFIG, Chooser::fixed(Vec::new(), 0))?;
     for op in [
         Op::Create {
             name: "a".into(),
@@ -145,10 +432,14 @@ fn start() -> Result<(SimulatedMedium, World), Wrong> {
     }
     let world = runner.world().clone();
     runner.close()?;
-    Ok((runner.medium.fork(), world))
+    Ok(Base {
+        medium: runner.medium.fork(),
+        world,
+    })
 }
 
-fn write(name: &str, block: u64, id: u32) -> Op {
+/// A write of one block.
+pub(crate) fn write(name: &str, block: u64, id: u32) -> Op {
     Op::Write {
         name: name.into(),
         offset: block * BLOCK as u64,
@@ -157,13 +448,28 @@ fn write(name: &str, block: u64, id: u32) -> Op {
     }
 }
 
-/// Returns the alphabet at a place of the history; writes are numbered by their place.
-fn alphabet(at: usize) -> Vec<Op> {
-    let id = 10 + at as u32;
+/// The letter of a checkpoint.
+const CHECKPOINT: usize = 12;
+
+/// Returns what may come next, always as many. Writes are numbered by branch.
+fn alphabet(ops: &[Op]) -> Vec<Op> {
+    let write = |name: &str, blocks: u64, first: u32| {
+        let is_one = |op: &&Op| matches!(op, Op::Write { name: other, .. } if other == name);
+        Op::Write {
+            name: name.into(),
+            offset: 0,
+            length: blocks * BLOCK as u64,
+            id: first + ops.iter().filter(is_one).count() as u32,
+        }
+    };
     let flush = |name: &str| Op::Flush { name: name.into() };
+    let resize = |size: u64| Op::Resize {
+        name: "a".into(),
+        size,
+    };
     vec![
-        write("a", 0, id),
-        write("b", 0, id),
+        write("a", 2, 10),
+        write("b", 1, 20),
         flush("a"),
         flush("b"),
         Op::Fork {
@@ -186,14 +492,8 @@ fn alphabet(at: usize) -> Vec<Op> {
         Op::Drop {
             names: vec!["b".into()],
         },
-        Op::Resize {
-            name: "a".into(),
-            size: if at.is_multiple_of(2) {
-                100
-            } else {
-                2 * BLOCK as u64
-            },
-        },
+        resize(100),
+        resize(2 * BLOCK as u64),
         Op::Drain,
         Op::Checkpoint,
         Op::Reclaim,
@@ -201,169 +501,4 @@ fn alphabet(at: usize) -> Vec<Op> {
         Op::Crash { fate: Fate::Process },
         Op::Crash { fate: Fate::Power },
     ]
-}
-
-fn each_history(
-    depth: usize,
-    ops: &mut Vec<Op>,
-    run: &mut impl FnMut(&[Op]) -> Result<(), String>,
-) -> Result<(), String> {
-    if ops.len() == depth {
-        return run(ops);
-    }
-    for op in alphabet(ops.len()) {
-        ops.push(op);
-        each_history(depth, ops, run)?;
-        ops.pop();
-    }
-    Ok(())
-}
-
-fn one_history(
-    start: &(SimulatedMedium, World),
-    ops: &[Op],
-    bounds: Bounds,
-    explored: &mut Explored,
-) -> Result<(), Wrong> {
-    let (last, before) = ops.split_last().expect("at least one operation");
-    let mut runner = Runner::on(&Config::SMALL, start.0.fork(), vec![start.1.clone()]);
-    runner.recover(&[])?;
-    for op in before {
-        // A history with a refused operation is a shorter one in disguise.
-        if tell(runner.world(), op).is_err() {
-            return Ok(());
-        }
-        runner.step(&Step::plain(op.clone()))?;
-    }
-    if tell(runner.world(), last).is_err() {
-        return Ok(());
-    }
-    explored.histories += 1;
-    let mut worlds = runner.worlds.clone();
-    runner.medium.record();
-    runner.step(&Step::plain(last.clone()))?;
-    let moments = runner.medium.take_recorded();
-    let end = (runner.medium.fork(), runner.worlds.clone());
-    if !matches!(last, Op::Crash { .. }) {
-        worlds.splice(0..0, end.1.iter().cloned());
-    }
-    for (at, moment) in moments.iter().enumerate() {
-        crash_at(moment, &worlds, ops.len(), bounds, explored)
-            .map_err(|why| format!("crash before change {} of the last operation, {why}", at + 1))?;
-    }
-    crash_at(&end.0, &end.1, ops.len(), bounds, explored).map_err(|why| format!("crash at the end, {why}"))
-}
-
-/// Lets the process die at a moment, in every way within the bounds, and recovers.
-fn crash_at(
-    moment: &SimulatedMedium,
-    worlds: &[World],
-    depth: usize,
-    bounds: Bounds,
-    explored: &mut Explored,
-) -> Result<(), Wrong> {
-    let variety = if depth <= bounds.subsets {
-        Variety::Subsets
-    } else {
-        Variety::Usual
-    };
-    for (how, medium, twice) in outcomes(moment, variety) {
-        let mut runner = Runner::on(&Config::SMALL, medium, worlds.to_vec());
-        let twice = twice && depth <= bounds.second_crash;
-        let second = if depth < bounds.second_crash {
-            Variety::Usual
-        } else {
-            Variety::Few
-        };
-        if twice {
-            runner.medium.record();
-        }
-        explored.recoveries += 1;
-        runner.recover(&[]).map_err(|why| format!("{how}: {why}"))?;
-        let after = runner.worlds.clone();
-        let moments = runner.medium.take_recorded();
-        for (at, moment) in moments.iter().enumerate() {
-            for (then, medium, _) in outcomes(moment, second) {
-                explored.recoveries += 1;
-                // Nothing was answered before the opening was through, so the second one may end elsewhere.
-                let mut runner = Runner::on(&Config::SMALL, medium, worlds.to_vec());
-                runner
-                    .recover(&[])
-                    .map_err(|why| format!("{how}, again before change {}, {then}: {why}", at + 1))?;
-            }
-        }
-        if twice {
-            // What was shown stays, whatever happens to what the opening left unsynced.
-            for (then, medium, _) in outcomes(&runner.medium, second) {
-                explored.recoveries += 1;
-                let mut runner = Runner::on(&Config::SMALL, medium, after.clone());
-                runner
-                    .recover(&[])
-                    .map_err(|why| format!("{how}, opened, {then}: {why}"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How many of the things that a crash may leave are tried.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Variety {
-    /// Nothing is lost, or everything that was not synced.
-    Few,
-    /// Also all of it kept, all torn, and all arriving late.
-    Usual,
-    /// Also each lost or kept on its own.
-    Subsets,
-}
-
-/// Returns what a crash may leave, with what was not synced lost, kept or torn, and whether a second crash should follow.
-fn outcomes(moment: &SimulatedMedium, variety: Variety) -> Vec<(String, SimulatedMedium, bool)> {
-    let process = moment.fork();
-    process.crash_process(false);
-    let mut found = vec![("the process dies".to_owned(), process, true)];
-    if !moment.anything_volatile() {
-        return found;
-    }
-    let cut = |prefix: Vec<usize>, rest: usize| {
-        let medium = moment.fork();
-        medium.set_chooser(Chooser::fixed(prefix, rest));
-        medium.cut_power();
-        medium
-    };
-    for (rest, how) in [
-        (0, "unsynced is lost"),
-        (1, "unsynced is kept"),
-        (2, "unsynced is torn"),
-    ] {
-        let all = cut(Vec::new(), rest);
-        let questions = all.chooser().sizes().len();
-        found.push((how.to_owned(), all, rest < 2));
-        if variety == Variety::Few {
-            return found;
-        }
-        if variety == Variety::Usual || questions < 2 {
-            continue;
-        }
-        for one in 0..questions.min(12) {
-            let mut prefix = vec![rest; one];
-            prefix.push(1 - rest.min(1));
-            found.push((format!("{how} but number {one}"), cut(prefix, rest), false));
-        }
-    }
-    if let Some(delayed) = delayed(moment) {
-        found.push((
-            "the process dies, unsynced pages arrive late".to_owned(),
-            delayed,
-            false,
-        ));
-    }
-    found
-}
-
-fn delayed(moment: &SimulatedMedium) -> Option<SimulatedMedium> {
-    let medium = moment.fork();
-    medium.set_chooser(Chooser::fixed(Vec::new(), 1));
-    medium.crash_process(true);
-    (!medium.chooser().taken().is_empty()).then_some(medium)
 }

@@ -4,7 +4,8 @@
 //! and their random choice. [`perform`] does one on the engine, [`expect`] in the model, [`inspect`] compares what both
 //! show, and [`runner`] carries a history through troubles and crashes on the simulated medium. On these stand
 //! [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`], every short
-//! history with every crash; [`rot`] damages what lies still.
+//! history with every crash, as is [`interleaved`] for writes in the middle of upkeep: [`outcomes`] is what a crash may
+//! leave, and [`prover`] recovers from it, once for all histories. [`rot`] damages what lies still; [`gate`] holds calls up.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -12,10 +13,14 @@ pub(crate) mod catch;
 pub(crate) mod content;
 pub(crate) mod exhaustive;
 pub(crate) mod expect;
+pub(crate) mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod interleaved;
 pub(crate) mod ops;
+pub(crate) mod outcomes;
 pub(crate) mod perform;
+pub(crate) mod prover;
 pub(crate) mod rot;
 pub(crate) mod runner;
 pub(crate) mod shrink;

@@ -15,7 +15,7 @@ use super::content::Content;
 use super::expect::{half_done, is_durable, parts_done, tell};
 use super::ops::{Fate, Op, Step, Trouble};
 use super::perform::{Failure, describe, is_refusal, may_refuse, perform, read_state, target};
-use super::world::{Branch, Refusal, Target, World};
+use super::world::{Branch, Refusal, Shown, Target, World};
 
 /// The store and medium that a history runs on.
 #[derive(Clone, Debug)]
@@ -470,7 +470,8 @@ impl Runner {
         self.recover(again)
     }
 
-    fn end(&mut self, fate: Fate) {
+    /// Ends the process, and lets the fate happen to what it wrote.
+    pub(crate) fn end(&mut self, fate: Fate) {
         self.held.clear();
         self.store = None;
         self.suspect = false;
@@ -514,6 +515,19 @@ impl Runner {
         self.store =
             Some(opened.map_err(|error| format!("the store cannot be opened: {}", describe(&error)))?);
         self.settle_recovery()
+    }
+
+    /// Opens the store and returns what it shows, whatever that is.
+    pub(crate) fn open(&mut self) -> Result<Shown, Wrong> {
+        let opened = Store::open_on(self.medium.start(), self.config.open_options());
+        self.store =
+            Some(opened.map_err(|error| format!("the store cannot be opened: {}", describe(&error)))?);
+        let shown = self
+            .shown()
+            .map_err(|error| format!("after recovery: {}", describe(&error)))?;
+        self.check_damage()?;
+        self.check_use()?;
+        Ok(shown)
     }
 
     /// Compares a store that was just opened with every world that it may be in.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::content::{BLOCK, Content, pattern};
 
 /// One branch. Invariant: `states` is never empty and `floor` names one of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Branch {
     /// The content after each write since it began or was recovered.
     pub(crate) states: Vec<Content>,
@@ -58,7 +58,7 @@ pub(crate) enum Refusal {
 }
 
 /// Everything that was told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(crate) struct World {
     pub(crate) branches: BTreeMap<String, Branch>,
 }

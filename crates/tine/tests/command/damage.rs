@@ -165,16 +165,16 @@ fn no_advice_is_given_that_was_taken() {
         "tine --read-damaged create x 1M";
         @"
     $ tine --read-damaged ls
-    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
+    ! warning: the store is damaged: journal/0 is missing; what follows is from before that
     ! No branch can be read any more
     [0]
     $ tine --read-damaged tree
-    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
+    ! warning: the store is damaged: journal/0 is missing; what follows is from before that
     ! No branch can be read any more
     [0]
     $ tine --read-damaged create x 1M
-    ! warning: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad; what follows is from before that
-    ! error: the store is damaged: the journal's frame 1 of epoch 1 (file 0, offset 0) is missing or bad
+    ! warning: the store is damaged: journal/0 is missing; what follows is from before that
+    ! error: the store is damaged: journal/0 is missing
     ! hint: what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it into a new store, or take a backup
     [2]
     ");

@@ -4,10 +4,13 @@
 //! Invariant: a page is clean when it has no pending versions. A clean page's cache can still differ from its
 //! medium: that is what a failed sync leaves behind.
 
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use super::chooser::Chooser;
+use super::digest::Digester;
 
 /// Bytes of a page, the unit that is written and lost.
 pub(super) const PAGE: usize = 4096;
@@ -17,9 +20,16 @@ const SECTOR: usize = 512;
 const TEARS: [u8; 8] = [0x01, 0x7f, 0x80, 0xfe, 0x0f, 0xf0, 0x55, 0xaa];
 
 /// A page; `None` is all zeroes.
-type Page = Option<Arc<[u8; PAGE]>>;
+type Page = Option<Arc<PageBytes>>;
 
-#[derive(Clone, Debug, Default)]
+/// Bytes that never change; shared by all media that have them, and digested once.
+#[derive(Debug)]
+struct PageBytes {
+    bytes: [u8; PAGE],
+    digest: OnceLock<u128>,
+}
+
+#[derive(Clone, Debug, Default, Hash)]
 struct Slot {
     medium: Page,
     cache: Page,
@@ -39,7 +49,9 @@ pub(super) enum Sight {
 }
 
 /// A file's bytes and what would be left of them.
-#[derive(Clone, Debug, Default)]
+///
+/// Hashed, it is all that a later process could see of it and a crash could leave.
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct FileBytes {
     slots: Vec<Slot>,
     length: u64,
@@ -49,7 +61,33 @@ pub(super) struct FileBytes {
 
 fn bytes_of(page: &Page) -> &[u8; PAGE] {
     const ZERO: &[u8; PAGE] = &[0; PAGE];
-    page.as_deref().unwrap_or(ZERO)
+    page.as_deref().map_or(ZERO, |page| page)
+}
+
+fn page_of(bytes: [u8; PAGE]) -> Page {
+    Some(Arc::new(PageBytes {
+        bytes,
+        digest: OnceLock::new(),
+    }))
+}
+
+impl Deref for PageBytes {
+    type Target = [u8; PAGE];
+
+    fn deref(&self) -> &Self::Target {
+        &self.bytes
+    }
+}
+
+impl Hash for PageBytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let digest = self.digest.get_or_init(|| {
+            let mut digester = Digester::default();
+            digester.write(&self.bytes);
+            digester.digest()
+        });
+        state.write_u128(*digest);
+    }
 }
 
 impl FileBytes {
@@ -92,7 +130,7 @@ impl FileBytes {
             let slot = &mut self.slots[at / PAGE];
             let mut page = *bytes_of(&slot.cache);
             page[within..within + now.len()].copy_from_slice(now);
-            slot.cache = Some(Arc::new(page));
+            slot.cache = page_of(page);
             // A few versions are enough to choose from.
             if slot.pending.len() == 4 {
                 slot.pending.remove(1);
@@ -153,7 +191,7 @@ impl FileBytes {
         if let (Some(last), true) = (self.slots.last_mut(), tail > 0) {
             let mut page = *bytes_of(&last.medium);
             page[tail..].fill(0);
-            last.medium = Some(Arc::new(page));
+            last.medium = page_of(page);
         }
         for slot in &mut self.slots {
             slot.cache = slot.medium.clone();
@@ -179,7 +217,7 @@ impl FileBytes {
         let slot = &mut self.slots[offset as usize / PAGE];
         let mut page = *bytes_of(&slot.cache);
         page[offset as usize % PAGE] ^= mask;
-        slot.cache = Some(Arc::new(page));
+        slot.cache = page_of(page);
         slot.medium = slot.cache.clone();
         slot.pending.clear();
     }
@@ -254,5 +292,5 @@ fn torn(old: &Page, new: &Page, sectors: u8) -> Page {
         let range = sector * SECTOR..(sector + 1) * SECTOR;
         page[range.clone()].copy_from_slice(&bytes_of(new)[range]);
     }
-    Some(Arc::new(page))
+    page_of(page)
 }

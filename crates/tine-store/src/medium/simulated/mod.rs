@@ -20,17 +20,20 @@
 //! for), and another process that writes at the same time: there is one writer, and beside it any number of readers.
 
 mod chooser;
+mod digest;
 mod file;
 mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 pub use chooser::Chooser;
+pub use digest::Digester;
 use file::{FileBytes, Sight};
 
 use super::{Area, Medium, ObjectName};
@@ -158,6 +161,9 @@ struct State {
     next_file: u64,
     /// The process that may use the medium, and what only lives as long as it.
     session: u64,
+    /// The medium's digest when the process began, and how often that was drawn from: its random numbers.
+    begun: u128,
+    draws: u64,
     crashed: bool,
     /// Processes that only read, with the segments that they keep.
     readers: BTreeMap<u64, Vec<SegmentId>>,
@@ -190,6 +196,8 @@ impl SimulatedMedium {
             entries: BTreeMap::new(),
             next_file: 0,
             session: 0,
+            begun: 0,
+            draws: 0,
             crashed: false,
             readers: BTreeMap::new(),
             ring_files: 0,
@@ -210,6 +218,7 @@ impl SimulatedMedium {
         state.ring_files = (0..)
             .take_while(|&file| state.cached(FileName::Journal(file)).is_some())
             .count() as u32;
+        (state.begun, state.draws) = (state.digest(), 0);
         Arc::new(process::Process::new(Arc::clone(&self.shared), state.session))
     }
 
@@ -342,6 +351,12 @@ impl SimulatedMedium {
             || state.files.values().any(|file| file.is_dirty())
     }
 
+    /// Returns a digest of all that a later process can see and a crash can leave: media with the same digest behave
+    /// alike from here on, whatever their past, but for the answers of their choosers.
+    pub fn digest(&self) -> u128 {
+        self.shared.state.lock().digest()
+    }
+
     /// Returns what has been done so far.
     pub fn counters(&self) -> Counters {
         self.shared.state.lock().counters
@@ -462,6 +477,29 @@ impl State {
             let copy = self.copy();
             self.recorded.get_or_insert_default().push(copy);
         }
+    }
+
+    fn digest(&self) -> u128 {
+        let mut digester = Digester::default();
+        (self.options.capacity, self.options.write_once, self.delayed).hash(&mut digester);
+        for kept in self.readers.values() {
+            kept.hash(&mut digester);
+        }
+        // Files are told apart by the order in which names mean them: their ids tell their past.
+        let mut met = Vec::new();
+        for (name, entry) in &self.entries {
+            name.hash(&mut digester);
+            entry.pending.len().hash(&mut digester);
+            for id in [entry.durable, entry.cached].iter().chain(&entry.pending) {
+                let place = id.map(|id| met.iter().position(|&known| known == id).unwrap_or(met.len()));
+                place.hash(&mut digester);
+                if let (Some(id), true) = (id, place == Some(met.len())) {
+                    met.push(*id);
+                    self.files[id].hash(&mut digester);
+                }
+            }
+        }
+        digester.digest()
     }
 
     fn end_process(&mut self) {

@@ -1,12 +1,14 @@
 //! The process side: the handle that the engine works with.
 
+use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::file::{FileBytes, PAGE, Sight};
-use super::{Fault, FileName, Shared, State, Violation};
+use super::{Digester, Fault, FileName, Shared, State, Violation};
 use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
 use crate::segment::SegmentId;
 
@@ -348,6 +350,22 @@ impl Medium for Process {
 
     fn leased(&self) -> io::Result<Vec<SegmentId>> {
         Ok(self.writer()?.readers.values().flatten().copied().collect())
+    }
+
+    /// Derives them from what the medium was when the process began. So histories repeat to the last byte and processes
+    /// that begin alike go on alike; and no number was drawn before in any past that this medium still shows, since what
+    /// was written in between has changed the digest.
+    fn random_bits(&self) -> io::Result<[u8; 16]> {
+        let mut state = self.alive()?;
+        state.draws += 1;
+        let mut digester = Digester::default();
+        (state.begun, state.draws).hash(&mut digester);
+        Ok(digester.digest().to_le_bytes())
+    }
+
+    /// It is always the same moment.
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1)
     }
 }
 

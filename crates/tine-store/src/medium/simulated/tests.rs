@@ -419,3 +419,78 @@ fn something_else_can_happen_in_the_middle() {
     assert_eq!(journal_page(&*process, 1), page(2));
     assert!(!medium.anything_volatile(), "it came before the sync");
 }
+
+#[test]
+fn the_digest_is_of_all_that_can_be_seen_or_lost() {
+    let base = with_journal(0);
+    let after = |what: &dyn Fn(&SimulatedMedium, &dyn Medium)| {
+        let medium = base.fork();
+        what(&medium, &*medium.start());
+        medium.digest()
+    };
+    let nothing = after(&|_, _| {});
+    assert_eq!(nothing, base.digest());
+    let written = |_: &SimulatedMedium, process: &dyn Medium| process.write_journal(0, 0, &page(1)).unwrap();
+    let synced = |medium: &SimulatedMedium, process: &dyn Medium| {
+        written(medium, process);
+        process.sync_journal(0).unwrap();
+    };
+    let named = |_: &SimulatedMedium, process: &dyn Medium| put(process, SEGMENT, b"some bytes");
+    let digests = [
+        nothing,
+        after(&written),
+        after(&synced),
+        after(&|medium, process| {
+            written(medium, process);
+            written(medium, process);
+        }),
+        after(&|medium, process| {
+            synced(medium, process);
+            written(medium, process);
+        }),
+        after(&|medium, process| {
+            medium.inject(Fault::Sync, 1);
+            written(medium, process);
+            process.sync_journal(0).unwrap_err();
+        }),
+        after(&|medium, process| {
+            written(medium, process);
+            medium.set_chooser(Chooser::fixed(Vec::new(), 1));
+            medium.crash_process(true);
+        }),
+        after(&named),
+        after(&|medium, process| {
+            named(medium, process);
+            process.sync_area(Area::Segment).unwrap();
+        }),
+        after(&|medium, process| {
+            named(medium, process);
+            process.sync_area(Area::Segment).unwrap();
+            process.remove_object(SEGMENT).unwrap();
+        }),
+        after(&|medium, _| medium.set_capacity(Some(1 << 20))),
+    ];
+    let different: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(different.len(), digests.len(), "{digests:x?}");
+    // What leaves no trace is not in it.
+    let undone = after(&|medium, process| {
+        written(medium, process);
+        named(medium, process);
+        medium.cut_power();
+    });
+    // A power cut leaves the cache as it finds the medium.
+    assert_eq!(undone, after(&|medium, _| medium.cut_power()));
+}
+
+#[test]
+fn random_bits_follow_from_the_medium_and_never_repeat_on_it() {
+    let medium = with_journal(0);
+    let other = medium.fork();
+    let (process, other_process) = (medium.start(), other.start());
+    let first = process.random_bits().unwrap();
+    assert_eq!(other_process.random_bits().unwrap(), first);
+    let second = process.random_bits().unwrap();
+    assert_ne!(second, first);
+    process.write_journal(0, 0, &page(1)).unwrap();
+    assert_ne!(medium.start().random_bits().unwrap(), first);
+}

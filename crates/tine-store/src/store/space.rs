@@ -7,6 +7,7 @@
 //! a write that comes while a drain is under way cannot take the room that the drain was given.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -44,6 +45,8 @@ pub(crate) struct Space {
     /// opening finds it free. Nothing else may use it.
     ring: u64,
     held: Mutex<Held>,
+    /// So many bytes of data in memory are covered by what is held; what most writes look at, without the lock.
+    covered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,6 +86,7 @@ impl Space {
             spare: STEP_BYTES.min(file_bytes).max(SPARE_BYTES_MIN),
             ring: file_bytes,
             held: Mutex::new(held),
+            covered: AtomicU64::new(0),
         }
     }
 
@@ -91,8 +95,25 @@ impl Space {
     }
 
     /// Holds room for `data` bytes in memory; "no space" is the answer to the write, not a later surprise.
+    ///
+    /// Without the lock while what is held covers it. A write that looked just before less was held is not covered: one
+    /// of each thread at the most, which the spare room is for; the next one finds it counted.
     pub(crate) fn hold(&self, data: u64) -> Result<()> {
-        self.hold_more(&mut self.held.lock(), data)
+        if data <= self.covered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut held = self.held.lock();
+        let result = self.hold_more(&mut held, data);
+        self.tell(&held);
+        result
+    }
+
+    /// Tells who only looks how much data is covered; called after every change of what is held or needed.
+    fn tell(&self, held: &Held) {
+        let others = held.needed(0) + self.constant();
+        let left = (held.reserved + held.in_use).saturating_sub(others);
+        let data = left / (DATA_PER_INDEX + 1) * DATA_PER_INDEX;
+        self.covered.store(data, Ordering::Relaxed);
     }
 
     fn hold_more(&self, held: &mut Held, data: u64) -> Result<()> {
@@ -128,12 +149,15 @@ impl Space {
         if result.is_err() {
             held.growth[0] -= more;
         }
+        self.tell(&held);
         result
     }
 
     /// Takes note of what upkeep's own records will add to the manifest.
     pub(crate) fn add_records(&self, records: usize) {
-        self.held.lock().growth[0] += records as u64 * MANIFEST_PER_RECORD;
+        let mut held = self.held.lock();
+        held.growth[0] += records as u64 * MANIFEST_PER_RECORD;
+        self.tell(&held);
     }
 
     /// Gives room back for an object that is about to be written.
@@ -144,6 +168,7 @@ impl Space {
         let taken = bytes.min(held.reserved - held.ring);
         held.reserved -= taken;
         held.in_use += taken;
+        self.tell(&held);
         self.let_go(&held)
     }
 
@@ -162,6 +187,7 @@ impl Space {
     pub(crate) fn use_for_ring(&self) -> Result<()> {
         let mut held = self.held.lock();
         held.reserved -= std::mem::take(&mut held.ring);
+        self.tell(&held);
         self.let_go(&held)
     }
 
@@ -181,7 +207,7 @@ impl Space {
         if self.medium.reserve(needed).is_ok() {
             held.reserved = needed;
             held.ring = self.ring;
-            return;
+            return self.tell(&held);
         }
         let free = self.medium.free_bytes().unwrap_or(0);
         let rest = needed.min(held.reserved.saturating_add(free / BLOCK_BYTES * BLOCK_BYTES));
@@ -190,12 +216,14 @@ impl Space {
             // What lies in memory comes first: without its room it could not be flushed.
             held.ring = self.ring.min(rest.saturating_sub(needed - self.ring));
         }
+        self.tell(&held);
     }
 
     /// Gives everything back.
     pub(crate) fn release(&self) {
         let mut held = self.held.lock();
         (held.reserved, held.ring) = (0, 0);
+        self.tell(&held);
         // What stays held goes with the file when the store is opened again.
         let _ = self.medium.reserve(0);
     }

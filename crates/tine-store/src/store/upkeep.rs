@@ -3,7 +3,7 @@
 //! One lock serialises it, whoever does the work: the store's own thread early on, or the writer that has met a bound.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -38,6 +38,8 @@ pub(crate) struct Upkeep;
 /// Wakes the thread.
 #[derive(Default)]
 pub(crate) struct Signal {
+    /// Woken and not yet awake: then there is nothing to do for who wakes.
+    asked: AtomicBool,
     state: Mutex<SignalState>,
     changed: Condvar,
 }
@@ -49,12 +51,14 @@ struct SignalState {
 }
 
 impl Signal {
-    fn wake(&self) {
-        let mut state = self.state.lock();
-        if !state.woken {
-            state.woken = true;
-            self.changed.notify_one();
+    /// Returns false if the thread was woken already.
+    fn wake(&self) -> bool {
+        if self.asked.load(Ordering::Relaxed) || self.asked.swap(true, Ordering::AcqRel) {
+            return false;
         }
+        self.state.lock().woken = true;
+        self.changed.notify_one();
+        true
     }
 
     fn stop(&self) {
@@ -69,6 +73,8 @@ impl Signal {
             self.changed.wait(&mut state);
         }
         state.woken = false;
+        // Before the bounds are looked at: what comes after this look asks again.
+        self.asked.store(false, Ordering::Release);
         !state.stopped
     }
 }
@@ -92,7 +98,9 @@ pub(crate) fn run(engine: &Engine) {
 impl Engine {
     /// Lets the store's own thread look at the bounds; it is started by the first call.
     pub(crate) fn wake_thread(&self) {
-        self.signal.wake();
+        if !self.signal.wake() {
+            return;
+        }
         let mut thread = self.thread.lock();
         if thread.is_none()
             && let Some(engine) = self.me.upgrade()
@@ -113,7 +121,7 @@ impl Engine {
     }
 
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.buffered.load(std::sync::atomic::Ordering::Relaxed)
+        self.buffered.load(Ordering::Relaxed)
     }
 
     /// Holds the room that is needed now: after something was stored, saved or given back.
@@ -145,7 +153,9 @@ impl Engine {
         self.buffer_bytes / 4
     }
 
-    /// Makes room for a write in memory and on the medium; may drain. What writes no block (0 bytes) needs no room on
+    /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory
+    /// can then pass the bound by as many writes as there are threads that looked at once, each of a piece at the most.
+    /// What writes no block (0 bytes) needs no room on
     /// the medium: discarding is what a full disk needs.
     pub(crate) fn make_buffer_room(&self, bytes: u64) -> Result<()> {
         self.check_writable()?;

@@ -152,8 +152,9 @@ fn a_store_in_use_is_waited_for_or_not() {
     let mut child = holder.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, b"disk").unwrap();
-    // It opens the store when the first bytes have come.
-    while bench.run("tine --no-wait ls").status.success() {
+    // It opens the store when the first bytes have come, and then says who it is.
+    let says_who = |lock: &str| lock.contains("import - slow");
+    while !std::fs::read_to_string(bench.store().join("LOCK")).is_ok_and(|lock| says_who(&lock)) {
         assert_eq!(child.try_wait().unwrap(), None, "the import waits for more");
         thread::sleep(Duration::from_millis(5));
     }

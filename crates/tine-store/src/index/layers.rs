@@ -19,6 +19,9 @@ const RUNS_MAX: usize = 4;
 /// So many look-ups into runs, for each extent that a merge would have to move, pay for it.
 const LOOKS_PER_EXTENT: u64 = 4;
 
+/// After so many it is asked whether they do.
+const LOOKS_BETWEEN: u64 = 4096;
+
 /// Told what is known of some blocks; says whether to go on.
 pub(crate) type OnPiece<'a> = dyn FnMut(Range<u64>, Option<Piece<'_>>) -> Result<bool> + 'a;
 
@@ -55,8 +58,12 @@ impl Layers {
         each: &mut OnPiece<'_>,
     ) -> Result<bool> {
         if self.trees.len() > 1 {
-            self.looks
-                .fetch_add(self.trees.len() as u64 - 1, Ordering::Relaxed);
+            let looks = self.trees.len() as u64 - 1;
+            let before = self.looks.fetch_add(looks, Ordering::Relaxed);
+            // Now and then, since adding up costs something too.
+            if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN && self.is_due() {
+                nodes.note_due();
+            }
         }
         resolve(nodes, &self.trees, blocks, each)
     }

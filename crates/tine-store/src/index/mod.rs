@@ -28,6 +28,7 @@ pub(crate) mod unshared;
 pub(crate) mod written;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
@@ -41,13 +42,22 @@ use node::{Child, Node, NodeRef};
 pub(crate) trait Nodes {
     /// Returns a node of the given level; leaves have level 0.
     fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>>;
+
+    /// Told when layers have been looked into in vain so often that a merge is worth its cost.
+    fn note_due(&self) {}
 }
 
 /// The nodes of a store, in segments, with a bounded cache in front that all views share.
 pub(crate) struct Index {
     cache: NodeCache,
     segments: Arc<SegmentTable>,
+    merge: AtomicU8,
 }
+
+/// No layers are due to be merged; some are; and upkeep was told.
+const NONE_DUE: u8 = 0;
+const DUE: u8 = 1;
+const TOLD: u8 = 2;
 
 impl Index {
     /// Makes an index whose cache holds about so many bytes at the most.
@@ -55,7 +65,22 @@ impl Index {
         Self {
             cache: NodeCache::new(cache_bytes),
             segments,
+            merge: AtomicU8::new(NONE_DUE),
         }
+    }
+
+    /// Tells once that layers are due to be merged.
+    pub(crate) fn wants_merge(&self) -> bool {
+        self.merge.load(Ordering::Relaxed) == DUE
+            && self
+                .merge
+                .compare_exchange(DUE, TOLD, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Tells upkeep whether layers are due, and forgets it.
+    pub(crate) fn take_merge(&self) -> bool {
+        self.merge.swap(NONE_DUE, Ordering::Relaxed) != NONE_DUE
     }
 
     /// Returns the bytes of nodes in memory, and how many there may be.
@@ -118,6 +143,12 @@ impl Nodes for Index {
         node.touch();
         check_level(&node, &child.at, level)?;
         Ok(node)
+    }
+
+    fn note_due(&self) {
+        let _ = self
+            .merge
+            .compare_exchange(NONE_DUE, DUE, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

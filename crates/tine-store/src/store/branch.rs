@@ -13,10 +13,11 @@ use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::index::layers::Layers;
 use crate::names::BranchName;
+use crate::options::UpkeepMode;
 use crate::overlay::Entry;
 use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
-use crate::store::state::{Extent, Lookup, Pin, State, check_bounds, check_range, extents};
+use crate::store::state::{Extent, Lookup, One, Pin, State, check_bounds, check_range, extents, only_block};
 use crate::store::stretch::ReadGuard;
 use crate::store::view::View;
 use crate::store::{BranchInfo, Engine, Running, Store};
@@ -94,10 +95,24 @@ impl Branch {
         let head = self.cell.head.read();
         self.check(&head)?;
         check_bounds(offset, bytes.len() as u64, head.size)?;
-        let blocks = blocks_touched(offset, bytes.len() as u64);
-        let lookup = Lookup::new(loaded(&head)?, blocks, Some(&head.stretch));
-        drop(head);
-        lookup.read(self.index(), bytes, offset)
+        let view = loaded(&head)?;
+        let result = match only_block(offset, bytes.len()) {
+            Some((block, skip)) => {
+                let found = One::new(view, block, Some(&head.stretch));
+                drop(head);
+                found.read(self.index(), block, skip, bytes)
+            }
+            None => {
+                let blocks = blocks_touched(offset, bytes.len() as u64);
+                let lookup = Lookup::new(view, blocks, Some(&head.stretch));
+                drop(head);
+                lookup.read(self.index(), bytes, offset)
+            }
+        };
+        if self.index().wants_merge() && self.engine().mode == UpkeepMode::Background {
+            self.engine().wake_thread();
+        }
+        result
     }
 
     /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].

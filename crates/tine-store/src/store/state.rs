@@ -184,6 +184,94 @@ impl Lookup {
     }
 }
 
+/// One block, looked up: what most reads are, without any list.
+pub(crate) enum One {
+    Zero,
+    Memory(BufferedBlock),
+    Stored {
+        segment: Arc<Segment>,
+        at: u32,
+        checksum: u32,
+    },
+    Below(Arc<Layers>, Option<ReadGuard>),
+}
+
+impl One {
+    /// Looks a block up in the overlay; see [`Lookup::new`].
+    pub(crate) fn new(view: &View, block: u64, stretch: Option<&Arc<Stretch>>) -> Self {
+        match view.overlay.get(block) {
+            Some(Entry::Zero(_)) => Self::Zero,
+            Some(Entry::Data {
+                source,
+                slot,
+                checksum,
+            }) => match source.locate(*slot) {
+                Located::Memory(block) => Self::Memory(block),
+                Located::Segment { segment, block } => Self::Stored {
+                    segment,
+                    at: block,
+                    checksum: *checksum,
+                },
+            },
+            None if view.base.trees.is_empty() => Self::Zero,
+            None => Self::Below(Arc::clone(&view.base), stretch.map(ReadGuard::new)),
+        }
+    }
+
+    /// Fills `bytes` with the block's content from `skip` on, verified if it comes from a segment.
+    pub(crate) fn read(self, index: &Index, block: u64, skip: usize, bytes: &mut [u8]) -> Result<()> {
+        let (found, _guard) = match self {
+            Self::Below(layers, guard) => (find_below(&layers, index, block)?, guard),
+            found => (found, None),
+        };
+        match found {
+            Self::Zero | Self::Below(..) => bytes.fill(0),
+            Self::Memory(found) => bytes.copy_from_slice(&found.bytes()[skip..skip + bytes.len()]),
+            Self::Stored {
+                segment,
+                at,
+                checksum,
+            } if bytes.len() == BLOCK => fetch(&segment, at, &[checksum], bytes)?,
+            Self::Stored {
+                segment,
+                at,
+                checksum,
+            } => {
+                let mut whole = [0; BLOCK];
+                fetch(&segment, at, &[checksum], &mut whole)?;
+                bytes.copy_from_slice(&whole[skip..skip + bytes.len()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find_below(layers: &Layers, index: &Index, block: u64) -> Result<One> {
+    let mut found = One::Zero;
+    layers.resolve(index, block..block + 1, &mut |_, piece| {
+        if let Some(PieceContent::Data {
+            home,
+            first,
+            checksums,
+        }) = piece.map(|piece| piece.content)
+        {
+            found = One::Stored {
+                segment: home.1.upgrade().unwrap_or_else(|| index.segment(home.0)),
+                at: first,
+                checksum: checksums[0],
+            };
+        }
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// Returns the only block that a read touches, and where in it the read begins.
+pub(crate) fn only_block(offset: u64, length: usize) -> Option<(u64, usize)> {
+    let skip = (offset % BLOCK_BYTES) as usize;
+    (length > 0 && skip + length <= BLOCK).then_some((offset / BLOCK_BYTES, skip))
+}
+
 fn push_entry(pieces: &mut Vec<(Range<u64>, Piece)>, range: Range<u64>, entry: &Entry) {
     match entry {
         Entry::Zero(_) => pieces.push((range, Piece::Zero)),
@@ -328,6 +416,9 @@ impl State {
     /// [`StoreError::OutOfBounds`], [`StoreError::BlockDamaged`], and those of the medium.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         check_bounds(offset, bytes.len() as u64, self.size)?;
+        if let Some((block, skip)) = only_block(offset, bytes.len()) {
+            return One::new(&self.view, block, None).read(self.index(), block, skip, bytes);
+        }
         let blocks = blocks_touched(offset, bytes.len() as u64);
         Lookup::new(&self.view, blocks, None).read(self.index(), bytes, offset)
     }

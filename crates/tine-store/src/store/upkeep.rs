@@ -88,7 +88,8 @@ pub(crate) fn run(engine: &Engine) {
         if engine.buffered_bytes() > engine.soft_buffer_bytes() {
             let _ = engine.drain_all(&mut upkeep);
         }
-        if engine.journal.is_half_full() || engine.uncovered_blocks() > UNCOVERED_MAX {
+        let merge = engine.index.take_merge();
+        if merge || engine.journal.is_half_full() || engine.uncovered_blocks() > UNCOVERED_MAX {
             let _ = engine.checkpoint(&mut upkeep, Merging::Paced);
         }
         let _ = engine.reclaim(&mut upkeep);

@@ -391,3 +391,35 @@ fn a_check_keeps_no_writer_waiting() {
     let report = store.check(true, &mut |_| std::ops::ControlFlow::Continue(()));
     assert_eq!(report.expect("another check").damage, []);
 }
+
+#[test]
+fn look_ups_in_vain_pay_for_a_merge() {
+    const BLOCKS: u64 = 64;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(&directory);
+    let branch = store.create_branch(&name("a"), BLOCKS * BLOCK).expect("a branch");
+    let layers = || store.stats().expect("statistics").index.layers;
+    let mut version = 0;
+    // Checkpoints merge more or less in turn; at some of them there are several layers.
+    while layers() < 2 {
+        version += 1;
+        let at = version * 7 % BLOCKS;
+        branch
+            .write_at(&block_of(0, at, version), at * BLOCK)
+            .expect("a write");
+        store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    }
+    // Opened anew, so that what is read comes from the index.
+    drop(branch);
+    store.close().expect("a clean close");
+    let store = Store::open(&directory.path().join("store"), options()).expect("the store opens");
+    let branch = store.branch(&name("a")).expect("the branch");
+    let mut bytes = vec![0; BLOCK as usize];
+    let begun = std::time::Instant::now();
+    while store.stats().expect("statistics").index.layers > 1 {
+        for at in 0..BLOCKS {
+            branch.read_at(&mut bytes, at * BLOCK).expect("a read");
+        }
+        assert!(begun.elapsed().as_secs() < 60, "nobody merges");
+    }
+}

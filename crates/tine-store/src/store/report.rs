@@ -10,6 +10,7 @@ use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::segment::format::SegmentKind;
+use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
 /// A branch.
@@ -103,6 +104,8 @@ pub struct IndexStats {
     pub cached_bytes: u64,
     /// Above this those that were not used for longest go.
     pub hard: u64,
+    /// The most layers that a disk's index has; a read may look into each.
+    pub layers: u64,
 }
 
 /// The segments.
@@ -294,6 +297,14 @@ impl Store {
         };
         let segments = engine.segments.list();
         let (cached_bytes, hard) = engine.index.cached();
+        let layers = {
+            let catalog = engine.catalog.lock();
+            let layers = |stretch: &std::sync::Arc<Stretch>| {
+                let state = stretch.state.lock();
+                state.root.as_ref().map_or(0, |root| root.trees.len() as u64)
+            };
+            catalog.stretches.values().map(layers).max().unwrap_or(0)
+        };
         let bytes_of = |wanted: Option<SegmentKind>| {
             segments
                 .iter()
@@ -319,7 +330,11 @@ impl Store {
                 hard: engine.buffer_bytes,
             },
             journal,
-            index: IndexStats { cached_bytes, hard },
+            index: IndexStats {
+                cached_bytes,
+                hard,
+                layers,
+            },
             segments: SegmentStats {
                 count: segments.len() as u64,
                 bytes: bytes_of(None),

@@ -132,6 +132,14 @@ pub enum StoreError {
         /// The bound.
         most: usize,
     },
+    /// A batch touches more blocks than can be written as one.
+    #[error("the batch touches {blocks} blocks; {most} is the most that can be written as one")]
+    BatchTooLarge {
+        /// The blocks that it touches, at least.
+        blocks: u64,
+        /// The bound.
+        most: u64,
+    },
     /// The store lies where nothing can be written, or not by this user.
     #[error("the store at `{}` cannot be written", path.display())]
     Unwritable {
@@ -238,7 +246,7 @@ impl StoreError {
                 format!("choose another name, or `tine drop {branch}@{snapshot}` first")
             }
             Self::NoOrigin { branch } => format!("name a snapshot: `tine rollback {branch}@SNAPSHOT`"),
-            Self::TooLarge { .. } => "do it in several smaller calls".into(),
+            Self::TooLarge { .. } | Self::BatchTooLarge { .. } => "do it in several smaller calls".into(),
             Self::NoSpace { .. } => {
                 "free some space (drop branches, or remove other files) and try again; nothing flushed is lost".into()
             }

@@ -423,3 +423,58 @@ fn look_ups_in_vain_pay_for_a_merge() {
         assert!(begun.elapsed().as_secs() < 60, "nobody merges");
     }
 }
+
+#[test]
+fn a_batch_is_seen_as_a_whole_or_not_at_all() {
+    const FAR: u64 = 1000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(&directory);
+    let branch = store
+        .create_branch(&name("a"), (FAR + 1) * BLOCK)
+        .expect("a branch");
+    let write = |version: u64| {
+        let (near, far) = (block_of(0, 0, version), block_of(FAR, 0, version));
+        // A part of a block goes with them, read and written anew.
+        let bytes = version.to_le_bytes();
+        let writes = [
+            (0, &near[..]),
+            (FAR * BLOCK, &far[..]),
+            (5 * BLOCK + 17, &bytes[..]),
+        ];
+        branch.write_batch(&writes).expect("a batch");
+    };
+    write(1);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in 2..3000 {
+                write(version);
+                if version % 100 == 0 {
+                    branch.flush().expect("a flush");
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let mut bytes = vec![0; BLOCK as usize];
+        while !over.load(Ordering::Relaxed) {
+            let state = branch.state().expect("a state");
+            let mut version = |block: u64| {
+                state.read_at(&mut bytes, block * BLOCK).expect("a read");
+                read_block(&bytes, block).expect("a whole block").1
+            };
+            let near = version(0);
+            assert_eq!(near, version(FAR));
+            let mut part = [0; 8];
+            state.read_at(&mut part, 5 * BLOCK + 17).expect("a read");
+            assert_eq!(u64::from_le_bytes(part), near);
+        }
+    });
+    // What does not fit into one group is refused before anything is written.
+    let large = vec![1; 4096 * BLOCK as usize];
+    store.resize(&name("a"), 5000 * BLOCK).expect("another size");
+    let refused = branch.write_batch(&[(0, &large[..])]);
+    assert!(matches!(refused, Err(StoreError::BatchTooLarge { .. })));
+    let mut bytes = vec![0; BLOCK as usize];
+    branch.read_at(&mut bytes, 0).expect("a read");
+    assert_eq!(read_block(&bytes, 0), Some((0, 2999)));
+}

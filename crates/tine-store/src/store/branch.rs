@@ -44,21 +44,21 @@ impl std::fmt::Debug for Branch {
 }
 
 /// What a block was when a partial write of it was prepared.
-enum Before {
+pub(super) enum Before {
     /// As these layers have it.
     Below(Arc<Layers>),
     Entry(Entry),
 }
 
 impl Before {
-    fn of(view: &View, block: u64) -> Self {
+    pub(super) fn of(view: &View, block: u64) -> Self {
         match view.overlay.get(block) {
             Some(entry) => Self::Entry(entry.clone()),
             None => Self::Below(Arc::clone(&view.base)),
         }
     }
 
-    fn still_is(&self, view: &View, block: u64) -> bool {
+    pub(super) fn still_is(&self, view: &View, block: u64) -> bool {
         match (self, view.overlay.get(block)) {
             // Other layers may hold what was written since and left the overlay.
             (Self::Below(before), None) => Arc::ptr_eq(before, &view.base),
@@ -69,11 +69,11 @@ impl Before {
 }
 
 impl Branch {
-    fn engine(&self) -> &Engine {
+    pub(super) fn engine(&self) -> &Engine {
         &self.running.engine
     }
 
-    fn index(&self) -> &Index {
+    pub(super) fn index(&self) -> &Index {
         &self.running.engine.index
     }
 
@@ -185,7 +185,7 @@ impl Branch {
     }
 
     /// Copies what is not zero into memory of its own, and computes its checksums.
-    fn prepare(&self, bytes: &[u8]) -> (Vec<NewBlock>, Arc<Chunk>) {
+    pub(super) fn prepare(&self, bytes: &[u8]) -> (Vec<NewBlock>, Arc<Chunk>) {
         let mut memory = Vec::with_capacity(bytes.len());
         let blocks = bytes
             .chunks(BLOCK)
@@ -354,14 +354,14 @@ impl Branch {
         })
     }
 
-    fn check(&self, head: &Head) -> Result<()> {
+    pub(super) fn check(&self, head: &Head) -> Result<()> {
         if head.dropped {
             return Err(StoreError::Dropped { name: self.name() });
         }
         Ok(())
     }
 
-    fn writable(&self, end: u64) -> Result<RwLockWriteGuard<'_, Head>> {
+    pub(super) fn writable(&self, end: u64) -> Result<RwLockWriteGuard<'_, Head>> {
         let head = self.cell.head.write();
         self.check(&head)?;
         // It may have shrunk since the caller looked.
@@ -372,7 +372,7 @@ impl Branch {
 }
 
 /// Returns the view of a head; handles are only given out for heads that are loaded.
-fn loaded(head: &Head) -> Result<&View> {
+pub(super) fn loaded(head: &Head) -> Result<&View> {
     head.view
         .as_ref()
         .ok_or_else(|| StoreError::damaged("a branch is used before it was loaded"))

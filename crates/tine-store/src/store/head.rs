@@ -84,6 +84,13 @@ impl Head {
         self.written = written;
     }
 
+    /// Makes sure that so many blocks, fewer than a group can have, go into one.
+    pub(crate) fn make_group_room(&mut self, blocks: usize) {
+        if self.open.slots.max(self.open.tombstones.len()) + blocks >= GROUP_SLOTS_MAX {
+            self.close_group();
+        }
+    }
+
     /// Writes consecutive blocks whose data lie in `chunk`. The head is loaded.
     pub(crate) fn write(&mut self, start: u64, blocks: &[NewBlock], chunk: &Arc<Chunk>) {
         let mut at = 0;

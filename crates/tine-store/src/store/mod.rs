@@ -1,5 +1,6 @@
 //! The store: branches that fork in O(1), on a journal and immutable segments.
 
+mod batch;
 mod branch;
 pub(crate) mod catalog;
 mod changed;
@@ -106,6 +107,8 @@ pub(crate) struct Engine {
     removed_since_sync: AtomicBool,
     /// Some stretch has deaths that readers may hold up.
     pub(crate) has_deaths: AtomicBool,
+    /// Checkpoints in a row that freed nothing of a full journal.
+    pub(crate) stuck: AtomicU32,
     /// What had been stored when all dead blocks were looked for last.
     pub(crate) dead_found_at: AtomicU64,
     pub(crate) user_written: AtomicU64,

@@ -347,6 +347,7 @@ impl Store {
             next_manifest: AtomicU64::new(highest.saturating_add(1)),
             removed_since_sync: AtomicBool::new(false),
             has_deaths: AtomicBool::new(false),
+            stuck: AtomicU32::new(0),
             dead_found_at: AtomicU64::new(u64::MAX),
             user_written: AtomicU64::new(0),
             medium_written: AtomicU64::new(0),

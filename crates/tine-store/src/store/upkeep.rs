@@ -23,6 +23,9 @@ use crate::store::{Engine, Store};
 /// next opening reads their footers.
 const UNCOVERED_MAX: u64 = 1 << 18;
 
+/// Checkpoints in a row that may free nothing of a journal that is full, before that is an error.
+const STUCK_MAX: u32 = 16;
+
 /// Segments that one frame says are removed.
 const REMOVALS_AT_ONCE: usize = 256;
 
@@ -242,7 +245,25 @@ impl Engine {
         if self.journal.has_room(bytes, Priority::User) {
             return Ok(());
         }
-        self.checkpoint(&mut upkeep, Merging::Paced)
+        let oldest = || {
+            self.journal
+                .with_ring(|ring| ring.log().front().map(|logged| logged.frame))
+        };
+        let before = oldest();
+        self.checkpoint(&mut upkeep, Merging::Paced)?;
+        // A journal that nothing frees would be waited for without end.
+        let stuck = oldest() == before && !self.journal.has_room(bytes, Priority::User);
+        let times = if stuck {
+            self.stuck.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.stuck.swap(0, Ordering::Relaxed)
+        };
+        if times >= STUCK_MAX {
+            return Err(StoreError::damaged(
+                "the journal: its oldest frame is needed although everything was saved",
+            ));
+        }
+        Ok(())
     }
 
     /// Adds a file to the ring for upkeep's frame of so many bytes, on a full disk out of what is held for that.

@@ -10,6 +10,7 @@ pub(super) fn is_durable(op: &Op) -> bool {
     !matches!(
         op,
         Op::Write { .. }
+            | Op::Batch { .. }
             | Op::Zero { .. }
             | Op::Discard { .. }
             | Op::Flush { .. }
@@ -71,6 +72,7 @@ pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
             length,
             id,
         } => world.write(name, *offset..*offset + *length, *id)?,
+        Op::Batch { name, writes } => world.write_batch(name, writes)?,
         Op::Zero { name, offset, length } | Op::Discard { name, offset, length } => {
             world.clear(name, *offset..*offset + *length)?;
         }

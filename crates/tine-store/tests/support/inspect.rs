@@ -72,6 +72,7 @@ impl Runner {
     pub(super) fn check_after(&self, op: &Op) -> Result<(), Wrong> {
         match op {
             Op::Write { name, .. }
+            | Op::Batch { name, .. }
             | Op::Zero { name, .. }
             | Op::Discard { name, .. }
             | Op::Flush { name } => self.check_branch(name),

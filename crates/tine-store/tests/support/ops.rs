@@ -66,6 +66,11 @@ pub(crate) enum Op {
         name: String,
         size: u64,
     },
+    /// Writes that go together: offset, length, id.
+    Batch {
+        name: String,
+        writes: Vec<(u64, u64, u32)>,
+    },
     Diff {
         a: Target,
         b: Target,
@@ -419,7 +424,8 @@ impl<'a> Generator<'a> {
             85..87 => Op::Hold {
                 target: self.target(world),
             },
-            87..96 => {
+            87..90 => self.batch(world),
+            90..96 => {
                 let upkeep = match self.chooser.choose(10) {
                     0..4 => Op::Drain,
                     4..8 => Op::Checkpoint,
@@ -468,6 +474,17 @@ impl<'a> Generator<'a> {
         }
         self.next_id += 1;
         self.next_id - 1
+    }
+
+    fn batch(&mut self, world: &World) -> Op {
+        let name = self.name(world);
+        let writes = (0..1 + self.chooser.choose(5))
+            .map(|_| {
+                let (offset, length) = self.range(world, &name);
+                (offset, length, self.id())
+            })
+            .collect();
+        Op::Batch { name, writes }
     }
 
     fn write(&mut self, world: &World) -> Op {

@@ -132,6 +132,14 @@ pub(super) fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
         } => {
             branch(name)?.write_at(&pattern(*id, *offset, *length as usize), *offset)?;
         }
+        Op::Batch { name, writes } => {
+            let data: Vec<(u64, Vec<u8>)> = writes
+                .iter()
+                .map(|&(offset, length, id)| (offset, pattern(id, offset, length as usize)))
+                .collect();
+            let writes: Vec<(u64, &[u8])> = data.iter().map(|(offset, data)| (*offset, &data[..])).collect();
+            branch(name)?.write_batch(&writes)?;
+        }
         Op::Zero { name, offset, length } => branch(name)?.write_zeroes(*offset, *length)?,
         Op::Discard { name, offset, length } => branch(name)?.discard(*offset, *length)?,
         Op::Flush { name } => branch(name)?.flush()?,

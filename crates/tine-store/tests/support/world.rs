@@ -111,6 +111,23 @@ impl World {
         Ok(())
     }
 
+    /// Writes ranges as one.
+    pub(crate) fn write_batch(&mut self, name: &str, writes: &[(u64, u64, u32)]) -> Told {
+        let branch = self.branch_mut(name)?;
+        if writes
+            .iter()
+            .any(|(offset, length, _)| offset + length > branch.now().size())
+        {
+            return Err(Refusal::OutOfBounds);
+        }
+        branch.change(|content| {
+            for &(offset, length, id) in writes {
+                content.write(offset, &pattern(id, offset, length as usize));
+            }
+        });
+        Ok(())
+    }
+
     /// Clears a range: the partial blocks at its ends are writes of their own, in order.
     pub(crate) fn clear(&mut self, name: &str, range: Range<u64>) -> Told {
         let size = self.branch(name)?.now().size();

@@ -20,17 +20,18 @@ pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
 /// The group that takes writes.
 struct OpenGroup {
     number: u64,
-    source: Arc<Source>,
+    /// Made by the first block: most heads of a thousand forks never get one.
+    source: Option<Arc<Source>>,
     slots: usize,
     tombstones: Vec<Tombstone>,
     size: Option<u64>,
 }
 
 impl OpenGroup {
-    fn new(stretch: StretchId, number: u64) -> Self {
+    fn new(number: u64) -> Self {
         Self {
             number,
-            source: Source::buffered(stretch),
+            source: None,
             slots: 0,
             tombstones: Vec::new(),
             size: None,
@@ -65,7 +66,7 @@ pub(crate) enum NewBlock {
 impl Head {
     /// Makes the head of a stretch to which nothing was written in this process yet.
     pub(crate) fn new(stretch: Arc<Stretch>, size: u64, view: Option<View>) -> Self {
-        let open = OpenGroup::new(stretch.id, stretch.state.lock().open_group);
+        let open = OpenGroup::new(stretch.state.lock().open_group);
         Self {
             stretch,
             size,
@@ -126,7 +127,8 @@ impl Head {
             data: Some(BufferedBlock::new(chunk, index)),
             dead: false,
         });
-        let source = &self.open.source;
+        let stretch = self.stretch.id;
+        let source = self.open.source.get_or_insert_with(|| Source::buffered(stretch));
         let first = source.push(slots);
         let checksums: Vec<u32> = data.map(|(_, checksum)| checksum).collect();
         let entries = checksums.iter().enumerate().map(|(at, &checksum)| Entry::Data {
@@ -199,7 +201,7 @@ impl Head {
         let mut state = self.stretch.state.lock();
         if !self.open.is_empty() {
             state.open_group += 1;
-            let next = OpenGroup::new(self.stretch.id, state.open_group);
+            let next = OpenGroup::new(state.open_group);
             let open = std::mem::replace(&mut self.open, next);
             let number = open.number;
             if let Some(size) = open.size {
@@ -207,7 +209,7 @@ impl Head {
             }
             let group = Group {
                 number,
-                source: open.source,
+                source: open.source.unwrap_or_else(|| Source::buffered(self.stretch.id)),
                 tombstones: open.tombstones,
                 size: open.size,
             };

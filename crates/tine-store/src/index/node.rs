@@ -100,7 +100,9 @@ struct LeafExtent {
     kind: Kind,
     home: u32,
     first: u32,
-    checksums: u32,
+    /// Of one block its checksum; of several, where theirs begin among the leaf's. So a look-up of blocks that were
+    /// written one by one touches a cache line less.
+    checksum: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,7 +189,10 @@ impl Leaf {
             Kind::Data => PieceContent::Data {
                 home: &self.homes[extent.home as usize],
                 first: extent.first,
-                checksums: &self.checksums[extent.checksums as usize..][..extent.count as usize],
+                checksums: match extent.count {
+                    1 => std::slice::from_ref(&extent.checksum),
+                    count => &self.checksums[extent.checksum as usize..][..count as usize],
+                },
             },
             Kind::Zero => PieceContent::Zero,
             Kind::Hole => PieceContent::Hole,
@@ -335,7 +340,7 @@ fn decode_leaf(from: &mut Decoder<'_>, segments: &SegmentTable) -> Result<Leaf> 
             kind,
             home: 0,
             first: 0,
-            checksums: checksums.len() as u32,
+            checksum: checksums.len() as u32,
         };
         if kind == Kind::Data {
             let segment = SegmentId::from_u64(from.u64()?);
@@ -349,8 +354,12 @@ fn decode_leaf(from: &mut Decoder<'_>, segments: &SegmentTable) -> Result<Leaf> 
             if known.is_none() {
                 homes.push((segment, segments.weak(segment)));
             }
-            for _ in 0..count {
-                checksums.push(from.u32()?);
+            if count == 1 {
+                extent.checksum = from.u32()?;
+            } else {
+                for _ in 0..count {
+                    checksums.push(from.u32()?);
+                }
             }
         }
         starts.push(start);

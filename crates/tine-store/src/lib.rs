@@ -54,6 +54,8 @@ mod store;
 
 pub use block::{BLOCK_BYTES, DISK_BYTES_MAX};
 pub use error::{LockHolder, Result, StoreError};
+#[cfg(feature = "simulation")]
+pub use index::build::make_small_nodes;
 pub use names::{BranchName, SnapshotName, Target};
 pub use options::{CreateOptions, OnWait, OpenOptions, UpkeepMode};
 pub use store::*;

@@ -16,6 +16,45 @@ const MIDDLE_BYTES: usize = 600;
 /// Children of an inner node: 7 KiB.
 const CHILDREN_MAX: usize = 224;
 
+/// Small nodes, so that trees in tests have several levels without gigabytes of data.
+#[cfg(feature = "simulation")]
+mod small {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static SMALL: AtomicBool = AtomicBool::new(false);
+
+    /// Lets all stores of this process make small nodes, or nodes of the usual size again. For tests.
+    pub fn make_small_nodes(small: bool) {
+        SMALL.store(small, Ordering::Relaxed);
+    }
+
+    pub(super) fn or(usual: usize, small: usize) -> usize {
+        if SMALL.load(Ordering::Relaxed) {
+            small
+        } else {
+            usual
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+pub use small::make_small_nodes;
+
+#[cfg(not(feature = "simulation"))]
+mod small {
+    pub(super) const fn or(usual: usize, _small: usize) -> usize {
+        usual
+    }
+}
+
+fn leaf_bytes_max() -> usize {
+    small::or(LEAF_BYTES_MAX, 400)
+}
+
+fn children_max() -> usize {
+    small::or(CHILDREN_MAX, 6)
+}
+
 /// Where new nodes go; they can be read from it at once.
 pub(crate) trait NodeStore: Nodes {
     /// Stores a node and returns where.
@@ -78,20 +117,20 @@ impl<'a> TreeBuilder<'a> {
         self.leaf_bytes += extent_bytes(&extent);
         self.leaf.push(extent);
         self.extents += 1;
-        if self.leaf_bytes > 2 * LEAF_BYTES_MAX {
-            self.put_leaf(LEAF_BYTES_MAX)?;
+        if self.leaf_bytes > 2 * leaf_bytes_max() {
+            self.put_leaf(leaf_bytes_max())?;
         }
         Ok(())
     }
 
     /// Tells whether a node of an older tree can be taken over without leaving a nearly empty one before it.
     pub(super) fn can_adopt(&self, level: u8) -> bool {
-        (self.leaf.is_empty() || self.leaf_bytes >= LEAF_BYTES_MAX / 4)
+        (self.leaf.is_empty() || self.leaf_bytes >= leaf_bytes_max() / 4)
             && self
                 .levels
                 .iter()
                 .take(usize::from(level))
-                .all(|nodes| nodes.is_empty() || nodes.len() >= CHILDREN_MAX / 4)
+                .all(|nodes| nodes.is_empty() || nodes.len() >= children_max() / 4)
     }
 
     /// Takes over a node with everything under it, counted already. `end` is not before its last extent's end.
@@ -130,11 +169,11 @@ impl<'a> TreeBuilder<'a> {
     /// Makes leaves of all that is left: two alike where one does not hold it, so that no crumb is left over that the
     /// next leaf would have to take in, and so on to the end of the tree.
     fn flush_leaf(&mut self) -> Result<()> {
-        if NODE_HEADER_BYTES + self.leaf_bytes > LEAF_BYTES_MAX {
-            self.put_leaf(LEAF_BYTES_MAX.min(self.leaf_bytes / 2 + MIDDLE_BYTES))?;
+        if NODE_HEADER_BYTES + self.leaf_bytes > leaf_bytes_max() {
+            self.put_leaf(leaf_bytes_max().min(self.leaf_bytes / 2 + MIDDLE_BYTES))?;
         }
         while !self.leaf.is_empty() {
-            self.put_leaf(LEAF_BYTES_MAX)?;
+            self.put_leaf(leaf_bytes_max())?;
         }
         Ok(())
     }
@@ -144,8 +183,8 @@ impl<'a> TreeBuilder<'a> {
             self.levels.push(Vec::new());
         }
         self.levels[level].push((first, at));
-        if self.levels[level].len() > 2 * CHILDREN_MAX {
-            self.put_inner(level, CHILDREN_MAX)?;
+        if self.levels[level].len() > 2 * children_max() {
+            self.put_inner(level, children_max())?;
         }
         Ok(())
     }
@@ -163,7 +202,7 @@ impl<'a> TreeBuilder<'a> {
     /// Makes inner nodes of all that is left of a level; of two, alike ones.
     fn flush_level(&mut self, level: usize) -> Result<()> {
         let left = self.levels.get(level).map_or(0, Vec::len);
-        if left > CHILDREN_MAX {
+        if left > children_max() {
             self.put_inner(level, left / 2)?;
         }
         match self.levels.get(level).map_or(0, Vec::len) {

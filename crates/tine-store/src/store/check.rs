@@ -187,9 +187,11 @@ struct VerifiedNodes<'a> {
 impl VerifiedNodes<'_> {
     /// Verifies the nodes of a stretch's root, and returns how many trees were new.
     fn verify(&mut self, stretch: &Stretch, damage: &mut Vec<String>) -> u64 {
-        let (root, written) = {
+        // Held, so that nothing of it is removed before it was read.
+        let (root, written, _held) = {
             let state = stretch.state.lock();
-            (state.root.clone(), state.written_at)
+            let held = state.written_at.map(|at| self.index.segment(at.segment));
+            (state.root.clone(), state.written_at, held)
         };
         if let Some(written) = written
             && let Err(error) = self.index.read(&written, Reading::PastCache)

@@ -193,8 +193,9 @@ impl Engine {
             let merged = merge(writer, older, newer, bottom, &on_hidden)?;
             layers.extend(merged.map(|record| Tree::new(record, &self.segments)));
         }
-        // The set of written blocks is needed for as long as it may change.
-        let written = if changed.is_final {
+        // The set of written blocks is needed for as long as it may change; of a point its count, which cannot be found
+        // out without the parts.
+        let written = if changed.is_final && stretch.alive().is_some() {
             None
         } else {
             let at = stretch.state.lock().written_at;
@@ -203,9 +204,14 @@ impl Engine {
                 Some(at) => WrittenBlocks::decode(&self.index.read(at, Reading::Cached)?)?,
             };
             add_parts(&mut written, &changed.parts);
-            let mut out = Encoder::default();
-            written.encode(&mut out);
-            Some(writer.put(&out.bytes)?)
+            if changed.is_final {
+                stretch.set_alive_if_unknown(written.count());
+                None
+            } else {
+                let mut out = Encoder::default();
+                written.encode(&mut out);
+                Some(writer.put(&out.bytes)?)
+            }
         };
         let upto = changed.parts.iter().map(|part| part.part.upto).max();
         Ok(NewRoot {
@@ -382,7 +388,7 @@ impl Engine {
                 // What is not settled is counted anew after the store was opened.
                 let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
                 // Nobody reads a former root any more once the store is opened from this.
-                let live = state.live_after_readers(root.map(|root| &root.deaths));
+                let live = state.live_at(covered, root.map(|root| &root.deaths));
                 let mut live: Vec<_> = live.into_iter().collect();
                 live.sort_unstable();
                 Some(StretchRecord {
@@ -484,3 +490,6 @@ fn extents(overlay: &Overlay, birth: StretchId) -> Vec<Extent> {
     }
     extents
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(crate) struct Applier<'a> {
     sources: HashMap<SegmentId, Arc<Source>>,
     /// Blocks of parts that later ones hid.
     pub(crate) deaths: Deaths,
-    /// Blocks laid over the overlay.
+    /// Blocks and cleared ranges laid over the overlay.
     pub(crate) blocks: u64,
 }
 
@@ -49,6 +49,7 @@ impl<'a> Applier<'a> {
     }
 
     fn clear(&mut self, tombstone: &Tombstone) {
+        self.blocks += 1;
         let (stretch, deaths) = (self.stretch, &mut self.deaths);
         let zero = Entry::Zero(Zero::new(stretch, tombstone.hole));
         let range = tombstone.start..tombstone.start + tombstone.count;
@@ -184,7 +185,7 @@ impl Engine {
         Ok(view)
     }
 
-    /// Lays what no root covers over a view. Returns how many blocks that were.
+    /// Lays what no root covers over a view. Returns how many blocks and cleared ranges that were.
     pub(crate) fn lay_over(&self, stretch: &Stretch, state: &StretchState, view: &mut View) -> u64 {
         let mut applier = Applier::new(self, stretch.id, &mut view.overlay);
         for part in &state.parts {
@@ -199,9 +200,11 @@ impl Engine {
     /// Returns the set of blocks that a stretch wrote and that are its own still. O(what it wrote / 64).
     pub(crate) fn written_set(&self, stretch: &Stretch) -> Result<WrittenBlocks> {
         loop {
-            let (at, root) = {
+            // Held, so that it is not removed when a newer set takes its place before it was read.
+            let (at, root, _held) = {
                 let state = stretch.state.lock();
-                (state.written_at, state.covered)
+                let held = state.written_at.map(|at| self.index.segment(at.segment));
+                (state.written_at, state.covered, held)
             };
             let mut written = match &at {
                 None => WrittenBlocks::default(),

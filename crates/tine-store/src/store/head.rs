@@ -49,7 +49,8 @@ pub(crate) struct Head {
     pub(crate) size: u64,
     /// Absent until the branch is used.
     pub(crate) view: Option<View>,
-    /// Blocks that lie in the view's overlay, and perhaps as many again: how much trimming it may give back.
+    /// Blocks and cleared ranges that lie in the view's overlay, and perhaps as many again: how much trimming it may give
+    /// back.
     pub(crate) overlaid: u64,
     /// The blocks of data that were born in the stretch and are its own still; complete if there is a view.
     written: WrittenBlocks,
@@ -158,6 +159,7 @@ impl Head {
             view.overlay
                 .fill(range.clone(), zero, |_, old| kill(old, stretch, pinned));
         }
+        self.overlaid += 1;
         let died = self.written.remove(range.clone());
         self.adjust_alive(0, died);
         let count = range.end - range.start;

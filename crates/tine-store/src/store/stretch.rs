@@ -206,32 +206,40 @@ impl StretchState {
         self.groups.is_empty()
     }
 
-    /// Adds up what died, those deaths included that readers of former roots still hold up.
-    pub(crate) fn live_after_readers(&self, more: Option<&Deaths>) -> HashMap<SegmentId, u64> {
+    /// Returns what is alive as of a group that a root covers, which kills `more`, once nobody reads former roots: what is
+    /// published behind it is counted by whoever reads its parts again.
+    pub(crate) fn live_at(&self, covered: u64, more: Option<&Deaths>) -> HashMap<SegmentId, u64> {
         let mut live = self.live.clone();
         let deaths = self.deaths.iter().map(|(_, deaths)| deaths);
         for (segment, count) in deaths.chain(more).flatten() {
             take_from(&mut live, *segment, *count);
         }
+        for part in self.parts.iter().filter(|part| part.part.upto > covered) {
+            take_from(&mut live, part.segment, part.part.blocks.len() as u64);
+        }
         live
     }
 
-    /// Lets the dead go that no reader can reach any more. Returns whether any are left.
+    /// Lets the dead go that no reader can reach any more, and the former roots that nobody reads. Returns whether any
+    /// dead are left.
     pub(crate) fn bury(&mut self, segments: &SegmentTable) -> bool {
-        while let Some((root, _)) = self.deaths.front() {
+        let mut left: VecDeque<(Option<Arc<Layers>>, Deaths)> = VecDeque::new();
+        for (root, deaths) in std::mem::take(&mut self.deaths) {
             if root.as_ref().is_some_and(|root| Arc::strong_count(root) > 1) {
-                return true;
+                left.push_back((root, deaths));
+                continue;
             }
-            let Some((_, deaths)) = self.deaths.pop_front() else {
-                break;
-            };
             for (segment, count) in deaths {
-                if take_from(&mut self.live, segment, count) {
-                    segments.release(segment);
+                match left.back_mut() {
+                    // An older root that is read may still show them.
+                    Some((_, later)) => *later.entry(segment).or_default() += count,
+                    None if take_from(&mut self.live, segment, count) => segments.release(segment),
+                    None => {}
                 }
             }
         }
-        false
+        self.deaths = left;
+        !self.deaths.is_empty()
     }
 }
 

@@ -246,7 +246,7 @@ fn one(part: &Part, args: &Args, share: Option<Duration>) -> Outcome {
     Outcome {
         part: part.name,
         took: Duration::ZERO,
-        did: said.did.join("; "),
+        did: said.told(),
         violation: result.err().map(|error| said.replay(&tests, &error.to_string())),
     }
 }
@@ -291,6 +291,7 @@ impl Outcome {
 #[derive(Default)]
 struct Said {
     did: Vec<String>,
+    skipped: Vec<String>,
     /// The last one told: the test runner repeats at its end what failed.
     seed: Option<String>,
 }
@@ -301,7 +302,7 @@ impl Said {
         if let Some(did) = line.strip_prefix("done: ") {
             self.did.push(did.to_owned());
         } else if line.starts_with(SKIPPED) {
-            self.did.push(line.to_owned());
+            self.skipped.push(line.to_owned());
         }
         if let Some((_, seed)) = line.split_once("TINE_SEED=") {
             let digits = seed
@@ -310,6 +311,17 @@ impl Said {
                 .unwrap_or_default();
             self.seed = Some(digits.to_owned()).filter(|digits| !digits.is_empty());
         }
+    }
+
+    /// Returns what was done; what was skipped only if that was all: beside a test that ran there are some that had
+    /// nothing to do.
+    fn told(&self) -> String {
+        let lines = if self.did.is_empty() {
+            &self.skipped
+        } else {
+            &self.did
+        };
+        lines.join("; ")
     }
 
     /// Returns what to type to see a failure again.
@@ -436,7 +448,8 @@ mod tests {
         ] {
             said.hear(line);
         }
-        assert_eq!(said.did, ["7 seeds"]);
+        said.hear("skipped: a_planted_bug_is_caught: TINE_PLANTED_BUG names none");
+        assert_eq!(said.told(), "7 seeds");
         let tests = Tests {
             package: "tine-store",
             program: "model",

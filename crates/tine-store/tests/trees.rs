@@ -1,7 +1,7 @@
 //! Goal: what the small disks of `model.rs` are blind to: trees of many leaves and several levels, shared by points,
 //! forks and rollbacks, merged and diffed; and that *written* is exact, after crashes too.
 //! Method: seeded random histories on disks of 64k blocks with small nodes, on the simulated medium, compared with plain
-//! arrays. TINE_SEEDS sets how many, TINE_SEED runs one alone.
+//! arrays. TINE_TREE_SEEDS sets how many, TINE_SEED runs one alone.
 
 mod support;
 
@@ -549,7 +549,7 @@ fn large_trees_show_what_was_written() {
     let _alone = ALONE.lock();
     let seeds = match support::number_from_environment("TINE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..support::number_from_environment("TINE_SEEDS").unwrap_or(60),
+        None => 0..support::number_from_environment("TINE_TREE_SEEDS").unwrap_or(60),
     };
     for seed in seeds {
         if let Some(why) = run(seed) {

@@ -9,9 +9,12 @@ use super::build::LEAF_BYTES_MAX;
 use super::node::Piece;
 use super::tree::Tree;
 use crate::buffer::StretchId;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
+
+/// A full disk may add runs without merging them, up to here.
+pub(crate) const LAYERS_MAX: usize = 64;
 
 /// Runs beside the tree at the most: a read looks into each of them.
 const RUNS_MAX: usize = 4;
@@ -98,6 +101,12 @@ fn resolve(
     };
     let mut at = blocks.start;
     let go_on = newest.scan(nodes, blocks.clone(), &mut |piece| {
+        if piece.start < at {
+            return Err(StoreError::damaged(format!(
+                "segments/{}: a leaf of the tree at {} reaches into another",
+                newest.record.root.segment, newest.record.root.offset
+            )));
+        }
         if at < piece.start && !resolve(nodes, older, at..piece.start, each)? {
             return Ok(false);
         }

@@ -238,7 +238,7 @@ impl Branch {
             }
             self.write_zero_bytes(offset, first)?;
             self.engine().make_buffer_room(0)?;
-            {
+            let much = {
                 let _gate = self.cell.gate.read();
                 let mut head = self.writable(end)?;
                 if head.size != size {
@@ -246,6 +246,12 @@ impl Branch {
                     continue;
                 }
                 head.write_zeroes(first / BLOCK_BYTES..last / BLOCK_BYTES, hole);
+                head.has_much_cleared()
+            };
+            if much {
+                // They count as no bytes of the buffer, but are memory too.
+                let engine = self.engine();
+                engine.drain_branch(&mut engine.upkeep.lock(), &self.cell)?;
             }
             return self.write_zero_bytes(last, end);
         }

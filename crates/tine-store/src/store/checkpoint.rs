@@ -14,7 +14,7 @@ use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::index::build::NodeStore;
 use crate::index::extent::{Content, Extent};
-use crate::index::layers::{Layers, layers_kept};
+use crate::index::layers::{LAYERS_MAX, Layers, layers_kept};
 use crate::index::merge::{Stream, merge, overlay};
 use crate::index::node::extent_bytes;
 use crate::index::tree::Tree;
@@ -169,13 +169,13 @@ impl Engine {
         let run_bytes: u64 = run.iter().map(|extent| extent_bytes(extent) as u64).sum();
         let trees = &base.trees;
         let keep = match merging {
-            Merging::Least => trees.len(),
+            Merging::Least if trees.len() < LAYERS_MAX => trees.len(),
             _ if base.is_due() => 0,
             Merging::Deep => {
                 usize::from(base.owner != stretch.id || stretch.parent.is_some()).min(trees.len())
             }
             Merging::Paced if run.is_empty() => trees.len(),
-            Merging::Paced => layers_kept(trees, run_bytes),
+            Merging::Least | Merging::Paced => layers_kept(trees, run_bytes),
         };
         let on_hidden = |hidden: &Extent| {
             if let (true, Content::Data { segment, .. }) = (hidden.birth == stretch.id, &hidden.content) {

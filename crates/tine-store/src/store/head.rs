@@ -17,6 +17,9 @@ use crate::store::view::View;
 /// A group is closed when it has this many slots, so that it always fits into one segment.
 pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
 
+/// So many groups full of zeroes and discards are drained: 24 bytes each in memory, 1.5 MiB in all.
+const CLEARED_GROUPS_MAX: usize = 16;
+
 /// The group that takes writes.
 struct OpenGroup {
     number: u64,
@@ -220,6 +223,18 @@ impl Head {
             }
         }
         state.open_group - 1
+    }
+
+    /// Tells, when a group has just been closed, whether many full of zeroes and discards wait in memory.
+    pub(crate) fn has_much_cleared(&self) -> bool {
+        self.open.is_empty() && {
+            let state = self.stretch.state.lock();
+            let full = state
+                .groups
+                .iter()
+                .filter(|group| group.tombstones.len() >= GROUP_SLOTS_MAX);
+            full.count() >= CLEARED_GROUPS_MAX
+        }
     }
 
     /// Tells whether the open group has anything.

@@ -51,6 +51,9 @@ fn zeroes_count_against_the_budget_of_overlays() {
     for at in 0..super::OVERLAID_MAX + 1000 {
         branch.discard(at * 3 * 4096, 4096).expect("discarded");
     }
+    // They are no bytes of the buffer, but wait in no more memory than a few groups.
+    let groups = branch.cell.head.read().stretch.state.lock().groups.len();
+    assert!(groups <= 16, "{groups} groups in memory");
     let engine = store.engine();
     engine
         .checkpoint(&mut engine.upkeep.lock(), Merging::Paced)

@@ -2,7 +2,7 @@
 //!
 //! A manifest is one object with two copies of the same bytes, each with its checksum (rule 6), never changed. It
 //! names its place P, of which its metadata is, and a floor L ≤ P, the first frame with data that no root in it
-//! covers (rule 2). Here it is written whole each time; the delta of rule 13 comes with the trees.
+//! covers (rule 2). Here it is written whole each time; the delta of rule 13 is not there yet.
 
 use crate::block::DISK_BYTES_MAX;
 use crate::buffer::StretchId;

@@ -61,15 +61,20 @@ fn stat(bench: &Bench, name: &str) -> u64 {
 
 /// Starts a command and waits until it has let the store go.
 fn start(bench: &Bench, line: &str, stdout: Stdio) -> Child {
-    let before = files(bench, "readers").len();
+    let before = files(bench, "readers");
     let child = bench
         .command(&format!("exec {line}"))
         .stdout(stdout)
         .spawn()
         .unwrap();
     let begun = Instant::now();
-    // The text is there when the lease is: it is taken before the store is let go.
-    while files(bench, "readers").len() == before || bench.run("tine ls --no-wait").status.code() == Some(2) {
+    // The text is there when the lease is: it is taken before the store is let go. Leases from before may end meanwhile.
+    let leased = || {
+        files(bench, "readers")
+            .iter()
+            .any(|lease| !before.contains(lease))
+    };
+    while !leased() || bench.run("tine ls --no-wait").status.code() == Some(2) {
         assert!(begun.elapsed() < PATIENCE, "`{line}` does not let the store go");
         thread::sleep(Duration::from_millis(5));
     }

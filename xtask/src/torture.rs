@@ -90,7 +90,7 @@ pub(crate) struct Args {
     /// How often the program is killed under load [default: 100, or as there is time]
     #[arg(long, value_name = "N")]
     kills: Option<u64>,
-    /// How many operations the longest exhaustive histories have [default: 5, which takes an hour or two; with
+    /// How many operations the longest exhaustive histories have [default: 5, which takes some 18 minutes of CPU; with
     /// --minutes 4, which takes some minutes]
     #[arg(long, value_name = "N")]
     depth: Option<u64>,

@@ -1,6 +1,6 @@
 //! The overlay: for each block of a disk, where its content is.
 //!
-//! A [`RadixMap`], so that a fork clones it in O(1). Absent blocks were never written and read as zeroes.
+//! A [`RadixMap`], so that a fork clones it in O(1). What it does not know is as the layers below have it.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Nodes;
 use super::build::LEAF_BYTES_MAX;
@@ -36,6 +36,8 @@ pub(crate) struct Layers {
     pub(crate) trees: Vec<Arc<Tree>>,
     /// Trees looked into in vain: what a merge would have spared.
     looks: AtomicU64,
+    /// Upkeep was told that a merge is due: once, since a root that only an old view still reads is never merged.
+    told: AtomicBool,
 }
 
 impl Layers {
@@ -44,6 +46,7 @@ impl Layers {
             owner,
             trees,
             looks: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         })
     }
 
@@ -64,7 +67,10 @@ impl Layers {
             let looks = self.trees.len() as u64 - 1;
             let before = self.looks.fetch_add(looks, Ordering::Relaxed);
             // Now and then, since adding up costs something too.
-            if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN && self.is_due() {
+            if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN
+                && self.is_due()
+                && !self.told.swap(true, Ordering::Relaxed)
+            {
                 nodes.note_due();
             }
         }

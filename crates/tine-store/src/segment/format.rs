@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! | header 4096 | block | block | ... | footer | trailer 32 |      data segments
-//! | header 4096 | run | run | ... |              trailer 32 |      index segments
+//! | header 4096 | node | node | ... |            trailer 32 |      index segments
 //! ```
 //!
-//! A footer says which block of which stretch and group each block of the segment is. Runs are found by manifests.
+//! A footer says which block of which stretch and group each block of the segment is. Nodes are found by their parents, roots by manifests.
 
 use crate::buffer::{StretchId, Tombstone};
 use crate::checksum::crc32c;

@@ -1,4 +1,4 @@
-//! Segments: immutable objects that hold data blocks or index runs.
+//! Segments: immutable objects that hold data blocks or nodes of the index.
 
 pub(crate) mod format;
 pub(crate) mod table;

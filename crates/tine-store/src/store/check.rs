@@ -1,4 +1,4 @@
-//! Check: verifies manifest, journal, every segment and run, and with data every block that something needs.
+//! Check: verifies manifest, journal, every segment and node of the index, and with data every block that something needs.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

@@ -137,10 +137,7 @@ impl Ring {
             offset: file_bytes,
         };
         ring.place = ring.log.back().map_or(behind_all, |last| last.place);
-        ring.held.fill(0);
-        for logged in &ring.log {
-            ring.held[logged.place.file as usize] += 1;
-        }
+        ring.count_held();
         let copies = EPOCH_COPIES * FRAME_ALIGNMENT as u64;
         ring.place = match clean_end {
             Some(end) if end.offset + copies <= file_bytes && ring.medium.can_overwrite() => end,
@@ -214,6 +211,14 @@ impl Ring {
     /// A deliberate bug: goes on behind a recovered end, in its epoch.
     pub(crate) fn append_behind(&mut self, end: Option<Place>) {
         self.place = end.unwrap_or(self.place);
+        self.count_held();
+    }
+
+    fn count_held(&mut self) {
+        self.held.fill(0);
+        for logged in &self.log {
+            self.held[logged.place.file as usize] += 1;
+        }
     }
 
     /// Returns the last frame written.

@@ -25,6 +25,8 @@ pub(crate) struct Failure {
     config: Config,
     steps: Vec<Step>,
     why: Wrong,
+    /// The engine or the test panicked, where the store should have shown or said something wrong.
+    pub(crate) panicked: bool,
 }
 
 impl Failure {
@@ -69,6 +71,7 @@ pub(crate) fn run(seed: u64) -> Result<Done, Failure> {
         runner.check_all()?;
         Ok(runner.recoveries)
     });
+    let panicked = made.is_err();
     match made.unwrap_or_else(Err) {
         Ok(recoveries) => Ok(Done {
             steps: steps.len() as u64,
@@ -79,6 +82,7 @@ pub(crate) fn run(seed: u64) -> Result<Done, Failure> {
             config,
             steps,
             why,
+            panicked,
         }),
     }
 }

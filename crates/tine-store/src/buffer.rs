@@ -165,6 +165,15 @@ impl Source {
         }
     }
 
+    /// A deliberate bug: changes a slot that others may refer to.
+    pub(crate) fn write_into(&self, slot: u32, data: BufferedBlock) {
+        if let Place::Buffered(slots) = &mut *self.place.write()
+            && let Some(old) = &mut slots[slot as usize].data
+        {
+            *old = data;
+        }
+    }
+
     /// Takes note that the slot's block was overwritten within its own stretch; its memory is kept if the stretch is
     /// `pinned`. What is stored already dies when the index learns of it.
     pub(crate) fn kill(&self, slot: u32, pinned: bool) {

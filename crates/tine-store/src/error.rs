@@ -74,6 +74,12 @@ pub enum StoreError {
         /// The name.
         name: BranchName,
     },
+    /// Only a throwaway fork can be kept.
+    #[error("branch `{name}` is no throwaway fork")]
+    NotThrowaway {
+        /// The name.
+        name: BranchName,
+    },
     /// No snapshot of that name.
     #[error("branch `{branch}` has no snapshot named `{snapshot}`")]
     UnknownSnapshot {
@@ -240,6 +246,7 @@ impl StoreError {
                 "names are 1 to 128 of A-Z, a-z, 0-9, `.`, `_` and `-`, and do not begin with `.` or `-`".into()
             }
             Self::UnknownBranch { .. } => "`tine ls` shows all branches".into(),
+            Self::NotThrowaway { name } => format!("it is kept already; `tine rename {name} NAME` gives it another name"),
             Self::UnknownSnapshot { branch, .. } => format!("`tine show {branch}` lists its snapshots"),
             Self::BranchExists { name } => format!("choose another name, or `tine drop {name}` first"),
             Self::SnapshotExists { branch, snapshot } => {

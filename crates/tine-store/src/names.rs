@@ -82,15 +82,15 @@ name_type! {
 }
 
 impl BranchName {
-    /// Returns the name of a branch that is being made and cannot be named by anybody yet.
-    pub(crate) fn unfinished(branch: u64) -> Self {
+    /// Returns what stands for the name of a branch that has none: no name that anybody can give or ask for.
+    pub(crate) fn unnamed(branch: u64) -> Self {
         Self(format!(".{branch}"))
     }
 
     /// Returns a name that the store had recorded.
     pub(crate) fn recorded(name: &str) -> Result<Self, StoreError> {
         match name.strip_prefix('.').map(str::parse) {
-            Some(Ok(branch)) => Ok(Self::unfinished(branch)),
+            Some(Ok(branch)) => Ok(Self::unnamed(branch)),
             _ => name.parse(),
         }
     }

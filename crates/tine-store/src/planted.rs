@@ -47,6 +47,10 @@ pub enum Bug {
     DiffSkipsNode,
     /// Space is given back whoever still reads it.
     LeaseIgnored,
+    /// A write to a block in memory goes into the buffer that a fork shares.
+    WriteIntoShared,
+    /// Keeping a throwaway fork leaves out what its ancestors wrote and no frame has.
+    KeepWithoutAncestry,
 }
 
 impl Bug {
@@ -72,6 +76,8 @@ impl Bug {
         ("tombstone-over-live", Bug::TombstoneOverLive),
         ("diff-skips-node", Bug::DiffSkipsNode),
         ("lease-ignored", Bug::LeaseIgnored),
+        ("write-into-shared", Bug::WriteIntoShared),
+        ("keep-without-ancestry", Bug::KeepWithoutAncestry),
     ];
 }
 

@@ -4,12 +4,21 @@
 
 mod support;
 
-use support::exhaustive::{Bounds, explore, repeat};
+use support::exhaustive::{Alphabet, Bounds, explore, repeat};
 use support::interleaved::explore_interleaved;
 use support::number_from_environment;
 
 #[test]
 fn every_short_history_survives_every_crash() {
+    go_through(Alphabet::Branches);
+}
+
+#[test]
+fn every_short_history_of_throwaway_forks_survives_every_crash() {
+    go_through(Alphabet::Throwaways);
+}
+
+fn go_through(alphabet: Alphabet) {
     let bounds = match number_from_environment("TINE_DEPTH") {
         Some(depth) => Bounds::of(
             depth as usize,
@@ -17,7 +26,7 @@ fn every_short_history_survives_every_crash() {
         ),
         None => Bounds::SHORT,
     };
-    match explore(bounds) {
+    match explore(alphabet, bounds) {
         Ok(explored) => println!("done: {explored}"),
         Err(why) => panic!("{why}"),
     }

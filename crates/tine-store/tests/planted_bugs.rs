@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+use support::exhaustive::Alphabet;
 use support::{exhaustive, history, interleaved, rot};
 use tine_store::planted::{Bug, plant};
 
@@ -15,7 +16,7 @@ enum By {
     /// `model.rs`, within this many seeds.
     Model(u64),
     /// `exhaustive.rs`, at this depth.
-    Exhaustive(usize),
+    Exhaustive(Alphabet, usize),
     /// `exhaustive.rs`, with writes in the middle of upkeep.
     Interleaved,
     /// `rot.rs`, the test of the older manifest.
@@ -24,7 +25,7 @@ enum By {
 
 /// Which test finds which bug.
 const TABLE: &[(&str, By)] = &[
-    ("no-sync", By::Exhaustive(2)),
+    ("no-sync", By::Exhaustive(Alphabet::Branches, 2)),
     ("no-directory-sync", By::Model(2000)),
     ("publish-unsynced", By::Model(2000)),
     ("unchecked-payload", By::Model(2000)),
@@ -44,6 +45,8 @@ const TABLE: &[(&str, By)] = &[
     ("root-unsynced", By::Model(2000)),
     ("tombstone-over-live", By::Model(2000)),
     ("diff-skips-node", By::Model(2000)),
+    ("write-into-shared", By::Model(2000)),
+    ("keep-without-ancestry", By::Model(2000)),
 ];
 
 /// Bugs that the short histories have to find as well, and how many operations that takes.
@@ -66,14 +69,21 @@ fn find(by: By) -> Option<String> {
     match by {
         By::Model(seeds) => (0..seeds)
             .find_map(|seed| history::run(seed).err())
-            .map(|failure| failure.tell()),
-        By::Exhaustive(depth) => exhaustive::explore(exhaustive::Bounds {
-            depth,
-            subsets: depth,
-            second_crash: 1,
-            second_usual: 1,
-        })
-        .err(),
+            .map(|failure| {
+                let how = failure.tell();
+                // It would panic for other reasons too.
+                assert!(!failure.panicked, "found by a panic alone: {how}");
+                how
+            }),
+        By::Exhaustive(alphabet, depth) => {
+            let bounds = exhaustive::Bounds {
+                depth,
+                subsets: depth,
+                second_crash: 1,
+                second_usual: 1,
+            };
+            exhaustive::explore(alphabet, bounds).err()
+        }
         By::Interleaved => interleaved::explore_interleaved().err(),
         By::Rot => rot::older_manifest().err(),
     }
@@ -129,8 +139,9 @@ fn the_table_names_every_bug_once() {
 #[test]
 fn short_histories_find_these_too() {
     for &(name, depth) in ALSO_BY_SHORT_HISTORIES {
-        is_found_by(name, By::Exhaustive(depth));
+        is_found_by(name, By::Exhaustive(Alphabet::Branches, depth));
     }
+    is_found_by("keep-without-ancestry", By::Exhaustive(Alphabet::Throwaways, 4));
 }
 
 macro_rules! found {
@@ -163,4 +174,6 @@ found! {
     root_unsynced "root-unsynced"
     tombstone_over_live "tombstone-over-live"
     diff_skips_node "diff-skips-node"
+    write_into_shared "write-into-shared"
+    keep_without_ancestry "keep-without-ancestry"
 }

@@ -178,6 +178,11 @@ impl Journal {
         self.fits(&self.queue.lock(), bytes, priority)
     }
 
+    /// Tells whether more is queued, for which nobody may be waiting, than one frame takes.
+    pub(crate) fn has_much_queued(&self) -> bool {
+        self.queue.lock().pending > self.frame_bytes_max() as u64
+    }
+
     /// Tells whether no file is free.
     pub(crate) fn is_full(&self) -> bool {
         self.queue.lock().room.free_files == 0

@@ -266,7 +266,7 @@ impl Branch {
     }
 
     /// Returns when everything written before the call is durable: one write and one sync, shared with others that
-    /// flush at the same time.
+    /// flush at the same time. A throwaway fork is never durable: of that it only closes a group.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`] if the journal could not be written or synced: then only opening the store again

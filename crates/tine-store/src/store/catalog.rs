@@ -42,14 +42,24 @@ pub(crate) struct Snapshot {
     pub(crate) created: u64,
 }
 
+/// How long a branch stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// Until it is dropped.
+    Kept,
+    /// It is being made, or was when the store ended: nobody can ask for it.
+    Unfinished,
+    /// Until the store is closed, or its process ends: only who made it knows its name.
+    Throwaway,
+}
+
 /// What a name stands for.
 pub(crate) struct BranchEntry {
     pub(crate) cell: Arc<BranchCell>,
     pub(crate) origin: Option<(StretchId, String)>,
     /// Nanoseconds since 1970.
     pub(crate) created: u64,
-    /// Not kept yet: dropped when the store is opened.
-    pub(crate) ephemeral: bool,
+    pub(crate) stay: Stay,
     pub(crate) snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
@@ -64,11 +74,33 @@ pub(crate) struct Catalog {
     pub(crate) departed: Vec<StretchId>,
 }
 
+impl BranchEntry {
+    /// Tells whether it is a throwaway fork.
+    pub(crate) fn is_throwaway(&self) -> bool {
+        self.stay == Stay::Throwaway
+    }
+
+    /// Tells whether it is a branch that everybody sees.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.stay == Stay::Kept
+    }
+
+    /// Returns the points that it holds on to beside its head: its snapshots and its origin.
+    pub(crate) fn points(&self) -> impl Iterator<Item = StretchId> {
+        let origin = self.origin.iter().map(|(point, _)| *point);
+        self.snapshots
+            .values()
+            .map(|snapshot| snapshot.point)
+            .chain(origin)
+    }
+}
+
 impl Catalog {
+    /// Returns a branch: one that everybody sees, or a throwaway fork by the name that its maker was told.
     pub(crate) fn entry(&self, name: &BranchName) -> Result<&BranchEntry> {
         self.branches
             .get(name)
-            .filter(|entry| !entry.ephemeral)
+            .filter(|entry| entry.stay != Stay::Unfinished)
             .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })
     }
 
@@ -98,6 +130,21 @@ impl Catalog {
             .get(&id)
             .cloned()
             .ok_or_else(|| StoreError::damaged(format!("point {id} is missing")))
+    }
+
+    /// Returns the stretches, from one up, that no frame speaks of yet: parents first. O(1) if there is none.
+    pub(crate) fn unjournalled(&self, from: StretchId) -> Vec<Arc<Stretch>> {
+        let mut found = Vec::new();
+        let mut next = Some(from);
+        while let Some(stretch) = next.and_then(|id| self.stretches.get(&id)) {
+            if !stretch.state.lock().unjournalled {
+                break;
+            }
+            found.push(Arc::clone(stretch));
+            next = stretch.parent;
+        }
+        found.reverse();
+        found
     }
 
     /// Adds a stretch, which its parent's references then count. Nobody refers to it yet.

@@ -412,7 +412,7 @@ impl Engine {
                 head: entry.cell.head.read().stretch.id,
                 origin: entry.origin.clone(),
                 created: entry.created,
-                ephemeral: entry.ephemeral,
+                ephemeral: !entry.is_kept(),
                 snapshots: entry
                     .snapshots
                     .iter()

@@ -13,23 +13,29 @@ use crate::journal::commit::{Item, Priority, Ticket};
 use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::planted::{Bug, planted};
-use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot};
+use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot, Stay};
 use crate::store::head::Head;
+use crate::store::instant::Purpose;
 use crate::store::stretch::Stretch;
 use crate::store::view::View;
 use crate::store::{Branch, Engine, Store};
 
-/// Branches to add to the catalog.
-struct NewBranch {
-    name: BranchName,
-    made: BranchMade,
+/// A branch to add to the catalog.
+pub(super) struct NewBranch {
+    pub(super) name: BranchName,
+    pub(super) made: BranchMade,
+    pub(super) stay: Stay,
 }
 
 impl Engine {
-    fn add_branch(catalog: &mut Catalog, new: NewBranch, ticket: Ticket) {
-        let NewBranch { name, made } = new;
+    pub(super) fn add_branch(catalog: &mut Catalog, new: NewBranch, ticket: Ticket) {
+        let NewBranch { name, made, stay } = new;
         let stretch = Stretch::new(made.stretch, made.parent, made.size);
-        stretch.state.lock().ticket = ticket;
+        {
+            let mut state = stretch.state.lock();
+            state.ticket = ticket;
+            state.unjournalled = stay == Stay::Throwaway;
+        }
         catalog.add(Arc::clone(&stretch));
         catalog.retain(stretch.id);
         let origin = made.parent.zip(made.origin);
@@ -44,26 +50,26 @@ impl Engine {
             cell: BranchCell::new(made.branch, name.clone(), Head::new(stretch, made.size, view)),
             origin,
             created: made.created,
-            ephemeral: made.ephemeral,
+            stay,
             snapshots: std::collections::BTreeMap::new(),
         };
         catalog.branches.insert(name, entry);
     }
 
-    pub(crate) fn make_branch(&self, name: &BranchName, size: u64, ephemeral: bool) -> Result<BranchName> {
+    pub(crate) fn make_branch(&self, name: &BranchName, size: u64, stay: Stay) -> Result<BranchName> {
         if size > DISK_BYTES_MAX {
             return Err(StoreError::InvalidSize { size });
         }
         let mut made_name = name.clone();
         self.at_one_instant(
+            Purpose::Points,
             &BTreeSet::new(),
             |instant| {
                 instant.catalog.check_free(name)?;
                 let branch = instant.next_branch;
-                let name = if ephemeral {
-                    BranchName::unfinished(branch)
-                } else {
-                    name.clone()
+                let name = match stay {
+                    Stay::Kept => name.clone(),
+                    _ => BranchName::unnamed(branch),
                 };
                 let made = BranchMade {
                     branch,
@@ -73,11 +79,11 @@ impl Engine {
                     size,
                     created: instant.time,
                     origin: None,
-                    ephemeral,
+                    ephemeral: stay != Stay::Kept,
                 };
                 instant.record(&Record::BranchMade(made.clone()));
                 made_name = name.clone();
-                Ok(NewBranch { name, made })
+                Ok(NewBranch { name, made, stay })
             },
             Self::add_branch,
         )?;
@@ -91,7 +97,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::BranchExists`], [`StoreError::InvalidSize`], and those of writing.
     pub fn create_branch(&self, name: &BranchName, size: u64) -> Result<Branch> {
-        self.engine().make_branch(name, size, false)?;
+        self.engine().make_branch(name, size, Stay::Kept)?;
         self.branch(name)
     }
 
@@ -115,6 +121,7 @@ impl Store {
             Target::Snapshot(..) => None,
         });
         self.engine().at_one_instant(
+            Purpose::Points,
             &branches.collect(),
             |instant| {
                 let mut new = Vec::with_capacity(forks.len());
@@ -140,6 +147,7 @@ impl Store {
                     new.push(NewBranch {
                         name: name.clone(),
                         made,
+                        stay: Stay::Kept,
                     });
                 }
                 Ok(new)
@@ -158,6 +166,7 @@ impl Store {
     /// [`StoreError::UnknownBranch`], [`StoreError::SnapshotExists`], and those of writing.
     pub fn snapshot(&self, snapshots: &[(BranchName, SnapshotName)]) -> Result<()> {
         self.engine().at_one_instant(
+            Purpose::Points,
             &snapshots.iter().map(|(branch, _)| branch.clone()).collect(),
             |instant| {
                 let mut made = Vec::with_capacity(snapshots.len());
@@ -231,6 +240,7 @@ impl Store {
         if let Some(keep) = keep {
             self.fork(&Target::Branch(branch.clone()), keep)?;
         }
+        let mut is_throwaway = false;
         let ticket = loop {
             // Loaded before anything is locked; a point does not change.
             let (point, view) = {
@@ -247,7 +257,9 @@ impl Store {
                     // The snapshot was dropped and made again meanwhile. A head without a view is nobody's to see.
                     return Ok((None, Item::default()));
                 }
-                let cell = Arc::clone(&catalog.entry(branch)?.cell);
+                let entry = catalog.entry(branch)?;
+                let cell = Arc::clone(&entry.cell);
+                is_throwaway = entry.is_throwaway();
                 // Waits for the writes that are under way.
                 let head = cell.head.write_arc();
                 let stretch = catalog.next_stretch;
@@ -264,10 +276,9 @@ impl Store {
                     records: records.bytes,
                     ..Item::default()
                 };
-                Ok((
-                    Some((catalog, head, Stretch::new(stretch, Some(point), size))),
-                    item,
-                ))
+                let stretch = Stretch::new(stretch, Some(point), size);
+                stretch.state.lock().unjournalled = is_throwaway;
+                Ok((Some((catalog, head, stretch)), item))
             };
             let mut moved = false;
             let ticket = engine.commit(Priority::User, prepare, |ready, ticket| {
@@ -281,7 +292,11 @@ impl Store {
                 break ticket;
             }
         };
-        engine.wait(ticket)?;
+        if is_throwaway {
+            engine.wait_if_much_is_queued(ticket)?;
+        } else {
+            engine.wait(ticket)?;
+        }
         engine.after_drop()
     }
 }

@@ -142,8 +142,15 @@ impl Head {
         });
         let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
         if let Some(view) = &mut self.view {
-            view.overlay
-                .insert_run(start, entries, |_, old| kill(&old, stretch, pinned));
+            view.overlay.insert_run(start, entries, |block, old| {
+                if planted(Bug::WriteIntoShared)
+                    && let Entry::Data { source, slot, .. } = &old
+                    && let NewBlock::Data { index, .. } = &blocks[(block - start) as usize]
+                {
+                    source.write_into(*slot, BufferedBlock::new(chunk, *index));
+                }
+                kill(&old, stretch, pinned);
+            });
         }
         self.overlaid += blocks.len() as u64;
         self.open.slots += blocks.len();

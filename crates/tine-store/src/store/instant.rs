@@ -5,6 +5,9 @@
 //!
 //! **Invariant:** neither catalog nor heads change before the journal has taken the frame, and the heads stay locked
 //! until both have changed: no write falls between a point and what follows it.
+//!
+//! **Invariant:** what is durable has durable ancestors: a frame on which somebody waits has what no frame has yet of the
+//! throwaway forks among them (rule 23).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Ticket};
 use crate::journal::record::Record;
 use crate::names::{BranchName, Target};
+use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, Catalog};
 use crate::store::flush::Unflushed;
 use crate::store::head::Head;
@@ -28,6 +32,17 @@ use crate::store::{Engine, now};
 /// After so many attempts to get ahead of a branch's writers, they are held back.
 const PATIENCE: usize = 4;
 
+/// What branches are frozen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Points that last.
+    Points,
+    /// Points of which only throwaway forks are made: nobody waits for the journal.
+    Throwaways,
+    /// Making throwaway forks durable, whose heads stay what they are.
+    Keeping,
+}
+
 /// A branch that is being frozen: its head becomes a point unless nothing changed since the last one.
 struct Frozen {
     name: BranchName,
@@ -35,6 +50,7 @@ struct Frozen {
     point: StretchId,
     /// The stretch in which the branch goes on; absent if its last point serves again.
     next: Option<StretchId>,
+    is_throwaway: bool,
     /// The last group of the point.
     upto: u64,
 }
@@ -42,7 +58,10 @@ struct Frozen {
 /// Branches frozen at one instant, and the item that says so; nothing has changed yet.
 pub(super) struct Instant<'a> {
     pub(super) catalog: MutexGuard<'a, Catalog>,
+    purpose: Purpose,
     frozen: Vec<Frozen>,
+    /// Stretches of throwaway forks that the item makes durable, each up to a group.
+    settled: Vec<(Arc<Stretch>, u64)>,
     next_stretch: StretchId,
     pub(super) next_branch: u64,
     item: Item,
@@ -65,8 +84,31 @@ impl Instant<'_> {
         self.next_stretch - 1
     }
 
+    /// Adds what no frame has yet of a point, or a frozen head, and of its ancestors.
+    pub(super) fn settle(&mut self, last: StretchId) {
+        if self.purpose == Purpose::Throwaways {
+            return;
+        }
+        let mut unjournalled = self.catalog.unjournalled(last);
+        if planted(Bug::KeepWithoutAncestry) {
+            unjournalled.drain(..unjournalled.len().saturating_sub(1));
+        }
+        for stretch in unjournalled {
+            if self.settled.iter().any(|(settled, _)| settled.id == stretch.id) {
+                continue;
+            }
+            let unflushed = Unflushed::of(&stretch, &stretch.state.lock());
+            let upto = unflushed.upto;
+            if !unflushed.is_empty() {
+                self.unflushed_bytes += unflushed.bytes();
+                unflushed.add_to(&stretch, &mut self.item);
+            }
+            self.settled.push((stretch, upto));
+        }
+    }
+
     /// Returns the point that a target stands for, and its size.
-    pub(super) fn point(&self, target: &Target) -> Result<(StretchId, u64)> {
+    pub(super) fn point(&mut self, target: &Target) -> Result<(StretchId, u64)> {
         let point = match target {
             Target::Snapshot(branch, snapshot) => self.catalog.snapshot(branch, snapshot)?,
             Target::Branch(name) => {
@@ -76,6 +118,7 @@ impl Instant<'_> {
                     .point
             }
         };
+        self.settle(point);
         let size = self.catalog.stretch(point)?.state.lock().size();
         Ok((point, size))
     }
@@ -83,9 +126,10 @@ impl Instant<'_> {
 
 impl Engine {
     /// Freezes branches at one instant, lets `plan` add records, queues all of it as one frame and then changes the
-    /// catalog: first by the points, then as `apply` says. Returns when it is durable.
+    /// catalog: first by the points, then as `apply` says. Returns when it is durable; for throwaway forks when it is queued.
     pub(super) fn at_one_instant<P>(
         &self,
+        purpose: Purpose,
         branches: &BTreeSet<BranchName>,
         mut plan: impl FnMut(&mut Instant<'_>) -> Result<P>,
         apply: impl FnOnce(&mut Catalog, P, Ticket),
@@ -93,6 +137,7 @@ impl Engine {
         self.check_writable()?;
         let mut apply = Some(apply);
         let mut attempt = 0;
+        let mut much_is_unjournalled = false;
         // Bytes of records for which there is room in the manifest.
         let mut held = 0;
         let ticket = loop {
@@ -108,11 +153,16 @@ impl Engine {
                     self.flush(cell)?;
                 }
             }
-            let mut instant = self.freeze(branches)?;
+            if much_is_unjournalled {
+                self.with_dead_space(&mut self.upkeep.lock(), |upkeep| self.drain_all(upkeep))?;
+            }
+            let mut instant = self.freeze(purpose, branches)?;
+            let planned = plan(&mut instant)?;
             if instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE {
+                // A flush leaves throwaway forks in memory.
+                much_is_unjournalled = !instant.settled.is_empty();
                 continue;
             }
-            let planned = plan(&mut instant)?;
             let item = std::mem::take(&mut instant.item);
             let records = item.records.len();
             if records > held {
@@ -143,6 +193,9 @@ impl Engine {
                 }
             }
         };
+        if purpose == Purpose::Throwaways {
+            return self.wait_if_much_is_queued(ticket);
+        }
         self.wait(ticket)?;
         self.after_commit();
         Ok(())
@@ -158,12 +211,14 @@ impl Engine {
         Ok(cells)
     }
 
-    fn freeze(&self, branches: &BTreeSet<BranchName>) -> Result<Instant<'_>> {
+    fn freeze(&self, purpose: Purpose, branches: &BTreeSet<BranchName>) -> Result<Instant<'_>> {
         let catalog = self.catalog.lock();
         let (next_stretch, next_branch) = (catalog.next_stretch, catalog.next_branch);
         let mut instant = Instant {
             catalog,
+            purpose,
             frozen: Vec::new(),
+            settled: Vec::new(),
             next_stretch,
             next_branch,
             item: Item::default(),
@@ -172,32 +227,44 @@ impl Engine {
         };
         let mut cells = branches
             .iter()
-            .map(|name| Ok((name.clone(), Arc::clone(&instant.catalog.entry(name)?.cell))))
+            .map(|name| {
+                let entry = instant.catalog.entry(name)?;
+                Ok((name.clone(), Arc::clone(&entry.cell), entry.is_throwaway()))
+            })
             .collect::<Result<Vec<_>>>()?;
         // Heads are locked in the order of their branches' ids.
-        cells.sort_by_key(|(_, cell)| cell.id);
-        for (name, cell) in cells {
+        cells.sort_by_key(|(_, cell, _)| cell.id);
+        for (name, cell, is_throwaway) in cells {
             let mut head = cell.head.write_arc();
             head.close_group();
             let stretch = Arc::clone(&head.stretch);
             let state = stretch.state.lock();
             let unchanged = stretch.parent.filter(|_| state.is_unchanged());
             let upto = state.open_group - 1;
-            if let Some(point) = unchanged {
+            let stays = (purpose == Purpose::Keeping).then_some(stretch.id);
+            if let Some(point) = stays.or(unchanged) {
+                drop(state);
+                instant.settle(point);
                 instant.frozen.push(Frozen {
                     name,
                     head,
                     point,
                     next: None,
+                    is_throwaway,
                     upto,
                 });
                 continue;
             }
-            let unflushed = Unflushed::of(&stretch, &state);
-            drop(state);
-            if !unflushed.is_empty() {
-                instant.unflushed_bytes += unflushed.bytes();
-                unflushed.add_to(&stretch, &mut instant.item);
+            if is_throwaway {
+                drop(state);
+                instant.settle(stretch.id);
+            } else {
+                let unflushed = Unflushed::of(&stretch, &state);
+                drop(state);
+                if !unflushed.is_empty() {
+                    instant.unflushed_bytes += unflushed.bytes();
+                    unflushed.add_to(&stretch, &mut instant.item);
+                }
             }
             let next = instant.new_stretch();
             let size = head.size;
@@ -212,6 +279,7 @@ impl Engine {
                 head,
                 point: stretch.id,
                 next: Some(next),
+                is_throwaway,
                 upto,
             });
         }
@@ -221,13 +289,28 @@ impl Engine {
     /// Makes the frozen heads points, and lets their branches go on in new stretches.
     fn finish_points(&self, instant: &mut Instant<'_>, ticket: Ticket) {
         let catalog = &mut *instant.catalog;
-        for Frozen { head, next, upto, .. } in &mut instant.frozen {
+        for (stretch, upto) in &instant.settled {
+            let mut state = stretch.state.lock();
+            state.unjournalled = false;
+            state.written = state.written.max(*upto);
+            state.ticket = state.ticket.max(ticket);
+        }
+        for Frozen {
+            head,
+            next,
+            is_throwaway,
+            upto,
+            ..
+        } in &mut instant.frozen
+        {
             let Some(next) = *next else { continue };
             let old = Arc::clone(&head.stretch);
             {
                 let mut state = old.state.lock();
                 state.is_point = true;
-                state.written = state.written.max(*upto);
+                if !*is_throwaway {
+                    state.written = state.written.max(*upto);
+                }
                 state.ticket = state.ticket.max(ticket);
                 // What a root covers wholly needs no view to be kept.
                 if state.root.is_none() || !state.parts.is_empty() || !state.groups.is_empty() {
@@ -236,13 +319,9 @@ impl Engine {
             }
             let view = head.view.clone();
             let size = head.size;
-            self.move_head(
-                catalog,
-                head,
-                Stretch::new(next, Some(old.id), size),
-                view,
-                ticket,
-            );
+            let next = Stretch::new(next, Some(old.id), size);
+            next.state.lock().unjournalled = *is_throwaway;
+            self.move_head(catalog, head, next, view, ticket);
         }
         catalog.next_stretch = catalog.next_stretch.max(instant.next_stretch);
     }

@@ -23,6 +23,7 @@ mod report;
 mod space;
 mod state;
 pub(crate) mod stretch;
+mod throwaway;
 mod transfer;
 mod upkeep;
 pub(crate) mod view;

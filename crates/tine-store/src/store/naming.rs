@@ -12,7 +12,7 @@ use crate::journal::commit::{Item, Priority};
 use crate::journal::record::Record;
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::options::UpkeepMode;
-use crate::store::catalog::BranchCell;
+use crate::store::catalog::{BranchCell, Stay};
 use crate::store::state::State;
 use crate::store::stretch::ReadGuard;
 use crate::store::{Branch, Engine, Store};
@@ -45,18 +45,21 @@ impl Engine {
 
     /// Forgets branches. Never refused for want of room: dropping is what a full store needs.
     pub(crate) fn forget_branches(&self, names: &[BranchName], unfinished: bool) -> Result<()> {
+        let mut only_throwaways = true;
         let forget = || {
+            only_throwaways = true;
             let catalog = self.catalog.lock();
             let mut records = Encoder::default();
             for name in names {
                 let entry = match catalog.branches.get(name) {
-                    Some(entry) if unfinished || !entry.ephemeral => entry,
+                    Some(entry) if unfinished || entry.stay != Stay::Unfinished => entry,
                     _ => return Err(StoreError::UnknownBranch { name: name.clone() }),
                 };
                 Record::BranchDropped {
                     branch: entry.cell.id,
                 }
                 .encode(&mut records);
+                only_throwaways &= entry.is_throwaway();
             }
             let item = Item {
                 records: records.bytes,
@@ -76,17 +79,17 @@ impl Engine {
                     head.stretch.id
                 };
                 catalog.release(head, &self.segments);
-                for point in entry
-                    .snapshots
-                    .values()
-                    .map(|s| s.point)
-                    .chain(entry.origin.map(|(point, _)| point))
-                {
+                for point in entry.points() {
                     catalog.release(point, &self.segments);
                 }
             }
         })?;
-        self.wait(ticket)?;
+        if only_throwaways {
+            // If this is lost, so are they.
+            self.wait_if_much_is_queued(ticket)?;
+        } else {
+            self.wait(ticket)?;
+        }
         self.after_drop()
     }
 
@@ -104,16 +107,15 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn rename(&self, from: &BranchName, to: &BranchName, unfinished: bool) -> Result<()> {
+    /// Gives a branch that is kept another name, or one that was being made its first.
+    pub(crate) fn rename(&self, from: &BranchName, to: &BranchName, stay: Stay) -> Result<()> {
         let rename = || {
             let catalog = self.catalog.lock();
-            if !unfinished {
-                catalog.entry(from)?;
-            }
             catalog.check_free(to)?;
             let entry = catalog
                 .branches
                 .get(from)
+                .filter(|entry| entry.stay == stay)
                 .ok_or_else(|| StoreError::UnknownBranch { name: from.clone() })?;
             let mut records = Encoder::default();
             Record::Renamed {
@@ -131,7 +133,7 @@ impl Engine {
         };
         let ticket = self.commit(Priority::User, rename, |mut catalog, _| {
             if let Some(mut entry) = catalog.branches.remove(from) {
-                entry.ephemeral = false;
+                entry.stay = Stay::Kept;
                 *entry.cell.name.lock() = to.clone();
                 catalog.branches.insert(to.clone(), entry);
             }
@@ -237,7 +239,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownBranch`], [`StoreError::BranchExists`], and those of writing.
     pub fn rename(&self, from: &BranchName, to: &BranchName) -> Result<()> {
-        self.engine().rename(from, to, false)
+        self.engine().rename(from, to, Stay::Kept)
     }
 
     /// Changes a disk's size. What a smaller disk loses reads as zeroes if it grows again. Durable on return.

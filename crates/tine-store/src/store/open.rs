@@ -28,7 +28,7 @@ use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName, Reading};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
-use crate::store::catalog::Catalog;
+use crate::store::catalog::{Catalog, Stay};
 use crate::store::checkpoint::Merging;
 use crate::store::reader::leased;
 use crate::store::replay::Replay;
@@ -389,6 +389,9 @@ impl Store {
     /// Makes everything durable and ends the writing.
     pub(crate) fn finish(&self) -> Result<()> {
         let engine = &self.running.engine;
+        if !engine.read_only {
+            engine.forget_throwaways()?;
+        }
         engine.stop_thread();
         if engine.read_only {
             return Ok(());
@@ -682,7 +685,7 @@ impl Catalog {
     pub(crate) fn unfinished(&self) -> Vec<crate::BranchName> {
         self.branches
             .iter()
-            .filter(|(_, entry)| entry.ephemeral)
+            .filter(|(_, entry)| entry.stay == Stay::Unfinished)
             .map(|(name, _)| name.clone())
             .collect()
     }

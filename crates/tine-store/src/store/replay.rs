@@ -22,7 +22,7 @@ use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
 use crate::segment::format::SegmentKind;
 use crate::segment::table::SegmentTable;
-use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot};
+use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot, Stay};
 use crate::store::head::Head;
 use crate::store::stretch::{PublishedPart, Stretch, StretchState};
 
@@ -466,7 +466,12 @@ impl<'a> Replayer<'a> {
                 cell: BranchCell::new(id, branch.name.clone(), Head::new(stretch, size, None)),
                 origin: branch.origin,
                 created: branch.created,
-                ephemeral: branch.ephemeral,
+                // What was a throwaway fork goes as what was never finished does.
+                stay: if branch.ephemeral {
+                    Stay::Unfinished
+                } else {
+                    Stay::Kept
+                },
                 snapshots: branch.snapshots,
             };
             catalog.branches.insert(branch.name, entry);

@@ -196,7 +196,7 @@ impl Store {
             catalog
                 .branches
                 .iter()
-                .filter(|(_, entry)| !entry.ephemeral)
+                .filter(|(_, entry)| entry.is_kept())
                 .map(|(name, _)| name.clone())
                 .collect()
         };
@@ -244,7 +244,7 @@ impl Store {
                 })
                 .collect();
             let mut points = points;
-            for (name, entry) in catalog.branches.iter().filter(|(_, entry)| !entry.ephemeral) {
+            for (name, entry) in catalog.branches.iter().filter(|(_, entry)| entry.is_kept()) {
                 let head = entry.cell.head.read().stretch.id;
                 if let Some(point) = points.get_mut(&head) {
                     point.branch = Some(name.clone());
@@ -281,7 +281,7 @@ impl Store {
         let engine = &self.running.engine;
         let (branches, snapshots, points, live) = {
             let catalog = engine.catalog.lock();
-            let named = || catalog.branches.values().filter(|entry| !entry.ephemeral);
+            let named = || catalog.branches.values().filter(|entry| entry.is_kept());
             let live: u64 = catalog
                 .stretches
                 .values()

@@ -69,6 +69,9 @@ pub(crate) struct StretchState {
     pub(crate) open_group: u64,
     /// Groups that were queued for the journal.
     pub(crate) written: u64,
+    /// Of a throwaway fork: what is written here goes to segments alone, and what its parent wrote may be like that. Only
+    /// what descends from it can be of this kind while this is.
+    pub(crate) unjournalled: bool,
     /// Groups that are durable.
     pub(crate) safe: u64,
     /// Groups that are in segments.

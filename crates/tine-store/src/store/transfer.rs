@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::block::DISK_BYTES_MAX;
 use crate::error::{Result, StoreError};
 use crate::names::BranchName;
+use crate::store::catalog::Stay;
 use crate::store::state::ExtentKind;
 use crate::store::{Branch, State, Store};
 
@@ -118,7 +119,7 @@ impl Store {
             ImportSource::File(file) => Some(file_size(file).map_err(caller("find the size of the source"))?),
             ImportSource::Stream(_) => None,
         };
-        let unfinished = engine.make_branch(name, size.unwrap_or(DISK_BYTES_MAX), true)?;
+        let unfinished = engine.make_branch(name, size.unwrap_or(DISK_BYTES_MAX), Stay::Unfinished)?;
         let import = || {
             let cell = {
                 let catalog = engine.catalog.lock();
@@ -143,7 +144,7 @@ impl Store {
                 let head = branch.cell.head.read();
                 head.stretch.alive().unwrap_or(0) * crate::block::BLOCK_BYTES
             };
-            engine.rename(&unfinished, name, true)?;
+            engine.rename(&unfinished, name, Stay::Unfinished)?;
             Ok(ImportReport { size, read, data })
         };
         let result = import();

@@ -45,7 +45,7 @@ use super::ops::{Fate, Op, Step};
 use super::outcomes::Variety;
 use super::prover::{Proved, Prover};
 use super::runner::{Config, Runner, Wrong};
-use super::world::{Branch, Target, World};
+use super::world::{Target, World};
 
 /// The smallest ring that there may be, so that even a short history comes round to files that were used.
 const CONFIG: Config = Config {
@@ -133,9 +133,10 @@ impl fmt::Display for Explored {
 
 /// Goes through everything within the bounds; returns the first history that goes wrong, told in words. Of those as long
 /// as it, others may be wrong too.
-pub(crate) fn explore(bounds: Bounds) -> Result<Explored, String> {
+pub(crate) fn explore(alphabet: Alphabet, bounds: Bounds) -> Result<Explored, String> {
     let start = catch(start).unwrap_or_else(Err)?;
     let search = Search {
+        alphabet,
         bounds,
         prover: Prover::new(CONFIG),
         bases: Mutex::default(),
@@ -158,7 +159,7 @@ pub(crate) fn repeat() -> Result<u64, String> {
     let start = catch(start).unwrap_or_else(Err)?;
     // No letter, but a write of one block.
     const ONE_BLOCK: usize = usize::MAX;
-    let letters = alphabet(&[]).len();
+    let letters = branches(&[]).len();
     let mut histories = 0;
     for (first, second) in (0..letters).flat_map(|first| (0..letters).map(move |second| (first, second))) {
         let once = || {
@@ -169,7 +170,7 @@ pub(crate) fn repeat() -> Result<u64, String> {
             for letter in [0, 1, 4, 0, first, CHECKPOINT, ONE_BLOCK, second, CHECKPOINT] {
                 let op = match letter {
                     ONE_BLOCK => write("a", 1, 90),
-                    letter => alphabet(&ops).swap_remove(letter),
+                    letter => branches(&ops).swap_remove(letter),
                 };
                 if tell(runner.world(), &op).is_ok() {
                     runner.step(&Step::plain(op.clone()))?;
@@ -207,6 +208,7 @@ struct Place<'a> {
 }
 
 struct Search {
+    alphabet: Alphabet,
     bounds: Bounds,
     prover: Prover,
     /// Which history first came to a base with so many operations left.
@@ -231,7 +233,7 @@ impl Search {
 
     /// Goes through all histories of a length, on all processors.
     fn level(&self, start: &Base, depth: usize) -> Result<(), String> {
-        let letters = alphabet(&[]).len();
+        let letters = self.alphabet.letters(&[]).len();
         let shares: Vec<Share> = (0..letters)
             .flat_map(|first| (0..letters).map(move |second| [first, second]))
             .collect();
@@ -267,7 +269,7 @@ impl Search {
     /// Goes through all histories of a length that begin with a place, as far as they are of this thread's share.
     fn below(&self, place: &Place<'_>, depth: usize, share: &Share) -> Result<(), String> {
         let at = place.ops.len();
-        for (letter, op) in alphabet(&place.ops).into_iter().enumerate() {
+        for (letter, op) in self.alphabet.letters(&place.ops).into_iter().enumerate() {
             let mine = match share.get(at) {
                 Some(&mine) => mine == letter,
                 None => true,
@@ -333,9 +335,7 @@ impl Search {
         match op {
             Op::Reopen => {
                 runner.close()?;
-                for world in &mut runner.worlds {
-                    world.branches.values_mut().for_each(Branch::make_durable);
-                }
+                runner.worlds.iter_mut().for_each(World::close);
             }
             Op::Crash { fate } => {
                 runner.medium.set_chooser(Chooser::seeded(0));
@@ -451,17 +451,79 @@ pub(crate) fn write(name: &str, block: u64, id: u32) -> Op {
 /// The letter of a checkpoint.
 const CHECKPOINT: usize = 12;
 
-/// Returns what may come next, always as many. Writes are numbered by branch.
-fn alphabet(ops: &[Op]) -> Vec<Op> {
-    let write = |name: &str, blocks: u64, first: u32| {
-        let is_one = |op: &&Op| matches!(op, Op::Write { name: other, .. } if other == name);
-        Op::Write {
-            name: name.into(),
-            offset: 0,
-            length: blocks * BLOCK as u64,
-            id: first + ops.iter().filter(is_one).count() as u32,
+/// What histories are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alphabet {
+    /// What is done to branches.
+    Branches,
+    /// What is done to throwaway forks, and forks of these.
+    Throwaways,
+}
+
+impl Alphabet {
+    /// Returns what may come next, always as many. Writes are numbered by branch.
+    fn letters(self, ops: &[Op]) -> Vec<Op> {
+        match self {
+            Self::Branches => branches(ops),
+            Self::Throwaways => throwaways(ops),
         }
+    }
+}
+
+/// The next write to a branch.
+fn next_write(ops: &[Op], name: &str, blocks: u64, first: u32) -> Op {
+    let is_one = |op: &&Op| matches!(op, Op::Write { name: other, .. } if other == name);
+    Op::Write {
+        name: name.into(),
+        offset: 0,
+        length: blocks * BLOCK as u64,
+        id: first + ops.iter().filter(is_one).count() as u32,
+    }
+}
+
+fn throwaways(ops: &[Op]) -> Vec<Op> {
+    let throwaway = |source: &str, name: &str| Op::Throwaway {
+        source: Target(source.into(), None),
+        name: name.into(),
     };
+    let keep = |from: &str, name: &str| Op::Keep {
+        from: from.into(),
+        name: name.into(),
+    };
+    vec![
+        next_write(ops, "a", 2, 10),
+        Op::Flush { name: "a".into() },
+        throwaway("a", "t0"),
+        next_write(ops, "t0", 1, 20),
+        Op::Flush { name: "t0".into() },
+        throwaway("t0", "t1"),
+        next_write(ops, "t1", 2, 30),
+        keep("t0", "c"),
+        keep("t1", "d"),
+        Op::Fork {
+            source: Target("t1".into(), None),
+            name: "e".into(),
+        },
+        Op::Snapshot {
+            snapshots: vec![("t0".into(), "s".into())],
+        },
+        Op::Rollback {
+            name: "t0".into(),
+            to: None,
+            keep: None,
+        },
+        Op::Drop {
+            names: vec!["t0".into()],
+        },
+        Op::Checkpoint,
+        Op::Reopen,
+        Op::Crash { fate: Fate::Process },
+        Op::Crash { fate: Fate::Power },
+    ]
+}
+
+fn branches(ops: &[Op]) -> Vec<Op> {
+    let write = |name: &str, blocks: u64, first: u32| next_write(ops, name, blocks, first);
     let flush = |name: &str| Op::Flush { name: name.into() };
     let resize = |size: u64| Op::Resize {
         name: "a".into(),

@@ -2,14 +2,22 @@
 //! that it is durable.
 
 use super::content::{Content, pattern};
-use super::ops::Op;
+use super::ops::{Op, names_throwaway};
 use super::world::{Refusal, Target, World};
 
 /// Returns whether an operation's success says that it, and everything before it, is durable.
 pub(super) fn is_durable(op: &Op) -> bool {
+    let lasts = |name: &String| !names_throwaway(name);
+    match op {
+        Op::Drop { names } => return names.iter().any(lasts),
+        Op::Rollback { name, keep, .. } => return lasts(name) || keep.is_some(),
+        Op::Resize { name, .. } => return lasts(name),
+        _ => {}
+    }
     !matches!(
         op,
-        Op::Write { .. }
+        Op::Throwaway { .. }
+            | Op::Write { .. }
             | Op::Batch { .. }
             | Op::Zero { .. }
             | Op::Discard { .. }
@@ -79,6 +87,8 @@ pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
         Op::Flush { name } => world.flush(name)?,
         Op::Fork { source, name } => world.fork_many(&[(source.clone(), name.clone())])?,
         Op::ForkMany { forks } => world.fork_many(forks)?,
+        Op::Throwaway { source, name } => world.throwaway(source, name)?,
+        Op::Keep { from, name } => world.keep(from, name)?,
         Op::Snapshot { snapshots } => world.snapshot(snapshots)?,
         Op::Rollback { name, to, keep } => world.rollback(name, to.as_deref(), keep.as_deref())?,
         Op::Drop { names } => world.drop_branches(names)?,

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use tine_store::medium::simulated::Violation;
-use tine_store::{ExtentKind, Store, StoreError};
+use tine_store::{BranchInfo, ExtentKind, Store, StoreError};
 
 use super::content::{BLOCK, Content};
 use super::ops::Op;
-use super::perform::{Failure, branch_name, describe, go_on, read_state, target};
+use super::perform::{Failure, describe, go_on, read_state};
 use super::runner::{Runner, Wrong};
 use super::world::{Shown, Target};
 
@@ -30,17 +30,30 @@ impl Runner {
         let store = self.store();
         let mut shown = BTreeMap::new();
         for info in store.branches()? {
-            let mut snapshots = BTreeMap::new();
-            for snapshot in &info.snapshots {
-                let target = tine_store::Target::Snapshot(info.name.clone(), snapshot.name.clone());
-                snapshots.insert(snapshot.name.to_string(), read_state(&store.state(&target)?)?);
-            }
-            let branch = store.branch(&info.name)?;
-            let mut bytes = vec![0; branch.size() as usize];
-            branch.read_at(&mut bytes, 0)?;
-            shown.insert(info.name.to_string(), (Content::from_bytes(&bytes), snapshots));
+            shown.insert(info.name.to_string(), self.one_shown(&info)?);
+        }
+        for (name, real) in self.names.throwaways() {
+            match store.branch_info(&real) {
+                Ok(info) => shown.insert(name, self.one_shown(&info)?),
+                // A drop or a keep that failed has happened all the same.
+                Err(StoreError::UnknownBranch { .. }) => None,
+                Err(error) => return Err(error),
+            };
         }
         Ok(shown)
+    }
+
+    fn one_shown(&self, info: &BranchInfo) -> Result<(Content, BTreeMap<String, Content>), StoreError> {
+        let store = self.store();
+        let mut snapshots = BTreeMap::new();
+        for snapshot in &info.snapshots {
+            let target = tine_store::Target::Snapshot(info.name.clone(), snapshot.name.clone());
+            snapshots.insert(snapshot.name.to_string(), read_state(&store.state(&target)?)?);
+        }
+        let branch = store.branch(&info.name)?;
+        let mut bytes = vec![0; branch.size() as usize];
+        branch.read_at(&mut bytes, 0)?;
+        Ok((Content::from_bytes(&bytes), snapshots))
     }
 
     /// Compares everything shown with the first world.
@@ -83,7 +96,7 @@ impl Runner {
     fn check_branch(&self, name: &str) -> Result<(), Wrong> {
         let told = self.world().branches[name].now();
         let failed = |error: StoreError| format!("reading {name}: {}", describe(&error));
-        let branch = self.store().branch(&branch_name(name)).map_err(failed)?;
+        let branch = self.store().branch(&self.names.branch(name)).map_err(failed)?;
         let mut bytes = vec![0; branch.size() as usize];
         branch.read_at(&mut bytes, 0).map_err(failed)?;
         let found = Content::from_bytes(&bytes);
@@ -133,7 +146,10 @@ impl Runner {
 
     /// Compares the engine's diff with the real differences.
     pub(super) fn compare(&self, store: &Store, a: &Target, b: &Target) -> Result<(), Failure> {
-        let (one, other) = (store.state(&target(a))?, store.state(&target(b))?);
+        let (one, other) = (
+            store.state(&self.names.target(a))?,
+            store.state(&self.names.target(b))?,
+        );
         let (Ok(told), Ok(told_other)) = (self.world().content(a), self.world().content(b)) else {
             return Ok(());
         };

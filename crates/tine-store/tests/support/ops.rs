@@ -43,6 +43,15 @@ pub(crate) enum Op {
     ForkMany {
         forks: Vec<(Target, String)>,
     },
+    Throwaway {
+        source: Target,
+        name: String,
+    },
+    /// Makes a throwaway fork a branch of that name.
+    Keep {
+        from: String,
+        name: String,
+    },
     Snapshot {
         snapshots: Vec<(String, String)>,
     },
@@ -149,6 +158,11 @@ pub(crate) struct Step {
     pub(crate) seed: u64,
 }
 
+/// Tells whether only a throwaway fork can have a name.
+pub(super) fn names_throwaway(name: &str) -> bool {
+    THROWAWAYS.contains(&name)
+}
+
 impl Step {
     pub(crate) fn plain(op: Op) -> Self {
         Self {
@@ -161,6 +175,8 @@ impl Step {
 }
 
 const BRANCHES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+/// No branch that is kept has such a name.
+const THROWAWAYS: [&str; 3] = ["t0", "t1", "t2"];
 const SNAPSHOTS: [&str; 3] = ["s0", "s1", "s2"];
 const BLOCKS_MAX: u64 = 12;
 
@@ -349,7 +365,9 @@ impl<'a> Generator<'a> {
                 size: self.size(),
             };
         }
-        match self.chooser.choose(100) {
+        match self.chooser.choose(108) {
+            100..105 => self.throwaway(world),
+            105..108 => self.keep(world),
             0..28 => self.write(world),
             28..32 => {
                 let name = self.name(world);
@@ -442,6 +460,43 @@ impl<'a> Generator<'a> {
             },
             _ => Op::Reopen,
         }
+    }
+
+    fn throwaway(&mut self, world: &World) -> Op {
+        let vacant = |name: &&str| !world.branches.contains_key(*name);
+        let vacant: Vec<&str> = THROWAWAYS.into_iter().filter(vacant).collect();
+        if vacant.is_empty() {
+            return self.keep(world);
+        }
+        // Of throwaway forks rather often, as only these have ancestors that no frame has.
+        let source = match self.throwaways(world) {
+            all if !all.is_empty() && self.chooser.one_in(2) => {
+                Target(all[self.chooser.choose(all.len())].clone(), None)
+            }
+            _ => self.target(world),
+        };
+        Op::Throwaway {
+            source,
+            name: vacant[self.chooser.choose(vacant.len())].to_owned(),
+        }
+    }
+
+    fn keep(&mut self, world: &World) -> Op {
+        let all = self.throwaways(world);
+        let from = if all.is_empty() || self.chooser.one_in(20) {
+            self.name(world)
+        } else {
+            all[self.chooser.choose(all.len())].clone()
+        };
+        Op::Keep {
+            from,
+            name: self.new_name(world),
+        }
+    }
+
+    fn throwaways(&self, world: &World) -> Vec<String> {
+        let all = world.branches.iter().filter(|(_, branch)| branch.is_throwaway);
+        all.map(|(name, _)| name.clone()).collect()
     }
 
     fn during(&mut self, world: &World, upkeep: Op) -> Op {

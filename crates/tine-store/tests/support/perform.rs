@@ -1,8 +1,11 @@
 //! Does operations on the real engine, and tells how one did not succeed: refused, failed or answered wrongly.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tine_store::{BranchName, ImportSource, SnapshotName, State, Store, StoreError, UpkeepStep};
 
 use super::content::{Content, pattern};
@@ -17,10 +20,35 @@ pub(crate) fn snapshot_name(name: &str) -> SnapshotName {
     name.parse().expect("a valid name")
 }
 
-pub(super) fn target(target: &Target) -> tine_store::Target {
-    match &target.1 {
-        None => tine_store::Target::Branch(branch_name(&target.0)),
-        Some(snapshot) => tine_store::Target::Snapshot(branch_name(&target.0), snapshot_name(snapshot)),
+/// What the engine calls branches: those that are kept as the model does, throwaway forks by names of its own.
+#[derive(Clone, Default)]
+pub(crate) struct Names(Arc<Mutex<BTreeMap<String, BranchName>>>);
+
+impl Names {
+    pub(super) fn branch(&self, name: &str) -> BranchName {
+        let known = self.0.lock().get(name).cloned();
+        known.unwrap_or_else(|| branch_name(name))
+    }
+
+    pub(super) fn target(&self, target: &Target) -> tine_store::Target {
+        match &target.1 {
+            None => tine_store::Target::Branch(self.branch(&target.0)),
+            Some(snapshot) => tine_store::Target::Snapshot(self.branch(&target.0), snapshot_name(snapshot)),
+        }
+    }
+
+    /// Returns the throwaway forks that were made and not dropped, as far as is known, with their names in the engine.
+    pub(super) fn throwaways(&self) -> Vec<(String, BranchName)> {
+        let known = self.0.lock();
+        known
+            .iter()
+            .map(|(name, real)| (name.clone(), real.clone()))
+            .collect()
+    }
+
+    /// The process has ended.
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
     }
 }
 
@@ -67,6 +95,7 @@ pub(super) fn is_refusal(error: &StoreError, refusal: Refusal) -> bool {
         Refusal::SnapshotExists => matches!(error, StoreError::SnapshotExists { .. }),
         Refusal::NoOrigin => matches!(error, StoreError::NoOrigin { .. }),
         Refusal::OutOfBounds => matches!(error, StoreError::OutOfBounds { .. }),
+        Refusal::NotThrowaway => matches!(error, StoreError::NotThrowaway { .. }),
     }
 }
 
@@ -74,7 +103,13 @@ pub(super) fn is_refusal(error: &StoreError, refusal: Refusal) -> bool {
 pub(super) fn may_refuse(op: &Op, error: &StoreError, refusal: Refusal) -> bool {
     let several = matches!(
         op,
-        Op::Fork { .. } | Op::ForkMany { .. } | Op::Snapshot { .. } | Op::Rollback { .. } | Op::Rename { .. }
+        Op::Fork { .. }
+            | Op::ForkMany { .. }
+            | Op::Throwaway { .. }
+            | Op::Keep { .. }
+            | Op::Snapshot { .. }
+            | Op::Rollback { .. }
+            | Op::Rename { .. }
     );
     if several {
         is_any_refusal(error)
@@ -84,7 +119,9 @@ pub(super) fn may_refuse(op: &Op, error: &StoreError, refusal: Refusal) -> bool 
 }
 
 fn is_any_refusal(error: &StoreError) -> bool {
-    use Refusal::{BranchExists, NoOrigin, OutOfBounds, SnapshotExists, UnknownBranch, UnknownSnapshot};
+    use Refusal::{
+        BranchExists, NoOrigin, NotThrowaway, OutOfBounds, SnapshotExists, UnknownBranch, UnknownSnapshot,
+    };
     [
         UnknownBranch,
         UnknownSnapshot,
@@ -92,6 +129,7 @@ fn is_any_refusal(error: &StoreError) -> bool {
         SnapshotExists,
         NoOrigin,
         OutOfBounds,
+        NotThrowaway,
     ]
     .into_iter()
     .any(|refusal| is_refusal(error, refusal))
@@ -104,16 +142,16 @@ pub(crate) fn read_state(state: &State) -> Result<Content, StoreError> {
 }
 
 /// Does an operation that needs nothing but the store.
-pub(super) fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
-    let branch = |name: &str| store.branch(&branch_name(name));
+pub(super) fn perform(store: &Store, names: &Names, op: &Op) -> Result<(), Failure> {
+    let branch = |name: &str| store.branch(&names.branch(name));
     match op {
         Op::Create { name, size } => {
-            store.create_branch(&branch_name(name), *size)?;
+            store.create_branch(&names.branch(name), *size)?;
         }
         Op::Import { name, size, id } => {
             let bytes = pattern(*id, 0, *size as usize);
             let report = store.import(
-                &branch_name(name),
+                &names.branch(name),
                 ImportSource::Stream(&mut Cursor::new(bytes)),
                 &mut go_on,
             )?;
@@ -143,34 +181,44 @@ pub(super) fn perform(store: &Store, op: &Op) -> Result<(), Failure> {
         Op::Zero { name, offset, length } => branch(name)?.write_zeroes(*offset, *length)?,
         Op::Discard { name, offset, length } => branch(name)?.discard(*offset, *length)?,
         Op::Flush { name } => branch(name)?.flush()?,
-        Op::Fork { source, name } => store.fork(&target(source), &branch_name(name))?,
+        Op::Fork { source, name } => store.fork(&names.target(source), &names.branch(name))?,
         Op::ForkMany { forks } => {
             let forks: Vec<_> = forks
                 .iter()
-                .map(|(source, name)| (target(source), branch_name(name)))
+                .map(|(source, name)| (names.target(source), names.branch(name)))
                 .collect();
             store.fork_many(&forks)?;
         }
         Op::Snapshot { snapshots } => {
             let snapshots: Vec<_> = snapshots
                 .iter()
-                .map(|(name, snapshot)| (branch_name(name), snapshot_name(snapshot)))
+                .map(|(name, snapshot)| (names.branch(name), snapshot_name(snapshot)))
                 .collect();
             store.snapshot(&snapshots)?;
         }
         Op::Rollback { name, to, keep } => {
             let to = to.as_deref().map(snapshot_name);
-            let keep = keep.as_deref().map(branch_name);
-            store.rollback(&branch_name(name), to.as_ref(), keep.as_ref())?;
+            let keep = keep.as_deref().map(|name| names.branch(name));
+            store.rollback(&names.branch(name), to.as_ref(), keep.as_ref())?;
         }
-        Op::Drop { names } => {
-            store.drop_branches(&names.iter().map(|name| branch_name(name)).collect::<Vec<_>>())?;
+        Op::Drop { names: dropped } => {
+            let real: Vec<_> = dropped.iter().map(|name| names.branch(name)).collect();
+            store.drop_branches(&real)?;
+            names.0.lock().retain(|name, _| !dropped.contains(name));
+        }
+        Op::Throwaway { source, name } => {
+            let made = store.fork_throwaway(&names.target(source))?;
+            names.0.lock().insert(name.clone(), made.name());
+        }
+        Op::Keep { from, name } => {
+            store.keep(&names.branch(from), &branch_name(name))?;
+            names.0.lock().remove(from);
         }
         Op::DropSnapshot { name, snapshot } => {
-            store.drop_snapshot(&branch_name(name), &snapshot_name(snapshot))?;
+            store.drop_snapshot(&names.branch(name), &snapshot_name(snapshot))?;
         }
-        Op::Rename { from, to } => store.rename(&branch_name(from), &branch_name(to))?,
-        Op::Resize { name, size } => store.resize(&branch_name(name), *size)?,
+        Op::Rename { from, to } => store.rename(&names.branch(from), &branch_name(to))?,
+        Op::Resize { name, size } => store.resize(&names.branch(name), *size)?,
         Op::Drain => store.upkeep(UpkeepStep::Drain)?,
         Op::Checkpoint => store.upkeep(UpkeepStep::Checkpoint)?,
         Op::Reclaim => store.upkeep(UpkeepStep::Reclaim)?,

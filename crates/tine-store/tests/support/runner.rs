@@ -14,8 +14,8 @@ use tine_store::{CreateOptions, OpenOptions, Reader, State, Store, StoreError, U
 use super::content::Content;
 use super::expect::{half_done, is_durable, parts_done, tell};
 use super::ops::{Fate, Op, Step, Trouble};
-use super::perform::{Failure, describe, is_refusal, may_refuse, perform, read_state, target};
-use super::world::{Branch, Refusal, Shown, Target, World};
+use super::perform::{Failure, Names, describe, is_refusal, may_refuse, perform, read_state};
+use super::world::{Refusal, Shown, Target, World};
 
 /// The store and medium that a history runs on.
 #[derive(Clone, Debug)]
@@ -81,6 +81,7 @@ pub(crate) struct Runner {
     pub(crate) config: Config,
     pub(crate) medium: SimulatedMedium,
     store: Option<Store>,
+    pub(super) names: Names,
     /// The world that the running store shows comes first.
     pub(crate) worlds: Vec<World>,
     /// Views that are kept open, with what they showed at first.
@@ -108,6 +109,7 @@ impl Runner {
             config,
             medium,
             store,
+            names: Names::default(),
             worlds,
             held: Vec::new(),
             readers: Vec::new(),
@@ -134,6 +136,7 @@ impl Runner {
     /// Closes the store; what is left to do with the medium is the caller's.
     pub(crate) fn close(&mut self) -> Result<(), Wrong> {
         self.held.clear();
+        self.names.forget();
         match self.store.take().map(Store::close) {
             Some(Err(error)) => Err(format!("closing failed: {}", describe(&error))),
             _ => Ok(()),
@@ -331,10 +334,14 @@ impl Runner {
     ) -> (Result<(), Failure>, Vec<Result<(), Failure>>) {
         let store = self.store().clone();
         let (others, (send, receive)) = (others.to_vec(), mpsc::channel());
+        let names = self.names.clone();
         self.medium.interrupt(nth, move || {
             let (done, wait) = mpsc::channel();
             let thread = thread::spawn(move || {
-                let results = others.iter().map(|op| perform(&store, op)).collect::<Vec<_>>();
+                let results = others
+                    .iter()
+                    .map(|op| perform(&store, &names, op))
+                    .collect::<Vec<_>>();
                 // Whoever interrupted may have stopped waiting.
                 let _ = done.send(());
                 results
@@ -410,24 +417,21 @@ impl Runner {
         again: &[(u64, Fate)],
     ) -> Result<(), Wrong> {
         self.held.clear();
+        self.names.forget();
         let store = self.store.take().expect("open");
         let mut closed = store.close();
+        if closed.is_ok() {
+            self.worlds.iter_mut().for_each(World::close);
+        }
         if let (Ok(()), Some(read)) = (&closed, read) {
             closed = self.begin_to_read(read);
         }
         match (closed, fate) {
-            (Ok(()), _) => {
-                for world in &mut self.worlds {
-                    world.branches.values_mut().for_each(Branch::make_durable);
-                }
-                match fate {
-                    // What was injected goes on in the opening.
-                    Some(fate) => {
-                        self.open_in_trouble()?;
-                        self.die(fate, again)
-                    }
-                    None => self.recover(&[]),
-                }
+            (Ok(()), None) => self.recover(&[]),
+            // What was injected goes on in the opening.
+            (Ok(()), Some(fate)) => {
+                self.open_in_trouble()?;
+                self.die(fate, again)
             }
             (Err(StoreError::Poisoned { .. }), None) if self.suspect => self.die(Fate::Process, again),
             (Err(error), None) => Err(format!("closing failed: {}", describe(&error))),
@@ -438,7 +442,10 @@ impl Runner {
     /// Lets a process of its own become a reader.
     fn begin_to_read(&mut self, read: &Target) -> Result<(), StoreError> {
         let store = Store::open_on(self.medium.start(), self.config.open_options())?;
-        let reader = match (store.into_reader(&[target(read)]), self.world().content(read)) {
+        let reader = match (
+            store.into_reader(&[self.names.target(read)]),
+            self.world().content(read),
+        ) {
             (Err(error), Err(refusal)) if is_refusal(&error, refusal) => return Ok(()),
             (reader, _) => reader?,
         };
@@ -473,6 +480,7 @@ impl Runner {
     /// Ends the process, and lets the fate happen to what it wrote.
     pub(crate) fn end(&mut self, fate: Fate) {
         self.held.clear();
+        self.names.forget();
         self.store = None;
         self.suspect = false;
         self.medium.clear_faults();
@@ -554,12 +562,12 @@ impl Runner {
         match op {
             Op::Diff { a, b } => self.compare(&store, a, b),
             Op::Hold { target: held } => {
-                let state = store.state(&target(held))?;
+                let state = store.state(&self.names.target(held))?;
                 let content = read_state(&state)?;
                 self.held.push((state, content));
                 Ok(())
             }
-            op => perform(&store, op),
+            op => perform(&store, &self.names, op),
         }
     }
 }

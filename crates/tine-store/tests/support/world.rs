@@ -15,11 +15,14 @@ pub(crate) struct Branch {
     pub(crate) floor: usize,
     pub(crate) origin: Option<Content>,
     pub(crate) snapshots: BTreeMap<String, Content>,
+    /// It does not outlive the process.
+    pub(crate) is_throwaway: bool,
 }
 
 impl Branch {
     fn new(content: Content, origin: Option<Content>) -> Self {
         Self {
+            is_throwaway: false,
             states: vec![content],
             floor: 0,
             origin,
@@ -55,6 +58,7 @@ pub(crate) enum Refusal {
     SnapshotExists,
     NoOrigin,
     OutOfBounds,
+    NotThrowaway,
 }
 
 /// Everything that was told.
@@ -166,6 +170,32 @@ impl World {
         Ok(())
     }
 
+    pub(crate) fn throwaway(&mut self, source: &Target, name: &str) -> Told {
+        let content = self.content(source)?.clone();
+        self.add(name, content.clone(), Some(content))?;
+        self.branch_mut(name)?.is_throwaway = true;
+        Ok(())
+    }
+
+    /// Makes a throwaway fork a branch like all others.
+    pub(crate) fn keep(&mut self, from: &str, name: &str) -> Told {
+        if !self.branch(from)?.is_throwaway {
+            return Err(Refusal::NotThrowaway);
+        }
+        self.vacant(name)?;
+        let mut branch = self.branches.remove(from).ok_or(Refusal::UnknownBranch)?;
+        branch.is_throwaway = false;
+        branch.make_durable();
+        self.branches.insert(name.to_owned(), branch);
+        Ok(())
+    }
+
+    /// Ends the process well.
+    pub(crate) fn close(&mut self) {
+        self.branches.retain(|_, branch| !branch.is_throwaway);
+        self.branches.values_mut().for_each(Branch::make_durable);
+    }
+
     pub(crate) fn snapshot(&mut self, snapshots: &[(String, String)]) -> Told {
         for (name, snapshot) in snapshots {
             let branch = self.branch_mut(name)?;
@@ -215,7 +245,9 @@ impl World {
     }
 
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> Told {
-        self.branch(from)?;
+        if self.branch(from)?.is_throwaway {
+            return Err(Refusal::UnknownBranch);
+        }
         self.vacant(to)?;
         let branch = self.branches.remove(from).ok_or(Refusal::UnknownBranch)?;
         self.branches.insert(to.to_owned(), branch);
@@ -236,6 +268,13 @@ pub(crate) type Shown = BTreeMap<String, (Content, BTreeMap<String, Content>)>;
 impl World {
     /// Returns the world as it goes on after a recovery that shows `shown`, or why no crash may leave that.
     pub(crate) fn recovered(&self, shown: &Shown) -> Result<Self, String> {
+        let mut world = self.clone();
+        world.branches.retain(|_, branch| !branch.is_throwaway);
+        world.found(shown)
+    }
+
+    /// Returns the world as it goes on where `shown` is found, or why that is none of what it may show.
+    fn found(self, shown: &Shown) -> Result<Self, String> {
         let names = |world: Vec<&String>| format!("{world:?}");
         let (told, found) = (
             names(self.branches.keys().collect()),
@@ -244,7 +283,7 @@ impl World {
         if told != found {
             return Err(format!("the branches are {found} and should be {told}"));
         }
-        let mut world = self.clone();
+        let mut world = self;
         for (name, branch) in &mut world.branches {
             let (content, snapshots) = &shown[name];
             let told: Vec<_> = branch.snapshots.keys().collect();
@@ -282,6 +321,6 @@ impl World {
         for branch in strict.branches.values_mut() {
             branch.make_durable();
         }
-        strict.recovered(shown).map(|_| ())
+        strict.found(shown).map(|_| ())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Nodes;
 use super::build::LEAF_BYTES_MAX;
-use super::node::Piece;
+use super::leaf::Piece;
 use super::tree::Tree;
 use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};

@@ -19,8 +19,10 @@ pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod extent;
 pub(crate) mod layers;
+pub(crate) mod leaf;
 pub(crate) mod merge;
 pub(crate) mod node;
+mod search;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -36,6 +38,7 @@ use crate::medium::Reading;
 use crate::segment::SegmentId;
 use crate::segment::table::{Segment, SegmentTable};
 use cache::NodeCache;
+use leaf::Home;
 use node::{Child, Node, NodeRef};
 
 /// From where nodes are read: through the cache, or also from a segment that is being written.
@@ -93,6 +96,11 @@ impl Index {
         self.segments.handle(id)
     }
 
+    /// Returns the segment that a piece lies in; see [`Index::segment`].
+    pub(crate) fn resolve(&self, home: &Home<'_>) -> Arc<Segment> {
+        home.handle.upgrade().unwrap_or_else(|| self.segment(home.id()))
+    }
+
     /// Reads and verifies a node, past every cache.
     pub(crate) fn read_node(&self, at: &NodeRef, level: u8) -> Result<Node> {
         let node = Node::decode(&self.read(at, Reading::PastCache)?, &self.segments)?;
@@ -125,22 +133,10 @@ impl Index {
 
 impl Nodes for Index {
     fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
-        let node = match child.cached() {
-            Some(node) => node,
-            None => {
-                let node = match self.cache.get(&child.at) {
-                    Some(node) => node,
-                    None => {
-                        let bytes = self.read(&child.at, Reading::Cached)?;
-                        self.cache
-                            .insert(&child.at, Node::decode(&bytes, &self.segments)?)
-                    }
-                };
-                child.set_cached(&node);
-                node
-            }
-        };
-        node.touch();
+        let node = self.cache.load(child, || {
+            let bytes = self.read(&child.at, Reading::Cached)?;
+            Node::decode(&bytes, &self.segments)
+        })?;
         check_level(&node, &child.at, level)?;
         Ok(node)
     }

@@ -8,13 +8,16 @@
 //! Invariant: extents ascend and do not overlap; children ascend, and an extent lies under the last child whose first
 //! block is not behind its own.
 
+use std::collections::HashMap;
+use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
 use super::extent::{Content, EXTENT_BLOCKS_MAX, Extent};
-use crate::buffer::StretchId;
+use super::leaf::{Body, Leaf, LeafBuilder, Origin};
+use super::search::{Guess, partition_from};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::segment::SegmentId;
@@ -64,6 +67,7 @@ impl Child {
         }
     }
 
+    #[inline]
     pub(super) fn cached(&self) -> Option<Arc<Node>> {
         self.node.read().upgrade()
     }
@@ -82,27 +86,44 @@ pub(crate) struct Node {
 
 pub(crate) enum NodeKind {
     Leaf(Leaf),
-    Inner { level: u8, children: Box<[Child]> },
+    Inner { level: u8, children: Children },
 }
 
-/// Extents, in columns: what a search looks at lies together.
-pub(crate) struct Leaf {
-    starts: Box<[u64]>,
-    extents: Box<[LeafExtent]>,
-    checksums: Box<[u32]>,
-    /// The segments that extents name, resolved once. Weak: a node in the cache keeps no segment from being removed.
-    homes: Box<[(SegmentId, Weak<Segment>)]>,
+/// The children of an inner node, ascending; there is at least one.
+pub(crate) struct Children {
+    list: Box<[Child]>,
+    guess: Guess,
 }
 
-struct LeafExtent {
-    count: u64,
-    birth: StretchId,
-    kind: Kind,
-    home: u32,
-    first: u32,
-    /// Of one block its checksum; of several, where theirs begin among the leaf's. So a look-up of blocks that were
-    /// written one by one touches a cache line less.
-    checksum: u32,
+impl Children {
+    fn new(list: Vec<Child>) -> Self {
+        let first = |child: Option<&Child>| child.map_or(0, |child| child.first);
+        Self {
+            guess: Guess::new(first(list.first()), first(list.last()), list.len()),
+            list: list.into(),
+        }
+    }
+
+    /// Returns those under which extents of a range can lie.
+    pub(crate) fn touching(&self, blocks: &Range<u64>) -> &[Child] {
+        let count = self.list.len();
+        let place = self.guess.place(blocks.start);
+        let first = partition_from(place, count, |at| self.list[at].first <= blocks.start);
+        let end = partition_from(first, count, |at| self.list[at].first < blocks.end);
+        &self.list[first.saturating_sub(1).min(end)..end]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.list.len() * size_of::<Child>()
+    }
+}
+
+impl Deref for Children {
+    type Target = [Child];
+
+    fn deref(&self) -> &[Child] {
+        &self.list
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,100 +131,6 @@ enum Kind {
     Data = 1,
     Zero = 2,
     Hole = 3,
-}
-
-/// An extent in a leaf, or a part of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Piece<'a> {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) birth: StretchId,
-    pub(crate) content: PieceContent<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum PieceContent<'a> {
-    Data {
-        home: &'a (SegmentId, Weak<Segment>),
-        first: u32,
-        checksums: &'a [u32],
-    },
-    Zero,
-    Hole,
-}
-
-impl Piece<'_> {
-    /// Returns what is left of it within a range; the two overlap.
-    pub(crate) fn within(mut self, start: u64, end: u64) -> Self {
-        let (from, to) = (self.start.max(start), self.end.min(end));
-        debug_assert!(from < to);
-        if let PieceContent::Data { first, checksums, .. } = &mut self.content {
-            let skip = (from - self.start) as usize;
-            *checksums = &checksums[skip..skip + (to - from) as usize];
-            *first += skip as u32;
-        }
-        (self.start, self.end) = (from, to);
-        self
-    }
-
-    pub(crate) fn to_extent(self) -> Extent {
-        Extent {
-            start: self.start,
-            count: self.end - self.start,
-            birth: self.birth,
-            content: match self.content {
-                PieceContent::Data {
-                    home,
-                    first,
-                    checksums,
-                } => Content::Data {
-                    segment: home.0,
-                    first,
-                    checksums: checksums.to_vec(),
-                },
-                PieceContent::Zero => Content::Zero,
-                PieceContent::Hole => Content::Hole,
-            },
-        }
-    }
-}
-
-impl Leaf {
-    /// Returns how many extents it has.
-    pub(crate) fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// Returns the number of the first extent that ends behind a block.
-    pub(crate) fn seek(&self, block: u64) -> usize {
-        let behind = self.starts.partition_point(|&start| start <= block);
-        match behind.checked_sub(1) {
-            Some(last) if self.starts[last] + self.extents[last].count > block => last,
-            _ => behind,
-        }
-    }
-
-    pub(crate) fn piece(&self, at: usize) -> Piece<'_> {
-        let (start, extent) = (self.starts[at], &self.extents[at]);
-        let content = match extent.kind {
-            Kind::Data => PieceContent::Data {
-                home: &self.homes[extent.home as usize],
-                first: extent.first,
-                checksums: match extent.count {
-                    1 => std::slice::from_ref(&extent.checksum),
-                    count => &self.checksums[extent.checksum as usize..][..count as usize],
-                },
-            },
-            Kind::Zero => PieceContent::Zero,
-            Kind::Hole => PieceContent::Hole,
-        };
-        Piece {
-            start,
-            end: start + extent.count,
-            birth: extent.birth,
-            content,
-        }
-    }
 }
 
 /// Bytes of a node before its extents or children.
@@ -306,12 +233,8 @@ impl Node {
     /// Returns about how much memory it takes.
     pub(super) fn memory_bytes(&self) -> u64 {
         let body = match &self.kind {
-            NodeKind::Leaf(leaf) => {
-                leaf.starts.len() * (8 + size_of::<LeafExtent>())
-                    + leaf.checksums.len() * 4
-                    + leaf.homes.len() * size_of::<(SegmentId, Weak<Segment>)>()
-            }
-            NodeKind::Inner { children, .. } => children.len() * size_of::<Child>(),
+            NodeKind::Leaf(leaf) => leaf.memory_bytes(),
+            NodeKind::Inner { children, .. } => children.memory_bytes(),
         };
         (size_of::<Self>() + body) as u64
     }
@@ -319,61 +242,50 @@ impl Node {
 
 fn decode_leaf(from: &mut Decoder<'_>, segments: &SegmentTable) -> Result<Leaf> {
     let count = from.count(EMPTY_EXTENT_BYTES)?;
-    let mut starts = Vec::with_capacity(count);
-    let mut extents = Vec::with_capacity(count);
-    let mut checksums = Vec::new();
-    let mut homes: Vec<(SegmentId, Weak<Segment>)> = Vec::new();
+    let mut leaf = LeafBuilder::with_capacity(count);
+    let mut handles: HashMap<SegmentId, Weak<Segment>> = HashMap::new();
     let mut behind = 0u64;
     for _ in 0..count {
         let (start, count, word) = (from.u64()?, from.u64()?, from.u64()?);
         let end = start.checked_add(count).filter(|_| start >= behind && count > 0);
         behind = end.ok_or_else(|| from.invalid("the extents are not in order"))?;
-        let kind = match word >> BIRTH_BITS {
-            1 if count <= EXTENT_BLOCKS_MAX => Kind::Data,
-            2 => Kind::Zero,
-            3 => Kind::Hole,
-            _ => return Err(from.invalid("an extent of unknown kind or length")),
-        };
-        let mut extent = LeafExtent {
-            count,
+        let mut origin = Origin {
             birth: word & ((1 << BIRTH_BITS) - 1),
-            kind,
-            home: 0,
-            first: 0,
-            checksum: checksums.len() as u32,
+            segment: SegmentId { epoch: 0, counter: 0 },
         };
-        if kind == Kind::Data {
-            let segment = SegmentId::from_u64(from.u64()?);
-            extent.first = from.u32()?;
-            if extent.first.checked_add(count as u32).is_none() {
-                return Err(from.invalid("an extent overflows its segment"));
-            }
-            // Neighbours mostly lie in the same segment.
-            let known = homes.iter().rposition(|(id, _)| *id == segment);
-            extent.home = known.unwrap_or(homes.len()) as u32;
-            if known.is_none() {
-                homes.push((segment, segments.weak(segment)));
-            }
-            if count == 1 {
-                extent.checksum = from.u32()?;
-            } else {
-                for _ in 0..count {
-                    checksums.push(from.u32()?);
+        let body = match word >> BIRTH_BITS {
+            kind if kind == Kind::Data as u64 && count <= EXTENT_BLOCKS_MAX => {
+                origin.segment = SegmentId::from_u64(from.u64()?);
+                let first = from.u32()?;
+                if first.checked_add(count as u32).is_none() {
+                    return Err(from.invalid("an extent overflows its segment"));
+                }
+                let segment = handles
+                    .entry(origin.segment)
+                    .or_insert_with(|| segments.weak(origin.segment));
+                Body::Data {
+                    count: count as u16,
+                    first,
+                    segment: Weak::clone(segment),
+                    checksum: match count {
+                        1 => from.u32()?,
+                        count => {
+                            let checksums = (0..count).map(|_| from.u32()).collect::<Result<Vec<_>>>()?;
+                            leaf.push_checksums(checksums)
+                        }
+                    },
                 }
             }
-        }
-        starts.push(start);
-        extents.push(extent);
+            kind if kind == Kind::Zero as u64 => Body::Zero { count },
+            kind if kind == Kind::Hole as u64 => Body::Hole { count },
+            _ => return Err(from.invalid("an extent of unknown kind or length")),
+        };
+        leaf.push(start, body, origin);
     }
-    Ok(Leaf {
-        starts: starts.into(),
-        extents: extents.into(),
-        checksums: checksums.into(),
-        homes: homes.into(),
-    })
+    Ok(leaf.build())
 }
 
-fn decode_children(from: &mut Decoder<'_>) -> Result<Box<[Child]>> {
+fn decode_children(from: &mut Decoder<'_>) -> Result<Children> {
     let count = from.count(CHILD_BYTES)?;
     let mut children: Vec<Child> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -386,5 +298,5 @@ fn decode_children(from: &mut Decoder<'_>) -> Result<Box<[Child]>> {
     if children.is_empty() {
         return Err(from.invalid("an inner node without children"));
     }
-    Ok(children.into())
+    Ok(Children::new(children))
 }

@@ -11,8 +11,9 @@ use super::Nodes;
 use super::build::NodeStore;
 use super::extent::{Content, Extent};
 use super::layers::Layers;
+use super::leaf::PieceContent;
 use super::merge::{OnHidden, Stream, merge, overlay};
-use super::node::{Child, Node, NodeRef, PieceContent};
+use super::node::{Child, Node, NodeRef};
 use super::tree::{Tree, TreeRecord};
 use crate::checksum::crc32c;
 use crate::error::Result;
@@ -193,7 +194,7 @@ fn check_figures(memory: &Memory, tree: &Tree) {
 fn each_node(memory: &Memory, child: &Child, level: u8, each: &mut dyn FnMut(&NodeRef)) {
     each(&child.at);
     if let super::node::NodeKind::Inner { level, children } = memory.load(child, level).unwrap().kind() {
-        for child in children {
+        for child in children.iter() {
             each_node(memory, child, level - 1, each);
         }
     }
@@ -268,10 +269,10 @@ fn layers_hide_what_is_below_them_and_merge_into_the_same() {
                 .resolve(&memory, block..block + 1, &mut |_, piece| {
                     found = piece.map(|piece| match piece.content {
                         PieceContent::Data { first, checksums, .. } => {
-                            Block::Data(first, checksums[0], piece.birth)
+                            Block::Data(first, checksums[0], piece.birth())
                         }
-                        PieceContent::Zero => Block::Zero(piece.birth),
-                        PieceContent::Hole => Block::Hole(piece.birth),
+                        PieceContent::Zero => Block::Zero(piece.birth()),
+                        PieceContent::Hole => Block::Hole(piece.birth()),
                     });
                     Ok(true)
                 })

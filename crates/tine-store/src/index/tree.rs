@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::Nodes;
 use super::extent::Extent;
-use super::node::{Child, Node, NodeKind, NodeRef, Piece};
+use super::leaf::Piece;
+use super::node::{Child, Node, NodeKind, NodeRef};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::segment::SegmentId;
@@ -145,7 +146,7 @@ fn scan(
                 return Ok(true);
             }
             NodeKind::Inner { level, children } => {
-                let found = touching(children, blocks);
+                let found = children.touching(blocks);
                 if found.len() != 1 {
                     for child in found {
                         if !scan(nodes, child, level - 1, blocks, each)? {
@@ -159,13 +160,6 @@ fn scan(
         };
         node = next;
     }
-}
-
-/// Returns the children under which extents of a range can lie.
-pub(crate) fn touching<'a>(children: &'a [Child], blocks: &Range<u64>) -> &'a [Child] {
-    let first = children.partition_point(|child| child.first <= blocks.start);
-    let end = children.partition_point(|child| child.first < blocks.end);
-    &children[first.saturating_sub(1).min(end)..end]
 }
 
 /// The extents of a tree, in order.

@@ -11,7 +11,8 @@ use crate::buffer::StretchId;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
-use crate::index::node::{NodeKind, NodeRef, PieceContent};
+use crate::index::leaf::PieceContent;
+use crate::index::node::{NodeKind, NodeRef};
 use crate::journal::walk::Walker;
 use crate::manifest::Manifest;
 use crate::medium::Reading;
@@ -391,14 +392,14 @@ impl Engine {
                         let stored = source.stored(*slot);
                         stored.map(|(segment, at)| (segment, at, std::slice::from_ref(checksum)))
                     }
-                    Found::Piece(piece) if piece.birth == stretch.id => match piece.content {
+                    Found::Piece(piece) if piece.birth() == stretch.id => match piece.content {
                         PieceContent::Data {
                             home,
                             first,
                             checksums,
                         } => {
                             *blocks += range.end - range.start;
-                            Some((self.segments.handle(home.0), first, checksums))
+                            Some((self.segments.handle(home.id()), first, checksums))
                         }
                         PieceContent::Zero | PieceContent::Hole => None,
                     },

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::block::{BLOCK, BLOCK_BYTES, block_count};
 use crate::buffer::{BufferedBlock, Located};
 use crate::error::Result;
-use crate::index::node::PieceContent;
+use crate::index::leaf::PieceContent;
 use crate::overlay::Entry;
 use crate::segment::SegmentId;
 use crate::store::changed::{Changed, changed};
@@ -294,7 +294,7 @@ fn pieces(state: &State, blocks: Range<u64>) -> Result<Vec<Piece>> {
                     first,
                     checksums,
                 } => What::Stored {
-                    segment: home.0,
+                    segment: home.id(),
                     first,
                     checksums: checksums.to_vec(),
                 },

@@ -12,7 +12,7 @@ use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::index::layers::Layers;
-use crate::index::node::PieceContent;
+use crate::index::leaf::PieceContent;
 use crate::overlay::Entry;
 use crate::segment::table::Segment;
 use crate::store::Running;
@@ -143,7 +143,7 @@ impl Lookup {
                         first,
                         checksums,
                     }) => {
-                        let segment = home.1.upgrade().unwrap_or_else(|| index.segment(home.0));
+                        let segment = index.resolve(&home);
                         push_stored(&mut settled, range, segment, first, checksums);
                     }
                     _ => settled.push((range, Piece::Zero)),
@@ -256,7 +256,7 @@ fn find_below(layers: &Layers, index: &Index, block: u64) -> Result<One> {
         }) = piece.map(|piece| piece.content)
         {
             found = One::Stored {
-                segment: home.1.upgrade().unwrap_or_else(|| index.segment(home.0)),
+                segment: index.resolve(&home),
                 at: first,
                 checksum: checksums[0],
             };
@@ -379,7 +379,7 @@ pub(crate) fn extents(
                     PieceContent::Zero => ExtentKind::Zero,
                     PieceContent::Hole => ExtentKind::Hole,
                 };
-                (kind, piece.birth)
+                (kind, piece.birth())
             }
         };
         let shared = kind == ExtentKind::Data && birth != stretch;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::index::Nodes;
 use crate::index::layers::Layers;
-use crate::index::node::Piece;
+use crate::index::leaf::Piece;
 use crate::overlay::{Entry, Overlay};
 
 /// A disk at one moment. Clones in O(1).

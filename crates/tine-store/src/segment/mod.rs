@@ -1,6 +1,7 @@
 //! Segments: immutable objects that hold data blocks or nodes of the index.
 
 pub(crate) mod format;
+mod opened;
 pub(crate) mod table;
 
 use std::fmt;

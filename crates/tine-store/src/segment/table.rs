@@ -4,10 +4,10 @@
 //! removed only when the table alone does and nobody leases it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::error::{Result, StoreError};
@@ -16,69 +16,62 @@ use crate::segment::SegmentId;
 use crate::segment::format::{
     Part, SEGMENT_HEADER_BYTES, SegmentKind, TRAILER_BYTES, check_header, decode_footer, decode_trailer,
 };
-
-/// Objects kept open at the most.
-const OPEN_OBJECTS_MAX: usize = 256;
+use crate::segment::opened::{Opened, Place};
 
 /// One segment.
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
+    pub(super) this: Weak<Self>,
+    pub(super) place: Place,
     opened: Arc<Opened>,
-    object: RwLock<Option<Arc<dyn Object>>>,
-}
-
-/// What the segments of a store have in common.
-struct Opened {
-    medium: Arc<dyn Medium>,
-    count: AtomicUsize,
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        if self.object.get_mut().is_some() {
-            self.opened.count.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.opened.forget(&mut self.place);
     }
 }
 
 impl Segment {
+    fn new(id: SegmentId, opened: &Arc<Opened>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            id,
+            this: Weak::clone(this),
+            place: Place::default(),
+            opened: Arc::clone(opened),
+        })
+    }
+
     fn name(&self) -> ObjectName {
         ObjectName::Segment(self.id)
     }
 
-    fn object(&self) -> Result<Arc<dyn Object>> {
-        if let Some(object) = &*self.object.read() {
-            return Ok(Arc::clone(object));
-        }
-        let object = self
-            .opened
-            .medium
-            .open_object(self.name())
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => StoreError::damaged(format!("{} is missing", self.name())),
-                _ => StoreError::io(self.name(), "open", error),
-            })?;
-        let mut place = self.object.write();
-        // Above the bound an object is opened for each read: slower, but never out of descriptors.
-        if place.is_none() && self.opened.count.load(Ordering::Relaxed) < OPEN_OBJECTS_MAX {
-            self.opened.count.fetch_add(1, Ordering::Relaxed);
-            *place = Some(Arc::clone(&object));
-        }
-        Ok(object)
+    #[cfg(test)]
+    pub(super) fn opened(&self) -> &Arc<Opened> {
+        &self.opened
+    }
+
+    /// Asks something of the object.
+    fn ask<T>(&self, doing: &'static str, ask: impl FnOnce(&dyn Object) -> io::Result<T>) -> Result<T> {
+        let mut is_open = false;
+        let asked = self.opened.read(self, self.name(), |object| {
+            is_open = true;
+            ask(object)
+        });
+        asked.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !is_open => StoreError::damaged(format!("{} is missing", self.name())),
+            _ => StoreError::io(self.name(), if is_open { doing } else { "open" }, error),
+        })
     }
 
     /// Reads bytes.
     pub(crate) fn read(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> Result<()> {
-        self.object()?
-            .read_at(bytes, offset, reading)
-            .map_err(|e| StoreError::io(self.name(), "read", e))
+        self.ask("read", |object| object.read_at(bytes, offset, reading))
     }
 
     /// Returns the bytes of the object.
     pub(crate) fn length(&self) -> Result<u64> {
-        self.object()?
-            .length()
-            .map_err(|e| StoreError::io(self.name(), "find the length of", e))
+        self.ask("find the length of", |object| object.length())
     }
 
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
@@ -158,12 +151,12 @@ pub(crate) struct SegmentTable {
 
 impl SegmentTable {
     pub(crate) fn new(medium: Arc<dyn Medium>) -> Self {
-        let opened = Arc::new(Opened {
-            medium,
-            count: AtomicUsize::new(0),
-        });
+        Self::keeping(Opened::new(medium))
+    }
+
+    pub(super) fn keeping(opened: Opened) -> Self {
         Self {
-            opened,
+            opened: Arc::new(opened),
             known: Mutex::new(BTreeMap::new()),
         }
     }
@@ -173,11 +166,7 @@ impl SegmentTable {
         if let Some(known) = self.known.lock().get(&id) {
             return Arc::clone(&known.segment);
         }
-        Arc::new(Segment {
-            id,
-            opened: Arc::clone(&self.opened),
-            object: RwLock::new(None),
-        })
+        Segment::new(id, &self.opened)
     }
 
     /// Returns a segment without keeping it from being removed; dangling if it is not in the table.

@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use parking_lot::Mutex;
 
@@ -33,8 +33,8 @@ pub(crate) struct Stretch {
     pub(crate) parent: Option<StretchId>,
     /// Views of the head that readers hold: what is overwritten meanwhile stays readable.
     pub(crate) pins: AtomicUsize,
-    /// Reads and views that may still look at what it and its ancestors have in segments.
-    readers: AtomicUsize,
+    /// Referred to by reads and views that may still look at what it and its ancestors have in segments.
+    readers: Arc<()>,
     alive: AtomicU64,
     pub(crate) state: Mutex<StretchState>,
 }
@@ -109,7 +109,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
-            readers: AtomicUsize::new(0),
+            readers: Arc::new(()),
             alive: AtomicU64::new(0),
             state: Mutex::new(state),
         })
@@ -126,7 +126,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
-            readers: AtomicUsize::new(0),
+            readers: Arc::new(()),
             alive,
             state: Mutex::new(state),
         })
@@ -155,24 +155,26 @@ impl Stretch {
     }
 
     pub(crate) fn is_read(&self) -> bool {
-        self.readers.load(Ordering::Acquire) > 0
+        let is_read = Arc::strong_count(&self.readers) > 1;
+        // The count is read relaxed; what former readers did is to be over before what is done once there are none.
+        fence(Ordering::Acquire);
+        is_read
     }
 }
 
 /// Keeps what a stretch and its ancestors have in segments from being given back while it is read.
-pub(crate) struct ReadGuard(Arc<Stretch>);
+///
+/// One reference, not a count beside one: every read takes a guard.
+pub(crate) struct ReadGuard {
+    _readers: Arc<()>,
+}
 
 impl ReadGuard {
     /// Guards a stretch. Whoever calls this knows that it is not dropped: the head or the catalog is locked.
     pub(crate) fn new(stretch: &Arc<Stretch>) -> Self {
-        stretch.readers.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(stretch))
-    }
-}
-
-impl Drop for ReadGuard {
-    fn drop(&mut self) {
-        self.0.readers.fetch_sub(1, Ordering::AcqRel);
+        Self {
+            _readers: Arc::clone(&stretch.readers),
+        }
     }
 }
 

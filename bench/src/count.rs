@@ -1,6 +1,7 @@
 //! A medium that counts what goes through it: syncs and bytes tell more than time where a sync happens to be cheap.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,6 +82,19 @@ impl Object for CountingObject {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
         self.object.read_at(bytes, offset, reading)
+    }
+
+    fn read_scattered(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        offset: u64,
+        reading: Reading,
+    ) -> io::Result<()> {
+        self.object.read_scattered(buffers, offset, reading)
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        self.object.will_read(range);
     }
 
     fn sync(&self) -> io::Result<()> {

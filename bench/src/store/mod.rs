@@ -26,13 +26,14 @@ use crate::table::Printer;
 /// A row: its name and what runs it.
 type Row = (&'static str, fn(&Context<'_>) -> Result);
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     ("fork", fork::fork),
     ("fork-process", fork::process),
     ("read", read::random),
     ("write", write::random),
     ("sequential-write", write::sequential),
     ("sequential-read", read::sequential),
+    ("cold-read", read::cold),
     ("commit", commit::commit),
     ("threads", commit::threads),
     ("space", space::scattered),

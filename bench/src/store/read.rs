@@ -1,4 +1,4 @@
-//! Reading, the page cache warm.
+//! Reading, the page cache warm or cold.
 
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
@@ -6,8 +6,9 @@ use std::time::Instant;
 use tine_store::Branch;
 
 use crate::Result;
-use crate::data::{BLOCK, BLOCK_BYTES, Blocks, Random};
+use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE, Random};
 use crate::measure::{Comparison, Goal, Sample, Unit, timed};
+use crate::place::{Place, drop_cache_of_all};
 use crate::raw::RawFile;
 use crate::store::Context;
 use crate::store::bed::{Bed, read_in_order};
@@ -95,34 +96,132 @@ pub(super) fn random(context: &Context<'_>) -> Result {
     Ok(())
 }
 
+/// Reads a whole disk in order, in large pieces.
+fn read_all_in_order(bytes: u64, read: &mut dyn FnMut(&mut [u8], u64) -> Result) -> Result<Sample> {
+    let glance = |bytes: &[u8], first| Blocks::glance(bytes, first);
+    let (elapsed, ()) = timed(|| read_in_order(bytes, &mut *read, glance))?;
+    Ok(Sample::rate(bytes, elapsed))
+}
+
 pub(super) fn sequential(context: &Context<'_>) -> Result {
     let scale = context.scale;
+    let bytes = scale.disk_bytes;
     let room = context.place.room("sequential-read")?;
-    let raw = RawFile::create(&room.join("raw"), scale.disk_bytes, &context.blocks)?;
-    let mut bed = Bed::create(room.join("store"), scale)?;
-    bed.golden_in_order("golden", scale.disk_bytes, &context.blocks)?;
-    bed.fork("golden", "last")?;
-    bed.reopen()?;
-    let branch = bed.branch("last")?;
+    let raw = RawFile::create(&room.join("raw"), bytes, &context.blocks)?;
+    let (mut ordered, mut random) = two_beds(context, &room)?;
+    ordered.reopen()?;
+    random.reopen()?;
+    let (in_order, at_random) = (ordered.branch("last")?, random.branch("last")?);
     raw.read_all()?;
-    warm(context, &branch)?;
+    warm(context, &in_order)?;
+    warm(context, &at_random)?;
 
     let mut row = Comparison::new(
         "sequential-read",
         "1 MiB sequential read, cache warm",
         Unit::BytesPerSecond,
     );
-    let all = |read: &mut dyn FnMut(&mut [u8], u64) -> Result| {
-        let glance = |bytes: &[u8], first| Blocks::glance(bytes, first);
-        let (elapsed, ()) = timed(|| read_in_order(scale.disk_bytes, &mut *read, glance))?;
-        Ok(Sample::rate(scale.disk_bytes, elapsed))
-    };
     row.add_fn("pread", |_| {
-        all(&mut |bytes, at| Ok(raw.file.read_exact_at(bytes, at)?))
+        read_all_in_order(bytes, &mut |bytes, at| Ok(raw.file.read_exact_at(bytes, at)?))
     });
-    row.add_fn("tine", |_| all(&mut |bytes, at| Ok(branch.read_at(bytes, at)?)));
+    row.add_fn("tine", |_| {
+        read_all_in_order(bytes, &mut |bytes, at| Ok(in_order.read_at(bytes, at)?))
+    });
+    row.add_fn("tine, written at random", |_| {
+        read_all_in_order(bytes, &mut |bytes, at| Ok(at_random.read_at(bytes, at)?))
+    });
     row.target("tine", Goal::AtLeast(0.9, "pread".into()));
     row.note("tine verifies a checksum of every block, pread none");
+    context.run(row);
+    Ok(())
+}
+
+/// Makes two stores with a fork called `last` each: of a branch that was written in order, and of one that was written
+/// block by block at random.
+fn two_beds(context: &Context<'_>, room: &Place) -> Result<(Bed, Bed)> {
+    let scale = context.scale;
+    let ordered = Bed::create(room.join("in-order"), scale)?;
+    ordered.golden_in_order("golden", scale.disk_bytes, &context.blocks)?;
+    ordered.fork("golden", "last")?;
+    let random = Bed::create(room.join("at-random"), scale)?;
+    random.golden_at_random("golden", scale.disk_bytes, &context.blocks)?;
+    random.fork("golden", "last")?;
+    Ok((ordered, random))
+}
+
+/// Opens a fork with nothing in any cache: neither in the kernel's nor in the store's.
+fn open_cold(bed: &mut Bed) -> Result<Branch> {
+    bed.close()?;
+    drop_cache_of_all(&bed.directory)?;
+    bed.open()?;
+    bed.branch("last")
+}
+
+fn read_cold(bed: &mut Bed, bytes: u64) -> Result<Sample> {
+    let branch = open_cold(bed)?;
+    read_all_in_order(bytes, &mut |bytes, at| Ok(branch.read_at(bytes, at)?))
+}
+
+/// Large reads of a row of them at random places.
+const SCATTERED_READS: u64 = 32;
+
+/// Reads large pieces at random places.
+fn read_large_at_random(
+    bytes: u64,
+    round: u32,
+    mut read: impl FnMut(&mut [u8], u64) -> Result,
+) -> Result<Sample> {
+    let mut random = Random::new(200 + u64::from(round));
+    let mut buffer = vec![0; LARGE];
+    let begun = Instant::now();
+    for _ in 0..SCATTERED_READS {
+        let block = random.below((bytes - LARGE as u64) / BLOCK_BYTES);
+        read(&mut buffer, block * BLOCK_BYTES)?;
+        Blocks::glance(&buffer, block)?;
+    }
+    Ok(Sample::each(SCATTERED_READS, begun.elapsed()))
+}
+
+pub(super) fn cold(context: &Context<'_>) -> Result {
+    let bytes = context.scale.disk_bytes;
+    let room = context.place.room("cold-read")?;
+    let raw = RawFile::create(&room.join("raw"), bytes, &context.blocks)?;
+    let (mut ordered, mut random) = two_beds(context, &room)?;
+
+    let mut row = Comparison::new(
+        "cold-read",
+        "1 MiB sequential read, nothing in the cache",
+        Unit::BytesPerSecond,
+    );
+    row.add_fn("pread", |_| {
+        raw.drop_cache()?;
+        read_all_in_order(bytes, &mut |bytes, at| Ok(raw.file.read_exact_at(bytes, at)?))
+    });
+    row.add_fn("tine", |_| read_cold(&mut ordered, bytes));
+    row.add_fn("tine, written at random", |_| read_cold(&mut random, bytes));
+    row.target("tine", Goal::AtLeast(0.9, "pread".into()));
+    row.target("tine, written at random", Goal::AtLeast(0.5, "pread".into()));
+    row.note("tine verifies a checksum of every block, pread none");
+    context.run(row);
+
+    let mut row = Comparison::new(
+        "cold-read",
+        "1 MiB read at a random place, nothing in the cache",
+        Unit::Seconds,
+    );
+    row.add_fn("pread", |round| {
+        raw.drop_cache()?;
+        read_large_at_random(bytes, round, |bytes, at| Ok(raw.file.read_exact_at(bytes, at)?))
+    });
+    row.add_fn("tine", |round| {
+        let branch = open_cold(&mut ordered)?;
+        read_large_at_random(bytes, round, |bytes, at| Ok(branch.read_at(bytes, at)?))
+    });
+    row.add_fn("tine, written at random", |round| {
+        let branch = open_cold(&mut random)?;
+        read_large_at_random(bytes, round, |bytes, at| Ok(branch.read_at(bytes, at)?))
+    });
+    row.note("index nodes are read too; of what was written at random a read covers hundreds of extents");
     context.run(row);
     Ok(())
 }

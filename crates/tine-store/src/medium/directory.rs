@@ -6,13 +6,16 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, IoSliceMut, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, flock, ftruncate, statvfs};
+use rustix::io::ReadWriteFlags;
 
 use super::lease::{self, Lease};
 use super::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
@@ -422,6 +425,8 @@ fn open_without_atime(path: &Path) -> io::Result<File> {
 struct FileObject {
     file: File,
     path: PathBuf,
+    /// False where the file system cannot tell whether a read would wait.
+    can_tell: AtomicBool,
 }
 
 impl Object for FileObject {
@@ -432,10 +437,52 @@ impl Object for FileObject {
     fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
         match reading {
             Reading::Cached => self.file.read_exact_at(bytes, offset),
+            Reading::AtHand => self.read_scattered(&mut [IoSliceMut::new(bytes)], offset, reading),
             Reading::PastCache => {
                 read_past_cache(&self.file, open_direct(&self.path)?.as_ref(), bytes, offset)
             }
         }
+    }
+
+    fn read_scattered(
+        &self,
+        mut buffers: &mut [IoSliceMut<'_>],
+        mut offset: u64,
+        reading: Reading,
+    ) -> io::Result<()> {
+        let flags = match reading {
+            Reading::Cached => ReadWriteFlags::empty(),
+            Reading::AtHand if self.can_tell.load(Ordering::Relaxed) => ReadWriteFlags::NOWAIT,
+            Reading::AtHand => ReadWriteFlags::empty(),
+            Reading::PastCache => {
+                for buffer in buffers {
+                    self.read_at(buffer, offset, reading)?;
+                    offset += buffer.len() as u64;
+                }
+                return Ok(());
+            }
+        };
+        while !buffers.is_empty() {
+            let read = match rustix::io::preadv2(&self.file, buffers, offset, flags) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::OPNOTSUPP) if !flags.is_empty() => {
+                    self.can_tell.store(false, Ordering::Relaxed);
+                    return self.read_scattered(buffers, offset, Reading::Cached);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            offset += read as u64;
+            IoSliceMut::advance_slices(&mut buffers, read);
+        }
+        Ok(())
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        // A hint: who reads in earnest is told what is wrong.
+        let length = std::num::NonZeroU64::new(range.end - range.start);
+        let _ = fadvise(&self.file, range.start, length, Advice::WillNeed);
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -482,6 +529,7 @@ impl Medium for DirectoryMedium {
         Ok(Arc::new(FileObject {
             file: open_without_atime(&path)?,
             path,
+            can_tell: AtomicBool::new(true),
         }))
     }
 

@@ -15,7 +15,8 @@ mod lease;
 pub mod simulated;
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -73,6 +74,9 @@ impl fmt::Display for ObjectName {
 pub enum Reading {
     /// A cache may answer.
     Cached,
+    /// As [`Reading::Cached`], but a medium that would have to wait may fail with [`io::ErrorKind::WouldBlock`] instead.
+    /// Then it begins to fetch the bytes, so that who asks for several things waits for all of them at once.
+    AtHand,
     /// The medium itself answers. After a failed sync a cache can hold clean pages that the medium never got, so
     /// recovery always reads like this.
     PastCache,
@@ -161,6 +165,24 @@ pub trait Object: Send + Sync {
 
     /// Fills `bytes` from `offset`; [`io::ErrorKind::UnexpectedEof`] if the object ends before.
     fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()>;
+
+    /// Fills several buffers from `offset`, one behind the other.
+    fn read_scattered(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        offset: u64,
+        reading: Reading,
+    ) -> io::Result<()> {
+        let mut at = offset;
+        for buffer in buffers {
+            self.read_at(buffer, at, reading)?;
+            at += buffer.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Told that a range will be read soon; a medium that can begins to fetch it.
+    fn will_read(&self, _range: Range<u64>) {}
 
     /// Makes the object's bytes durable, should they not be so yet.
     fn sync(&self) -> io::Result<()>;

@@ -4,7 +4,8 @@
 //! removed only when the table alone does and nobody leases it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -77,11 +78,34 @@ impl Segment {
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
     pub(crate) fn read_blocks(&self, bytes: &mut [u8], first: u32) -> Result<()> {
         debug_assert!(bytes.len().is_multiple_of(BLOCK));
-        self.read(
-            bytes,
-            SEGMENT_HEADER_BYTES + u64::from(first) * BLOCK_BYTES,
-            Reading::Cached,
-        )
+        self.read(bytes, block_offset(first), Reading::Cached)
+    }
+
+    /// Reads as [`Segment::read_blocks`] does, into places that do not lie together. Tells whether the bytes are there:
+    /// they may not be if they are not at hand, and only that was asked for.
+    pub(crate) fn read_scattered(
+        &self,
+        targets: &mut [IoSliceMut<'_>],
+        first: u32,
+        reading: Reading,
+    ) -> Result<bool> {
+        debug_assert!(targets.iter().all(|target| target.len().is_multiple_of(BLOCK)));
+        self.ask("read", |object| {
+            match object.read_scattered(targets, block_offset(first), reading) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && reading == Reading::AtHand => {
+                    Ok(false)
+                }
+                read => read.map(|()| true),
+            }
+        })
+    }
+
+    /// Lets the medium begin to fetch blocks that lie one behind the other.
+    pub(crate) fn will_read_blocks(&self, blocks: Range<u32>) -> Result<()> {
+        self.ask("read", |object| {
+            object.will_read(block_offset(blocks.start)..block_offset(blocks.end));
+            Ok(())
+        })
     }
 
     /// Reads and verifies header, trailer and footer of a data segment, past the cache.
@@ -126,6 +150,10 @@ impl Segment {
         }
         Ok(parts)
     }
+}
+
+fn block_offset(block: u32) -> u64 {
+    SEGMENT_HEADER_BYTES + u64::from(block) * BLOCK_BYTES
 }
 
 /// What the table knows of a segment.

@@ -13,7 +13,8 @@ use crate::error::{Result, StoreError};
 use crate::store::Branch;
 use crate::store::branch::{Before, loaded};
 use crate::store::head::{GROUP_SLOTS_MAX, NewBlock};
-use crate::store::state::{Lookup, check_bounds};
+use crate::store::lookup::Lookup;
+use crate::store::state::check_bounds;
 
 /// Blocks that a batch can touch: a group closes itself when it is full.
 const BATCH_BLOCKS_MAX: usize = GROUP_SLOTS_MAX - 1;

@@ -17,7 +17,9 @@ use crate::options::UpkeepMode;
 use crate::overlay::Entry;
 use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
-use crate::store::state::{Extent, Lookup, One, Pin, State, check_bounds, check_range, extents, only_block};
+use crate::store::lookup::Lookup;
+use crate::store::read_ahead::ReadAhead;
+use crate::store::state::{Extent, One, Pin, State, check_bounds, check_range, extents, only_block};
 use crate::store::stretch::ReadGuard;
 use crate::store::view::View;
 use crate::store::{BranchInfo, Engine, Running, Store};
@@ -33,6 +35,7 @@ const PIECE_BYTES: usize = 1 << 20;
 pub struct Branch {
     pub(crate) running: Arc<Running>,
     pub(crate) cell: Arc<BranchCell>,
+    pub(crate) ahead: ReadAhead,
 }
 
 impl std::fmt::Debug for Branch {
@@ -103,16 +106,35 @@ impl Branch {
                 found.read(self.index(), block, skip, bytes)
             }
             None => {
-                let blocks = blocks_touched(offset, bytes.len() as u64);
+                let bytes_read = bytes.len() as u64;
+                let blocks = blocks_touched(offset, bytes_read);
                 let lookup = Lookup::new(view, blocks, Some(&head.stretch));
                 drop(head);
-                lookup.read(self.index(), bytes, offset)
+                lookup.read_and(self.index(), bytes, offset, |waits| {
+                    let read = offset..offset + bytes_read;
+                    if let Some(range) = self.ahead.note(read, waits) {
+                        // Whoever reads there is told what is wrong.
+                        let _ = self.will_read(range);
+                    }
+                })
             }
         };
         if self.index().wants_merge() && self.engine().mode == UpkeepMode::Background {
             self.engine().wake_thread();
         }
         result
+    }
+
+    /// Lets the medium begin to fetch what is still on the disk of a range.
+    fn will_read(&self, range: Range<u64>) -> Result<()> {
+        let lookup = {
+            let head = self.cell.head.read();
+            self.check(&head)?;
+            let end = range.end.min(head.size);
+            let blocks = blocks_touched(range.start, end.saturating_sub(range.start));
+            Lookup::new(loaded(&head)?, blocks, Some(&head.stretch))
+        };
+        lookup.will_read(self.index())
     }
 
     /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].
@@ -342,6 +364,7 @@ impl Branch {
             stretch: head.stretch.id,
             pin: Some(Pin::new(&head.stretch)),
             _guard: ReadGuard::new(&head.stretch),
+            ahead: ReadAhead::default(),
             running: Arc::clone(&self.running),
         })
     }

@@ -13,6 +13,7 @@ use crate::journal::record::Record;
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::options::UpkeepMode;
 use crate::store::catalog::{BranchCell, Stay};
+use crate::store::read_ahead::ReadAhead;
 use crate::store::state::State;
 use crate::store::stretch::ReadGuard;
 use crate::store::{Branch, Engine, Store};
@@ -161,6 +162,7 @@ impl Store {
         Ok(Branch {
             running: Arc::clone(&self.running),
             cell,
+            ahead: ReadAhead::default(),
         })
     }
 
@@ -187,6 +189,7 @@ impl Store {
             stretch: stretch.id,
             pin: None,
             _guard: guard,
+            ahead: ReadAhead::default(),
             running: Arc::clone(&self.running),
         })
     }

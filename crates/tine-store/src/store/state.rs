@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched};
 use crate::buffer::{BufferedBlock, Located, StretchId};
-use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::index::layers::Layers;
@@ -16,6 +15,8 @@ use crate::index::leaf::PieceContent;
 use crate::overlay::Entry;
 use crate::segment::table::Segment;
 use crate::store::Running;
+use crate::store::lookup::{Lookup, verify};
+use crate::store::read_ahead::ReadAhead;
 use crate::store::stretch::{ReadGuard, Stretch};
 use crate::store::view::{Found, View};
 
@@ -29,6 +30,7 @@ pub struct State {
     pub(crate) stretch: StretchId,
     pub(crate) pin: Option<Pin>,
     pub(crate) _guard: ReadGuard,
+    pub(crate) ahead: ReadAhead,
     pub(crate) running: Arc<Running>,
 }
 
@@ -72,116 +74,6 @@ pub struct Extent {
     pub kind: ExtentKind,
     /// Written before the branch's last point, so that other names may share it.
     pub shared: bool,
-}
-
-/// Blocks of a read that were looked up and are still to be fetched.
-enum Piece {
-    Zero,
-    Memory(BufferedBlock),
-    Stored {
-        segment: Arc<Segment>,
-        first: u32,
-        checksums: Vec<u32>,
-    },
-    /// What the overlay does not know: the layers are asked without the head's lock.
-    Below,
-}
-
-/// The blocks of a range, looked up; they stay readable without the overlay.
-pub(crate) struct Lookup {
-    /// Blocks, one behind the other, with where they are.
-    pieces: Vec<(Range<u64>, Piece)>,
-    /// What to ask for what lies below, guarded while it is asked.
-    below: Option<(Arc<Layers>, Option<ReadGuard>)>,
-}
-
-impl Lookup {
-    /// Looks blocks up in the overlay: a few steps each, no I/O. What is below is read under a guard on `stretch`, if
-    /// nothing else keeps that.
-    pub(crate) fn new(view: &View, blocks: Range<u64>, stretch: Option<&Arc<Stretch>>) -> Self {
-        let mut pieces = Vec::new();
-        let mut at = blocks.start;
-        let mut is_below = false;
-        let rest = if view.base.trees.is_empty() {
-            || Piece::Zero
-        } else {
-            || Piece::Below
-        };
-        for (range, entry) in view.overlay.range(blocks.clone()) {
-            if at < range.start {
-                is_below = true;
-                pieces.push((at..range.start, rest()));
-            }
-            at = range.end;
-            push_entry(&mut pieces, range, entry);
-        }
-        if at < blocks.end {
-            is_below = true;
-            pieces.push((at..blocks.end, rest()));
-        }
-        let below = (is_below && !view.base.trees.is_empty())
-            .then(|| (Arc::clone(&view.base), stretch.map(ReadGuard::new)));
-        Self { pieces, below }
-    }
-
-    /// Asks the layers for what the overlay did not know. May read index nodes.
-    fn settle(self, index: &Index) -> Result<Vec<(Range<u64>, Piece)>> {
-        let Some((layers, _guard)) = self.below else {
-            return Ok(self.pieces);
-        };
-        let mut settled = Vec::with_capacity(self.pieces.len());
-        for (range, piece) in self.pieces {
-            if !matches!(piece, Piece::Below) {
-                settled.push((range, piece));
-                continue;
-            }
-            layers.resolve(index, range, &mut |range, found| {
-                let found = found.map(|found| found.content);
-                match found {
-                    Some(PieceContent::Data {
-                        home,
-                        first,
-                        checksums,
-                    }) => {
-                        let segment = index.resolve(&home);
-                        push_stored(&mut settled, range, segment, first, checksums);
-                    }
-                    _ => settled.push((range, Piece::Zero)),
-                }
-                Ok(true)
-            })?;
-        }
-        Ok(settled)
-    }
-
-    /// Fills `bytes` with the disk's content from `offset` on; every block from a segment is verified.
-    pub(crate) fn read(self, index: &Index, bytes: &mut [u8], offset: u64) -> Result<()> {
-        let end = offset + bytes.len() as u64;
-        for (blocks, piece) in self.settle(index)? {
-            let from = offset.max(blocks.start * BLOCK_BYTES);
-            let to = end.min(blocks.end * BLOCK_BYTES);
-            let target = &mut bytes[(from - offset) as usize..(to - offset) as usize];
-            let skip = (from - blocks.start * BLOCK_BYTES) as usize;
-            match &piece {
-                Piece::Zero | Piece::Below => target.fill(0),
-                Piece::Memory(block) => target.copy_from_slice(&block.bytes()[skip..skip + target.len()]),
-                Piece::Stored {
-                    segment,
-                    first,
-                    checksums,
-                } => {
-                    if target.len() == checksums.len() * BLOCK {
-                        fetch(segment, *first, checksums, target)?;
-                    } else {
-                        let mut whole = vec![0; checksums.len() * BLOCK];
-                        fetch(segment, *first, checksums, &mut whole)?;
-                        target.copy_from_slice(&whole[skip..skip + target.len()]);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// One block, looked up: what most reads are, without any list.
@@ -231,14 +123,14 @@ impl One {
                 segment,
                 at,
                 checksum,
-            } if bytes.len() == BLOCK => fetch(&segment, at, &[checksum], bytes)?,
+            } if bytes.len() == BLOCK => fetch(&segment, at, checksum, bytes)?,
             Self::Stored {
                 segment,
                 at,
                 checksum,
             } => {
                 let mut whole = [0; BLOCK];
-                fetch(&segment, at, &[checksum], &mut whole)?;
+                fetch(&segment, at, checksum, &mut whole)?;
                 bytes.copy_from_slice(&whole[skip..skip + bytes.len()]);
             }
         }
@@ -272,65 +164,10 @@ pub(crate) fn only_block(offset: u64, length: usize) -> Option<(u64, usize)> {
     (length > 0 && skip + length <= BLOCK).then_some((offset / BLOCK_BYTES, skip))
 }
 
-fn push_entry(pieces: &mut Vec<(Range<u64>, Piece)>, range: Range<u64>, entry: &Entry) {
-    match entry {
-        Entry::Zero(_) => pieces.push((range, Piece::Zero)),
-        Entry::Data {
-            source,
-            slot,
-            checksum,
-        } => match source.locate(*slot) {
-            Located::Memory(block) => pieces.push((range, Piece::Memory(block))),
-            Located::Segment { segment, block } => push_stored(pieces, range, segment, block, &[*checksum]),
-        },
-    }
-}
-
-/// Adds blocks of a segment; what lies behind the last ones is fetched with them.
-fn push_stored(
-    pieces: &mut Vec<(Range<u64>, Piece)>,
-    range: Range<u64>,
-    segment: Arc<Segment>,
-    block: u32,
-    checksums: &[u32],
-) {
-    if let Some((
-        last,
-        Piece::Stored {
-            segment: same,
-            first,
-            checksums: known,
-        },
-    )) = pieces.last_mut()
-        && last.end == range.start
-        && same.id == segment.id
-        && u64::from(*first) + known.len() as u64 == u64::from(block)
-    {
-        last.end = range.end;
-        known.extend_from_slice(checksums);
-        return;
-    }
-    let piece = Piece::Stored {
-        segment,
-        first: block,
-        checksums: checksums.to_vec(),
-    };
-    pieces.push((range, piece));
-}
-
-fn fetch(segment: &Segment, first: u32, checksums: &[u32], target: &mut [u8]) -> Result<()> {
-    segment.read_blocks(target, first)?;
-    for ((block, &expected), number) in target.chunks(BLOCK).zip(checksums).zip(first..) {
-        let found = crc32c(block);
-        if found != expected {
-            return Err(StoreError::BlockDamaged {
-                object: format!("segments/{}", segment.id),
-                block: u64::from(number),
-                what: format!("its checksum is {found:08x}, not {expected:08x}"),
-            });
-        }
-    }
-    Ok(())
+/// Reads a block of a segment and verifies it.
+fn fetch(segment: &Segment, at: u32, checksum: u32, block: &mut [u8]) -> Result<()> {
+    segment.read_blocks(block, at)?;
+    verify(segment, at, block, checksum)
 }
 
 /// Fails unless the range lies within the disk.
@@ -419,8 +256,17 @@ impl State {
         if let Some((block, skip)) = only_block(offset, bytes.len()) {
             return One::new(&self.view, block, None).read(self.index(), block, skip, bytes);
         }
-        let blocks = blocks_touched(offset, bytes.len() as u64);
-        Lookup::new(&self.view, blocks, None).read(self.index(), bytes, offset)
+        let end = offset + bytes.len() as u64;
+        let lookup = |range: Range<u64>| {
+            let blocks = blocks_touched(range.start, range.end.min(self.size).saturating_sub(range.start));
+            Lookup::new(&self.view, blocks, None)
+        };
+        lookup(offset..end).read_and(self.index(), bytes, offset, |waits| {
+            if let Some(range) = self.ahead.note(offset..end, waits) {
+                // Whoever reads there is told what is wrong.
+                let _ = lookup(range).will_read(self.index());
+            }
+        })
     }
 
     /// Returns what the bytes of a range are, without reading them. O(extents in the range).

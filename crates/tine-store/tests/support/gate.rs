@@ -86,7 +86,7 @@ impl Object for GatedObject {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
-        if reading == Reading::Cached {
+        if reading != Reading::PastCache {
             self.gate.pass(Held::Reads);
         }
         self.object.read_at(bytes, offset, reading)

@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::StoreError;
 
@@ -36,16 +37,21 @@ fn check(name: &str) -> Result<(), StoreError> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
 
         impl FromStr for $name {
             type Err = StoreError;
 
             fn from_str(name: &str) -> Result<Self, StoreError> {
                 check(name)?;
-                Ok(Self(name.to_owned()))
+                Ok(Self(name.into()))
             }
         }
 
@@ -84,7 +90,7 @@ name_type! {
 impl BranchName {
     /// Returns what stands for the name of a branch that has none: no name that anybody can give or ask for.
     pub(crate) fn unnamed(branch: u64) -> Self {
-        Self(format!(".{branch}"))
+        Self(format!(".{branch}").into())
     }
 
     /// Returns a name that the store had recorded.

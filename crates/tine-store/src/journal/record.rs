@@ -63,6 +63,21 @@ pub(crate) struct BranchMade {
     pub(crate) ephemeral: bool,
 }
 
+impl BranchMade {
+    /// Appends it as a record.
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u8(BRANCH_MADE);
+        out.u64(self.branch);
+        out.text(&self.name);
+        out.u64(self.stretch);
+        out.option(self.parent);
+        out.u64(self.size);
+        out.u64(self.created);
+        out.text(self.origin.as_deref().unwrap_or(""));
+        out.u8(u8::from(self.ephemeral));
+    }
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
@@ -191,17 +206,7 @@ impl Record {
                     out.u64(*upto);
                 }
             }
-            Self::BranchMade(made) => {
-                out.u8(BRANCH_MADE);
-                out.u64(made.branch);
-                out.text(&made.name);
-                out.u64(made.stretch);
-                out.option(made.parent);
-                out.u64(made.size);
-                out.u64(made.created);
-                out.text(made.origin.as_deref().unwrap_or(""));
-                out.u8(u8::from(made.ephemeral));
-            }
+            Self::BranchMade(made) => made.encode(out),
             Self::HeadMoved {
                 branch,
                 stretch,

@@ -3,6 +3,7 @@
 //! Invariant: a stretch is in the catalog as long as a head, a snapshot, an origin or a child refers to it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -63,11 +64,31 @@ pub(crate) struct BranchEntry {
     pub(crate) snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
+/// Spreads the ids of stretches. They are counted up by the store itself, so nobody can choose them to collide.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// All names and points.
 #[derive(Default)]
 pub(crate) struct Catalog {
     pub(crate) branches: BTreeMap<BranchName, BranchEntry>,
-    pub(crate) stretches: HashMap<StretchId, Arc<Stretch>>,
+    pub(crate) stretches: HashMap<StretchId, Arc<Stretch>, BuildHasherDefault<IdHasher>>,
     pub(crate) next_branch: u64,
     pub(crate) next_stretch: StretchId,
     /// Stretches that nobody refers to any more, but that are still read.

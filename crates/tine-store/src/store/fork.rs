@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::block::DISK_BYTES_MAX;
+use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Ticket};
@@ -35,9 +36,10 @@ impl Engine {
             let mut state = stretch.state.lock();
             state.ticket = ticket;
             state.unjournalled = stay == Stay::Throwaway;
+            // The head.
+            state.references = 1;
         }
         catalog.add(Arc::clone(&stretch));
-        catalog.retain(stretch.id);
         let origin = made.parent.zip(made.origin);
         if let Some((point, _)) = &origin {
             catalog.retain(*point);
@@ -81,7 +83,7 @@ impl Engine {
                     origin: None,
                     ephemeral: stay != Stay::Kept,
                 };
-                instant.record(&Record::BranchMade(made.clone()));
+                instant.record_branch(&made);
                 made_name = name.clone();
                 Ok(NewBranch { name, made, stay })
             },
@@ -126,12 +128,18 @@ impl Store {
             |instant| {
                 let mut new = Vec::with_capacity(forks.len());
                 let mut names = BTreeSet::new();
+                // Mostly one source has many forks: it is looked up once.
+                let mut last: Option<(&Target, StretchId, u64)> = None;
                 for (source, name) in forks {
                     instant.catalog.check_free(name)?;
                     if !names.insert(name) {
                         return Err(StoreError::BranchExists { name: name.clone() });
                     }
-                    let (point, size) = instant.point(source)?;
+                    let (point, size) = match last {
+                        Some((same, point, size)) if same == source => (point, size),
+                        _ => instant.point(source)?,
+                    };
+                    last = Some((source, point, size));
                     let made = BranchMade {
                         branch: instant.next_branch,
                         name: name.to_string(),
@@ -143,7 +151,7 @@ impl Store {
                         ephemeral: false,
                     };
                     instant.next_branch += 1;
-                    instant.record(&Record::BranchMade(made.clone()));
+                    instant.record_branch(&made);
                     new.push(NewBranch {
                         name: name.clone(),
                         made,

@@ -9,7 +9,7 @@
 //! **Invariant:** what is durable has durable ancestors: a frame on which somebody waits has what no frame has yet of the
 //! throwaway forks among them (rule 23).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::lock_api::ArcRwLockWriteGuard;
@@ -19,7 +19,7 @@ use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Ticket};
-use crate::journal::record::Record;
+use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, Target};
 use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, Catalog};
@@ -45,9 +45,7 @@ pub(super) enum Purpose {
 
 /// A branch that is being frozen: its head becomes a point unless nothing changed since the last one.
 struct Frozen {
-    name: BranchName,
     head: ArcRwLockWriteGuard<RawRwLock, Head>,
-    point: StretchId,
     /// The stretch in which the branch goes on; absent if its last point serves again.
     next: Option<StretchId>,
     is_throwaway: bool,
@@ -60,6 +58,8 @@ pub(super) struct Instant<'a> {
     pub(super) catalog: MutexGuard<'a, Catalog>,
     purpose: Purpose,
     frozen: Vec<Frozen>,
+    /// The points that the frozen branches stand for.
+    points: BTreeMap<BranchName, StretchId>,
     /// Stretches of throwaway forks that the item makes durable, each up to a group.
     settled: Vec<(Arc<Stretch>, u64)>,
     next_stretch: StretchId,
@@ -72,10 +72,18 @@ pub(super) struct Instant<'a> {
 
 impl Instant<'_> {
     pub(super) fn record(&mut self, record: &Record) {
+        self.append(|records| record.encode(records));
+    }
+
+    pub(super) fn record_branch(&mut self, made: &BranchMade) {
+        self.append(|records| made.encode(records));
+    }
+
+    fn append(&mut self, encode: impl FnOnce(&mut Encoder)) {
         let mut records = Encoder {
             bytes: std::mem::take(&mut self.item.records),
         };
-        record.encode(&mut records);
+        encode(&mut records);
         self.item.records = records.bytes;
     }
 
@@ -112,10 +120,8 @@ impl Instant<'_> {
         let point = match target {
             Target::Snapshot(branch, snapshot) => self.catalog.snapshot(branch, snapshot)?,
             Target::Branch(name) => {
-                let frozen = self.frozen.iter().find(|frozen| frozen.name == *name);
-                frozen
-                    .ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })?
-                    .point
+                let point = self.points.get(name);
+                *point.ok_or_else(|| StoreError::UnknownBranch { name: name.clone() })?
             }
         };
         self.settle(point);
@@ -218,6 +224,7 @@ impl Engine {
             catalog,
             purpose,
             frozen: Vec::new(),
+            points: BTreeMap::new(),
             settled: Vec::new(),
             next_stretch,
             next_branch,
@@ -245,10 +252,9 @@ impl Engine {
             if let Some(point) = stays.or(unchanged) {
                 drop(state);
                 instant.settle(point);
+                instant.points.insert(name, point);
                 instant.frozen.push(Frozen {
-                    name,
                     head,
-                    point,
                     next: None,
                     is_throwaway,
                     upto,
@@ -274,10 +280,9 @@ impl Engine {
                 parent: Some(stretch.id),
                 size,
             });
+            instant.points.insert(name, stretch.id);
             instant.frozen.push(Frozen {
-                name,
                 head,
-                point: stretch.id,
                 next: Some(next),
                 is_throwaway,
                 upto,

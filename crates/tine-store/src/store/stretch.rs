@@ -12,8 +12,8 @@
 //! segment table. None is held across I/O.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -33,8 +33,9 @@ pub(crate) struct Stretch {
     pub(crate) parent: Option<StretchId>,
     /// Views of the head that readers hold: what is overwritten meanwhile stays readable.
     pub(crate) pins: AtomicUsize,
-    /// Referred to by reads and views that may still look at what it and its ancestors have in segments.
-    readers: Arc<()>,
+    /// Referred to by reads and views that may still look at what it and its ancestors have in segments; made for the
+    /// first, as most of a thousand forks never have one.
+    readers: OnceLock<Arc<()>>,
     alive: AtomicU64,
     pub(crate) state: Mutex<StretchState>,
 }
@@ -109,7 +110,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
-            readers: Arc::new(()),
+            readers: OnceLock::new(),
             alive: AtomicU64::new(0),
             state: Mutex::new(state),
         })
@@ -126,7 +127,7 @@ impl Stretch {
             id,
             parent,
             pins: AtomicUsize::new(0),
-            readers: Arc::new(()),
+            readers: OnceLock::new(),
             alive,
             state: Mutex::new(state),
         })
@@ -155,7 +156,8 @@ impl Stretch {
     }
 
     pub(crate) fn is_read(&self) -> bool {
-        let is_read = Arc::strong_count(&self.readers) > 1;
+        let readers = self.readers.get();
+        let is_read = readers.is_some_and(|readers| Arc::strong_count(readers) > 1);
         // The count is read relaxed; what former readers did is to be over before what is done once there are none.
         fence(Ordering::Acquire);
         is_read
@@ -173,7 +175,7 @@ impl ReadGuard {
     /// Guards a stretch. Whoever calls this knows that it is not dropped: the head or the catalog is locked.
     pub(crate) fn new(stretch: &Arc<Stretch>) -> Self {
         Self {
-            _readers: Arc::clone(&stretch.readers),
+            _readers: Arc::clone(stretch.readers.get_or_init(Arc::default)),
         }
     }
 }

@@ -4,25 +4,23 @@
 //! sync the file, ask the kernel to forget its pages and read through the cache. Space is held back by a file of
 //! its own (`reserve`) that shrinks as it is used.
 
+mod file;
+
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, IoSliceMut, Write};
-use std::ops::Range;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, flock, ftruncate, statvfs};
-use rustix::io::ReadWriteFlags;
+use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
 
+use self::file::{FileObject, open_direct, read_past_cache};
 use super::lease::{self, Lease};
-use super::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use super::{Area, Medium, Object, ObjectName, ObjectWriter};
 use crate::error::LockHolder;
 use crate::segment::SegmentId;
-
-const ALIGNMENT: usize = 4096;
 
 /// The parameters until they are whole: the first thing that is made, and renamed last.
 const BEGUN: &str = "store.json.new";
@@ -313,65 +311,6 @@ pub(super) fn own_name() -> String {
     format!("{} {command}\n", rustix::process::getpid().as_raw_nonzero())
 }
 
-/// Opens for reading past the cache; `None` where the file system has no O_DIRECT.
-fn open_direct(path: &Path) -> io::Result<Option<File>> {
-    match File::options()
-        .read(true)
-        .custom_flags(OFlags::DIRECT.bits() as i32)
-        .open(path)
-    {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Reads any range past the cache: through an aligned buffer where O_DIRECT is there.
-fn read_past_cache(file: &File, direct: Option<&File>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    let Some(direct) = direct else {
-        file.sync_data()?;
-        fadvise(
-            file,
-            offset,
-            std::num::NonZeroU64::new(bytes.len() as u64),
-            Advice::DontNeed,
-        )?;
-        return file.read_exact_at(bytes, offset);
-    };
-    let first = offset - offset % ALIGNMENT as u64;
-    let whole = ((offset + bytes.len() as u64).next_multiple_of(ALIGNMENT as u64) - first) as usize;
-    // Large reads go in pieces, so that the bounce buffer stays small.
-    let mut memory = vec![0u8; whole.min(1 << 20) + ALIGNMENT];
-    let skew = memory.as_ptr().align_offset(ALIGNMENT);
-    let capacity = memory.len() - ALIGNMENT;
-    let aligned = &mut memory[skew..skew + capacity];
-    let mut at = first;
-    while at < offset + bytes.len() as u64 {
-        let want = (whole - (at - first) as usize).min(aligned.len());
-        let mut got = 0;
-        while got < want {
-            match direct.read_at(&mut aligned[got..want], at + got as u64)? {
-                0 => break,
-                // A read that ends off the alignment has met the end of the file.
-                count if !count.is_multiple_of(ALIGNMENT) => {
-                    got += count;
-                    break;
-                }
-                count => got += count,
-            }
-        }
-        let from = offset.max(at);
-        let to = (offset + bytes.len() as u64).min(at + want as u64);
-        if at + (got as u64) < to {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes[(from - offset) as usize..(to - offset) as usize]
-            .copy_from_slice(&aligned[(from - at) as usize..(to - at) as usize]);
-        at += want as u64;
-    }
-    Ok(())
-}
-
 /// Makes a file of zeroes: written, not only allocated, as a commit into space that was written once is a third faster.
 fn write_zeroes(path: &Path, bytes: u64) -> io::Result<()> {
     let mut new = File::options()
@@ -400,92 +339,6 @@ impl ObjectWriter for FileWriter {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-}
-
-/// Opens a file for reading so that reads do not look at, or write, the time of the last one: nobody asks for it, and
-/// it takes some per cent of a read from the cache.
-fn open_without_atime(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true);
-    let file = options
-        .clone()
-        .custom_flags(OFlags::NOATIME.bits() as i32)
-        .open(path);
-    match file {
-        // Only its owner may ask for that.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
-            options.open(path)
-        }
-        opened => opened,
-    }
-}
-
-struct FileObject {
-    file: File,
-    path: PathBuf,
-    /// False where the file system cannot tell whether a read would wait.
-    can_tell: AtomicBool,
-}
-
-impl Object for FileObject {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
-        match reading {
-            Reading::Cached => self.file.read_exact_at(bytes, offset),
-            Reading::AtHand => self.read_scattered(&mut [IoSliceMut::new(bytes)], offset, reading),
-            Reading::PastCache => {
-                read_past_cache(&self.file, open_direct(&self.path)?.as_ref(), bytes, offset)
-            }
-        }
-    }
-
-    fn read_scattered(
-        &self,
-        mut buffers: &mut [IoSliceMut<'_>],
-        mut offset: u64,
-        reading: Reading,
-    ) -> io::Result<()> {
-        let flags = match reading {
-            Reading::Cached => ReadWriteFlags::empty(),
-            Reading::AtHand if self.can_tell.load(Ordering::Relaxed) => ReadWriteFlags::NOWAIT,
-            Reading::AtHand => ReadWriteFlags::empty(),
-            Reading::PastCache => {
-                for buffer in buffers {
-                    self.read_at(buffer, offset, reading)?;
-                    offset += buffer.len() as u64;
-                }
-                return Ok(());
-            }
-        };
-        while !buffers.is_empty() {
-            let read = match rustix::io::preadv2(&self.file, buffers, offset, flags) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => read,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(rustix::io::Errno::OPNOTSUPP) if !flags.is_empty() => {
-                    self.can_tell.store(false, Ordering::Relaxed);
-                    return self.read_scattered(buffers, offset, Reading::Cached);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            offset += read as u64;
-            IoSliceMut::advance_slices(&mut buffers, read);
-        }
-        Ok(())
-    }
-
-    fn will_read(&self, range: Range<u64>) {
-        // A hint: who reads in earnest is told what is wrong.
-        let length = std::num::NonZeroU64::new(range.end - range.start);
-        let _ = fadvise(&self.file, range.start, length, Advice::WillNeed);
-    }
-
-    fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
 }
@@ -526,11 +379,7 @@ impl Medium for DirectoryMedium {
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {
         let path = self.path(name);
-        Ok(Arc::new(FileObject {
-            file: open_without_atime(&path)?,
-            path,
-            can_tell: AtomicBool::new(true),
-        }))
+        Ok(Arc::new(FileObject::open(path)?))
     }
 
     fn remove_object(&self, name: ObjectName) -> io::Result<()> {

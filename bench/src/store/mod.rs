@@ -6,6 +6,7 @@ mod crash;
 mod fork;
 mod import;
 mod open;
+mod pressure;
 mod read;
 mod space;
 mod write;
@@ -26,7 +27,7 @@ use crate::table::Printer;
 /// A row: its name and what runs it.
 type Row = (&'static str, fn(&Context<'_>) -> Result);
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 18] = [
     ("fork", fork::fork),
     ("fork-process", fork::process),
     ("read", read::random),
@@ -36,6 +37,8 @@ const ROWS: [Row; 16] = [
     ("cold-read", read::cold),
     ("commit", commit::commit),
     ("threads", commit::threads),
+    ("pressure", pressure::buffer),
+    ("pressure-flush", pressure::journal),
     ("space", space::scattered),
     ("space-forks", space::forks),
     ("open", open::many),

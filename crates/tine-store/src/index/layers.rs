@@ -19,6 +19,9 @@ pub(crate) const LAYERS_MAX: usize = 64;
 /// Runs beside the tree at the most: a read looks into each of them.
 const RUNS_MAX: usize = 4;
 
+/// With the tree.
+pub(crate) const LAYERS_SOFT: usize = RUNS_MAX + 1;
+
 /// So many look-ups into runs, for each extent that a merge would have to move, pay for it.
 const LOOKS_PER_EXTENT: u64 = 4;
 

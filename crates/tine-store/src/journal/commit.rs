@@ -18,6 +18,7 @@ use crate::journal::record::FrameRef;
 use crate::journal::ring::{Ring, Room, frame_bytes, frame_bytes_max};
 use crate::journal::turn::{Told, Turns, Woken};
 use crate::store::durable::Effect;
+use crate::store::pace::Level;
 
 /// Something to be written: its records, the blocks they speak of, and what to do once that is durable.
 #[derive(Default)]
@@ -204,6 +205,21 @@ impl Journal {
             self.poison(error.clone());
         }
         result
+    }
+
+    /// Returns how full the ring is; users' frames leave one file free.
+    pub(crate) fn level(&self) -> Level {
+        let Room {
+            tail,
+            free_files,
+            files,
+            ..
+        } = self.queue.lock().room;
+        Level {
+            now: ((files - free_files) * self.file_bytes).saturating_sub(tail),
+            soft: files / 2 * self.file_bytes,
+            hard: (files - 1) * self.file_bytes,
+        }
     }
 
     /// Tells whether half of the ring holds what recovery could need: time for a manifest.

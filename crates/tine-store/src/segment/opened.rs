@@ -2,6 +2,9 @@
 //!
 //! A clock, as the cache of nodes is: objects go round, and one that was not read since its last turn is closed.
 //!
+//! Above the bound who reads what is not kept open opens it for that one read; of such reads a bounded number goes on at
+//! once, and others wait for one to end.
+//!
 //! Invariant: nobody ever waits for an object's lock with another's held, nor for one that is being read: who closes
 //! or places an object passes over it when it is in use. So it may be held across a read, which spares counting the
 //! readers of each object apart.
@@ -11,11 +14,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::process::{Resource, getrlimit};
 
 use crate::medium::{Medium, Object, ObjectName};
 use crate::segment::table::Segment;
+use crate::store::pace::Level;
 
 /// So many at the most, however many descriptors the process may have: each takes a kilobyte or two of the kernel's.
 const OPEN_OBJECTS_MAX: u64 = 4096;
@@ -36,6 +40,24 @@ pub(super) struct Opened {
     count: AtomicUsize,
     /// The next to be looked at comes first. Some may be gone.
     clock: Mutex<VecDeque<Weak<Segment>>>,
+    /// Reads that may still open an object of their own, and who wait for that.
+    openings: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// The right of a read to open an object.
+struct Opening<'a>(&'a Opened);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        *self.0.openings.lock() += 1;
+        self.0.ended.notify_one();
+    }
+}
+
+/// Reads that may open an object of their own, beside so many that are kept open.
+fn openings_max(max: usize) -> usize {
+    (max / 4).max(1)
 }
 
 impl Opened {
@@ -51,7 +73,30 @@ impl Opened {
             max,
             count: AtomicUsize::new(0),
             clock: Mutex::default(),
+            openings: Mutex::new(openings_max(max)),
+            ended: Condvar::new(),
         }
+    }
+
+    /// Returns how many objects are open, how many are kept so, and how many there are at the most.
+    pub(super) fn level(&self) -> Level {
+        let openings = openings_max(self.max);
+        let now = self.count.load(Ordering::Relaxed) + (openings - *self.openings.lock());
+        Level {
+            now: now as u64,
+            soft: self.max as u64,
+            hard: (self.max + openings) as u64,
+        }
+    }
+
+    /// Waits for the right to open an object. Whoever has it waits for no other.
+    fn opening(&self) -> Opening<'_> {
+        let mut openings = self.openings.lock();
+        while *openings == 0 {
+            self.ended.wait(&mut openings);
+        }
+        *openings -= 1;
+        Opening(self)
     }
 
     /// Reads from a segment's object, which is opened if it is not, and then kept open.
@@ -69,6 +114,7 @@ impl Opened {
             }
             return read(&**object);
         }
+        let _opening = self.opening();
         let object = self.medium.open_object(name)?;
         self.keep(segment, &object);
         read(&*object)
@@ -227,8 +273,8 @@ mod tests {
             }
             scope.spawn(|| {
                 while reads.load(Ordering::Relaxed) < THREADS * 5000 {
-                    // Each who reads may hold one that is not kept, or is no more.
-                    assert!(descriptors(root.path()) <= MAX + THREADS as usize);
+                    // One who reads may hold one that is not kept.
+                    assert!(descriptors(root.path()) <= MAX + 1);
                     std::thread::yield_now();
                 }
             });

@@ -18,6 +18,7 @@ use crate::segment::format::{
     Part, SEGMENT_HEADER_BYTES, SegmentKind, TRAILER_BYTES, check_header, decode_footer, decode_trailer,
 };
 use crate::segment::opened::{Opened, Place};
+use crate::store::pace::Level;
 
 /// One segment.
 pub(crate) struct Segment {
@@ -195,6 +196,11 @@ impl SegmentTable {
             return Arc::clone(&known.segment);
         }
         Segment::new(id, &self.opened)
+    }
+
+    /// Returns how many objects are open, how many are kept so, and how many there are at the most.
+    pub(crate) fn descriptors(&self) -> Level {
+        self.opened.level()
     }
 
     /// Returns a segment without keeping it from being removed; dangling if it is not in the table.

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::buffer::Place as SourcePlace;
 use crate::buffer::StretchId;
@@ -59,6 +60,9 @@ struct Changed {
 impl Engine {
     /// Saves everything and frees the journal up to here.
     pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
+        let begun = Instant::now();
+        let written = || self.journal.with_ring(|ring| ring.counts.bytes);
+        let (journal, debt, before) = (self.journal.level().now, self.debt_level().now, written());
         let mut result = self.try_checkpoint(upkeep, merging);
         if matches!(result, Err(StoreError::NoSpace { .. })) && merging != Merging::Least {
             // What is held on a full disk covers runs, not what merging copies.
@@ -67,6 +71,10 @@ impl Engine {
         }
         self.settle_space();
         result?;
+        let freed = (journal + written() - before).saturating_sub(self.journal.level().now);
+        self.pacers.journal.note(freed, begun.elapsed());
+        let covered = debt.saturating_sub(self.debt_level().now);
+        self.pacers.debt.note(covered, begun.elapsed());
         self.reclaim(upkeep)
     }
 

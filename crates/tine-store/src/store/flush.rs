@@ -127,11 +127,14 @@ impl Engine {
                 self.with_dead_space(&mut self.upkeep.lock(), |upkeep| self.drain_branch(upkeep, cell))?;
                 // Everything from before the call is queued by now; what came since is not waited for.
                 let ticket = cell.head.read().stretch.state.lock().ticket;
-                return self.wait(ticket);
+                self.wait(ticket)?;
+                self.after_commit(0);
+                return Ok(());
             }
             let upto = unflushed.upto;
             let mut item = Item::default();
             unflushed.add_to(&stretch, &mut item);
+            let bytes = item.bytes() as u64;
             match self.journal.enqueue(item, Priority::User) {
                 Ok(ticket) => {
                     state.written = upto;
@@ -139,7 +142,7 @@ impl Engine {
                     drop(state);
                     drop(head);
                     self.wait(ticket)?;
-                    self.after_commit();
+                    self.after_commit(bytes);
                     return Ok(());
                 }
                 Err(Refused::Failed(error)) => return Err(error),

@@ -146,7 +146,7 @@ impl Engine {
         let mut much_is_unjournalled = false;
         // Bytes of records for which there is room in the manifest.
         let mut held = 0;
-        let ticket = loop {
+        let (ticket, bytes) = loop {
             let cells = self.cells(branches)?;
             attempt += 1;
             let gates: Vec<_> = cells
@@ -170,7 +170,7 @@ impl Engine {
                 continue;
             }
             let item = std::mem::take(&mut instant.item);
-            let records = item.records.len();
+            let (records, bytes) = (item.records.len(), item.bytes() as u64);
             if records > held {
                 if let Err(StoreError::NoSpace { .. }) =
                     self.space.hold_records(records - held, self.buffered_bytes())
@@ -189,7 +189,7 @@ impl Engine {
                     if let Some(apply) = apply.take() {
                         apply(&mut instant.catalog, planned, ticket);
                     }
-                    break ticket;
+                    break (ticket, bytes);
                 }
                 Err(crate::journal::commit::Refused::Failed(error)) => return Err(error),
                 Err(crate::journal::commit::Refused::NoRoom(item)) => {
@@ -203,7 +203,7 @@ impl Engine {
             return self.wait_if_much_is_queued(ticket);
         }
         self.wait(ticket)?;
-        self.after_commit();
+        self.after_commit(bytes);
         Ok(())
     }
 

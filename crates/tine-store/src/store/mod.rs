@@ -18,6 +18,7 @@ mod instant;
 mod lookup;
 mod naming;
 mod open;
+pub(crate) mod pace;
 mod read_ahead;
 mod reader;
 mod replay;
@@ -42,8 +43,8 @@ pub use diff::{Diff, DiffRange};
 pub(crate) use open::random_bits;
 pub use reader::Reader;
 pub use report::{
-    BranchInfo, BufferStats, IndexStats, JournalStats, Origin, PointInfo, SegmentStats, SnapshotInfo,
-    StoreStats,
+    BranchInfo, BufferStats, DebtStats, DescriptorStats, IndexStats, JournalStats, Origin, PointInfo,
+    SegmentStats, SnapshotInfo, StoreStats,
 };
 pub use state::{Extent, ExtentKind, State};
 pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progress};
@@ -59,7 +60,7 @@ use crate::segment::SegmentId;
 use crate::segment::table::SegmentTable;
 use catalog::Catalog;
 use space::Space;
-use upkeep::{Signal, Upkeep};
+use upkeep::{Pacers, Signal, Upkeep};
 
 /// A store of branches, opened by this process alone.
 ///
@@ -98,6 +99,9 @@ pub(crate) struct Engine {
     /// Bytes of blocks in memory that no segment holds.
     pub(crate) buffered: Arc<AtomicU64>,
     pub(crate) buffer_bytes: u64,
+    /// Bytes in segments that no root covers, as of when that was counted last.
+    pub(crate) uncovered: AtomicU64,
+    pub(crate) pacers: Pacers,
     pub(crate) mode: UpkeepMode,
     /// What is damaged, in a store that is open for reading in spite of it.
     pub(crate) damage: Option<StoreError>,

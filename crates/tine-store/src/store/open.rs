@@ -33,7 +33,7 @@ use crate::store::checkpoint::Merging;
 use crate::store::reader::leased;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
-use crate::store::upkeep::{Signal, Upkeep};
+use crate::store::upkeep::{Pacers, Signal, Upkeep};
 use crate::store::{Engine, Running, Store};
 
 const FORMAT: &str = "tine";
@@ -338,6 +338,8 @@ impl Store {
             medium,
             buffered,
             buffer_bytes: options.buffer_bytes,
+            uncovered: AtomicU64::new(0),
+            pacers: Pacers::default(),
             mode: options.upkeep,
             damage,
             read_only,
@@ -363,7 +365,7 @@ impl Store {
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }
-            engine.after_commit();
+            engine.after_commit(0);
         }
         Ok(Self {
             running: Arc::new(Running { engine }),

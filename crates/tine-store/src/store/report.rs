@@ -8,8 +8,10 @@ use serde::Serialize;
 use crate::block::BLOCK_BYTES;
 use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
+use crate::index::layers::{LAYERS_MAX, LAYERS_SOFT};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::segment::format::SegmentKind;
+use crate::store::pace::Pacer;
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
@@ -74,9 +76,35 @@ pub struct PointInfo {
 pub struct BufferStats {
     /// Bytes of written blocks in memory.
     pub bytes: u64,
-    /// Above this the store's own thread drains.
+    /// Above this the store's own thread drains, and writers are slowed down.
     pub soft: u64,
     /// Above this writers drain before they go on.
+    pub hard: u64,
+    /// Microseconds that writers were slowed down since the store was opened, all together.
+    pub held_back: u64,
+}
+
+/// What upkeep has still to do for what is in segments.
+#[derive(Clone, Debug, Serialize)]
+pub struct DebtStats {
+    /// Bytes of blocks in segments that no saved index covers, as of when they were counted last.
+    pub bytes: u64,
+    /// Above this the store's own thread saves the index, and writers are slowed down.
+    pub soft: u64,
+    /// Above this writers save it before they go on.
+    pub hard: u64,
+    /// Microseconds that writers were slowed down since the store was opened, all together.
+    pub held_back: u64,
+}
+
+/// The objects of segments that are open.
+#[derive(Clone, Debug, Serialize)]
+pub struct DescriptorStats {
+    /// How many.
+    pub open: u64,
+    /// So many are kept open, those that were read lately.
+    pub soft: u64,
+    /// So many at the most: who needs another waits until one is closed.
     pub hard: u64,
 }
 
@@ -89,6 +117,14 @@ pub struct JournalStats {
     pub bytes: u64,
     /// Bytes of the files that the next opening could need.
     pub live_bytes: u64,
+    /// Bytes of them that are in use: what `soft` and `hard` bound.
+    pub used: u64,
+    /// Above this the store's own thread saves what they hold, and half-way to `hard` those who flush are slowed down.
+    pub soft: u64,
+    /// Above this they wait for that.
+    pub hard: u64,
+    /// Microseconds that they were slowed down since the store was opened, all together.
+    pub held_back: u64,
     /// Frames written since the store was opened.
     pub frames: u64,
     /// Syncs since the store was opened.
@@ -106,6 +142,10 @@ pub struct IndexStats {
     pub hard: u64,
     /// The most layers that a disk's index has; a read may look into each.
     pub layers: u64,
+    /// More than these are merged.
+    pub layers_soft: u64,
+    /// There are never more, also where a full disk has no room to merge.
+    pub layers_hard: u64,
 }
 
 /// The segments.
@@ -136,10 +176,14 @@ pub struct StoreStats {
     pub buffer: BufferStats,
     /// The journal.
     pub journal: JournalStats,
+    /// What is in segments and in no saved index.
+    pub debt: DebtStats,
     /// The index in memory.
     pub index: IndexStats,
     /// The segments.
     pub segments: SegmentStats,
+    /// The segments that are open.
+    pub descriptors: DescriptorStats,
     /// The number of the newest manifest.
     pub manifest: u64,
     /// Bytes that the medium can still take.
@@ -148,6 +192,10 @@ pub struct StoreStats {
     pub user_written: u64,
     /// Bytes written to segments since the store was opened.
     pub medium_written: u64,
+}
+
+fn held_back(pacer: &Pacer) -> u64 {
+    u64::try_from(pacer.held_back().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn time(nanoseconds: u64) -> SystemTime {
@@ -312,10 +360,16 @@ impl Store {
                 .map(|(.., bytes)| bytes)
                 .sum()
         };
+        let (buffer, debt) = (engine.buffer_level(), engine.debt_level());
+        let (full, descriptors) = (engine.journal.level(), engine.segments.descriptors());
         let journal = engine.journal.with_ring(|ring| JournalStats {
             files: u64::from(ring.files()),
             bytes: u64::from(ring.files()) * ring.file_bytes,
             live_bytes: ring.live_bytes(),
+            used: full.now,
+            soft: full.soft,
+            hard: full.hard,
+            held_back: held_back(&engine.pacers.journal),
             frames: ring.counts.frames,
             syncs: ring.counts.syncs,
             written: ring.counts.bytes,
@@ -325,15 +379,29 @@ impl Store {
             snapshots,
             points,
             buffer: BufferStats {
-                bytes: engine.buffered_bytes(),
-                soft: engine.soft_buffer_bytes(),
-                hard: engine.buffer_bytes,
+                bytes: buffer.now,
+                soft: buffer.soft,
+                hard: buffer.hard,
+                held_back: held_back(&engine.pacers.buffer),
             },
             journal,
+            debt: DebtStats {
+                bytes: debt.now,
+                soft: debt.soft,
+                hard: debt.hard,
+                held_back: held_back(&engine.pacers.debt),
+            },
+            descriptors: DescriptorStats {
+                open: descriptors.now,
+                soft: descriptors.soft,
+                hard: descriptors.hard,
+            },
             index: IndexStats {
                 cached_bytes,
                 hard,
                 layers,
+                layers_soft: LAYERS_SOFT as u64,
+                layers_hard: LAYERS_MAX as u64,
             },
             segments: SegmentStats {
                 count: segments.len() as u64,

@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::block::BLOCK_BYTES;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Refused, Ticket};
@@ -14,14 +16,18 @@ use crate::journal::record::Record;
 use crate::options::UpkeepMode;
 use crate::store::checkpoint::Merging;
 use crate::store::durable::Effect;
+use crate::store::pace::{Level, Pacer};
 use crate::store::reader::leased;
 use crate::store::space::Due;
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
-/// More blocks than this in segments that no root covers make a checkpoint due: some 50 bytes of memory each, and the
-/// next opening reads their footers.
-const UNCOVERED_MAX: u64 = 1 << 18;
+/// Blocks in segments that no root covers are a debt: some 50 bytes of memory each, and the next opening reads their
+/// footers. Above so many bytes of them a checkpoint is due.
+const DEBT_SOFT: u64 = 1 << 30;
+
+/// With more of them nothing is written before a checkpoint has covered them.
+const DEBT_HARD: u64 = 4 << 30;
 
 /// Checkpoints in a row that may free nothing of a journal that is full, before that is an error.
 const STUCK_MAX: u32 = 16;
@@ -37,6 +43,14 @@ const EXTENT_BYTES: u64 = 64;
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
 pub(crate) struct Upkeep;
+
+/// Slows writers down, each for one thing that they fill.
+#[derive(Default)]
+pub(crate) struct Pacers {
+    pub(crate) buffer: Pacer,
+    pub(crate) journal: Pacer,
+    pub(crate) debt: Pacer,
+}
 
 /// Wakes the thread.
 #[derive(Default)]
@@ -88,11 +102,11 @@ impl Signal {
 pub(crate) fn run(engine: &Engine) {
     while engine.signal.wait() {
         let mut upkeep = engine.upkeep.lock();
-        if engine.buffered_bytes() > engine.soft_buffer_bytes() {
-            let _ = engine.drain_all(&mut upkeep);
+        if engine.buffer_level().is_above_soft() {
+            let _ = engine.make_buffer_empty(&mut upkeep);
         }
         let merge = engine.index.take_merge();
-        if merge || engine.journal.is_half_full() || engine.uncovered_blocks() > UNCOVERED_MAX {
+        if merge || engine.journal.is_half_full() || engine.debt_level().is_above_soft() {
             let _ = engine.checkpoint(&mut upkeep, Merging::Paced);
         }
         let _ = engine.reclaim(&mut upkeep);
@@ -128,7 +142,7 @@ impl Engine {
         self.buffered.load(Ordering::Relaxed)
     }
 
-    /// Holds the room that is needed now: after something was stored, saved or given back.
+    /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
         self.space.settle(Due {
             index: self.index_bytes_due(),
@@ -138,10 +152,12 @@ impl Engine {
 
     /// Returns about what the runs of the next checkpoint will take at the most.
     fn index_bytes_due(&self) -> u64 {
+        let mut blocks = 0;
         let due = |stretch: &Arc<Stretch>| {
             let state = stretch.state.lock();
             let parts = state.parts.iter().map(|published| {
                 let part = &published.part;
+                blocks += part.blocks.len() as u64;
                 RUN_BYTES + EXTENT_BYTES * (part.blocks.len() + part.tombstones.len()) as u64
             });
             let parts: u64 = parts.sum();
@@ -149,12 +165,46 @@ impl Engine {
             let written = state.written_at.filter(|_| !state.parts.is_empty());
             parts + written.map_or(0, |at| u64::from(at.bytes))
         };
-        self.catalog.lock().stretches.values().map(due).sum()
+        let bytes = self.catalog.lock().stretches.values().map(due).sum();
+        self.uncovered.store(blocks * BLOCK_BYTES, Ordering::Relaxed);
+        bytes
     }
 
-    /// Above this the store's own thread drains.
-    pub(crate) fn soft_buffer_bytes(&self) -> u64 {
-        self.buffer_bytes / 4
+    /// Bytes in memory that no segment holds; the store's own thread drains above the soft bound.
+    pub(crate) fn buffer_level(&self) -> Level {
+        Level {
+            now: self.buffered_bytes(),
+            soft: self.buffer_bytes / 4,
+            hard: self.buffer_bytes,
+        }
+    }
+
+    /// Bytes in segments that no root covers, as of the last drain or checkpoint.
+    pub(crate) fn debt_level(&self) -> Level {
+        Level {
+            now: self.uncovered.load(Ordering::Relaxed),
+            soft: DEBT_SOFT,
+            hard: DEBT_HARD,
+        }
+    }
+
+    /// Drains everything, and takes note of how long that took.
+    fn make_buffer_empty(&self, upkeep: &mut Upkeep) -> Result<()> {
+        let (begun, before) = (Instant::now(), self.medium_written.load(Ordering::Relaxed));
+        self.drain_all(upkeep)?;
+        let stored = self.medium_written.load(Ordering::Relaxed) - before;
+        self.pacers.buffer.note(stored, begun.elapsed());
+        Ok(())
+    }
+
+    /// Slows down who is about to write, if the buffer or the debt is above its soft bound.
+    fn pace_writer(&self, bytes: u64) {
+        let (buffer, debt) = (self.buffer_level(), self.debt_level());
+        if buffer.now + bytes > buffer.soft || debt.is_above_soft() {
+            self.wake_thread();
+            self.pacers.buffer.pace(bytes, buffer);
+            self.pacers.debt.pace(bytes, debt);
+        }
     }
 
     /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory
@@ -163,17 +213,25 @@ impl Engine {
     /// the medium: discarding is what a full disk needs.
     pub(crate) fn make_buffer_room(&self, bytes: u64) -> Result<()> {
         self.check_writable()?;
-        let wanted = self.buffered_bytes() + bytes;
-        if wanted > self.soft_buffer_bytes() && self.mode == UpkeepMode::Background {
-            self.wake_thread();
+        if self.mode == UpkeepMode::Background {
+            self.pace_writer(bytes);
         }
-        if wanted > self.buffer_bytes {
+        let is_full = || self.buffered_bytes() + bytes > self.buffer_bytes;
+        let has_debt = || {
+            let debt = self.debt_level();
+            match self.mode {
+                UpkeepMode::Background => debt.now > debt.hard,
+                UpkeepMode::Inline => debt.is_above_soft(),
+            }
+        };
+        if is_full() || has_debt() {
             let mut upkeep = self.upkeep.lock();
-            if self.buffered_bytes() + bytes > self.buffer_bytes {
-                self.drain_all(&mut upkeep)?;
-                if self.uncovered_blocks() > UNCOVERED_MAX {
-                    self.checkpoint(&mut upkeep, Merging::Paced)?;
-                }
+            // Of all who wait for the lock the first makes room for the others.
+            if is_full() {
+                self.make_buffer_empty(&mut upkeep)?;
+            }
+            if has_debt() {
+                self.checkpoint(&mut upkeep, Merging::Paced)?;
             }
         }
         if bytes == 0 {
@@ -277,11 +335,17 @@ impl Engine {
         }
     }
 
-    /// Called after a commit, without any lock.
-    pub(crate) fn after_commit(&self) {
-        if self.journal.is_half_full() {
+    /// Called after a commit of so many bytes, or of what is not to be slowed down, without any lock.
+    pub(crate) fn after_commit(&self, bytes: u64) {
+        if self.journal.is_half_full() || self.debt_level().is_above_soft() {
             match self.mode {
-                UpkeepMode::Background => self.wake_thread(),
+                UpkeepMode::Background => {
+                    self.wake_thread();
+                    // The bounds are close to each other, and a checkpoint mostly is through before the hard one is met.
+                    let level = self.journal.level();
+                    let soft = level.soft.midpoint(level.hard);
+                    self.pacers.journal.pace(bytes, Level { soft, ..level });
+                }
                 // An error is met again by the frame that finds no room.
                 UpkeepMode::Inline => {
                     // Whoever holds the lock is at it already.

@@ -22,23 +22,26 @@ pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
     }
     let groups =
         serde_json::to_value(&stats).map_err(|error| CommandError::io("write statistics", error.into()))?;
-    show(context, &groups, "")?;
+    show(context, &groups, "", "")?;
     Ok(Exit::Done)
 }
 
 /// Shows a group of numbers, then the groups in it.
-fn show(context: &Context, group: &Value, indent: &str) -> Outcome<()> {
+fn show(context: &Context, group: &Value, of: &str, indent: &str) -> Outcome<()> {
     let Value::Object(fields) = group else {
         return Ok(());
     };
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_object()) {
         let words = name.replace('_', " ");
         match value.as_u64() {
-            Some(bytes) if is_bytes(name) => {
+            Some(bytes) if is_bytes(of, name) => {
                 context
                     .ui
                     .line(format_args!("{indent}{words:<20} {:>12}", human(bytes)))?;
             }
+            Some(microseconds) if name == "held_back" => context
+                .ui
+                .line(format_args!("{indent}{words:<20} {:>9} ms", microseconds / 1000))?,
             _ => context
                 .ui
                 .line(format_args!("{indent}{words:<20} {:>12}", value.to_string()))?,
@@ -46,16 +49,16 @@ fn show(context: &Context, group: &Value, indent: &str) -> Outcome<()> {
     }
     for (name, value) in fields.iter().filter(|(_, value)| value.is_object()) {
         context.ui.heading(format_args!("{indent}{name}"))?;
-        show(context, value, &format!("{indent}  "))?;
+        show(context, value, name, &format!("{indent}  "))?;
     }
     Ok(())
 }
 
 /// The numbers that are bytes; the others count things.
-fn is_bytes(name: &str) -> bool {
-    name.ends_with("bytes")
-        || matches!(
-            name,
-            "soft" | "hard" | "live" | "written" | "free" | "user_written" | "medium_written"
-        )
+fn is_bytes(group: &str, name: &str) -> bool {
+    match name {
+        "soft" | "hard" => group != "descriptors",
+        "live" | "used" | "written" | "free" | "user_written" | "medium_written" => true,
+        _ => name.ends_with("bytes"),
+    }
 }

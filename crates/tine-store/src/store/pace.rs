@@ -1,0 +1,211 @@
+//! Pace: whoever fills what the disk has to empty is slowed down before it is full, by as much as it takes.
+//!
+//! Each of the store's bounds has a soft and a hard value. Above the soft one upkeep works, and who adds something waits
+//! for the time that the disk took lately for as much, times how far the amount is beyond the soft value in proportion to
+//! what is left up to the hard one. Half-way that is just as fast as the disk, so there it settles; and since the factor has
+//! no limit towards the hard value, a disk that stops for a moment makes writers slower and slower, but meets few of
+//! them. ZFS's write throttle has the same curve and the same clock for all writers; but a fixed scale, where RocksDB
+//! follows the rate that its compactions reach. At the hard value one has to wait for the work itself.
+//!
+//! **Invariant:** who waits here holds no lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Nobody waits longer than this at once.
+const DELAY_MAX: Duration = Duration::from_millis(100);
+
+/// What is owed is gathered up to here: a shorter sleep takes longer than it should.
+const OWED_MIN: Duration = Duration::from_micros(500);
+
+/// What a disk is thought to do a second before it was seen at work.
+const RATE_UNKNOWN: u64 = 512 << 20;
+
+/// Of less than this no rate is taken: the syncs would count for too much.
+const SAMPLE_MIN: u64 = 1 << 20;
+
+/// An amount with its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub(crate) now: u64,
+    /// Above this upkeep begins to work, and who adds something is slowed down.
+    pub(crate) soft: u64,
+    /// Above this who adds something has to wait.
+    pub(crate) hard: u64,
+}
+
+impl Level {
+    pub(crate) fn is_above_soft(&self) -> bool {
+        self.now > self.soft
+    }
+
+    /// Returns how much longer than the disk's own time something takes that is added now; at the hard bound it waits
+    /// for the work, not for a time.
+    fn factor(&self) -> f64 {
+        if self.now <= self.soft || self.now >= self.hard {
+            return 0.0;
+        }
+        (self.now - self.soft) as f64 / (self.hard - self.now) as f64
+    }
+}
+
+/// Slows those down who fill one thing.
+pub(crate) struct Pacer {
+    /// How much a second upkeep got rid of lately.
+    rate: AtomicU64,
+    /// When what was let through is worked off: one clock for all, so that many writers are no faster than one.
+    clock: Mutex<Option<Instant>>,
+    /// Nanoseconds that writers were held back.
+    held_back: AtomicU64,
+}
+
+impl Default for Pacer {
+    fn default() -> Self {
+        Self {
+            rate: AtomicU64::new(RATE_UNKNOWN),
+            clock: Mutex::new(None),
+            held_back: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Pacer {
+    /// Takes note of how long it took to get rid of something.
+    pub(crate) fn note(&self, amount: u64, took: Duration) {
+        if amount < SAMPLE_MIN {
+            return;
+        }
+        let found = (amount as f64 / took.as_secs_f64().max(1e-6)) as u64;
+        let before = self.rate.load(Ordering::Relaxed);
+        // Upkeep is done by one at a time, so nothing is lost between the two.
+        self.rate
+            .store((before / 4 * 3 + found / 4).max(1), Ordering::Relaxed);
+    }
+
+    /// Returns how long adding `amount` should take, at a level.
+    fn delay(&self, amount: u64, level: Level) -> Duration {
+        let rate = self.rate.load(Ordering::Relaxed);
+        let seconds = amount as f64 / rate as f64 * level.factor();
+        Duration::from_secs_f64(seconds.min(DELAY_MAX.as_secs_f64()))
+    }
+
+    /// Puts a delay on the clock; returns how long to sleep for it, nothing while little is owed.
+    fn owe(&self, delay: Duration, now: Instant) -> Duration {
+        let mut clock = self.clock.lock();
+        let due = clock.map_or(now, |due| due.max(now)) + delay;
+        let due = due.min(now + DELAY_MAX);
+        *clock = Some(due);
+        let owed = due - now;
+        if owed < OWED_MIN { Duration::ZERO } else { owed }
+    }
+
+    /// Holds up who adds `amount`, as the level asks. No lock is held.
+    pub(crate) fn pace(&self, amount: u64, level: Level) {
+        let delay = self.delay(amount, level);
+        if delay.is_zero() {
+            return;
+        }
+        let sleep = self.owe(delay, Instant::now());
+        if !sleep.is_zero() {
+            self.held_back
+                .fetch_add(sleep.as_nanos() as u64, Ordering::Relaxed);
+            thread::sleep(sleep);
+        }
+    }
+
+    /// Returns for how long writers were held back, all together.
+    pub(crate) fn held_back(&self) -> Duration {
+        Duration::from_nanos(self.held_back.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = 4096;
+
+    fn level(now: u64) -> Level {
+        Level {
+            now,
+            soft: 16 << 20,
+            hard: 64 << 20,
+        }
+    }
+
+    #[test]
+    fn nobody_is_slowed_below_the_soft_bound_and_more_and_more_above_it() {
+        let pacer = Pacer::default();
+        let mut before = Duration::ZERO;
+        for now in (0..64 << 20).step_by(1 << 16) {
+            let delay = pacer.delay(BLOCK, level(now));
+            assert!(delay >= before, "{now}: {delay:?} after {before:?}");
+            assert_eq!(delay.is_zero(), now <= 16 << 20, "{now}");
+            assert!(delay <= DELAY_MAX);
+            before = delay;
+        }
+        assert!(before > 100 * pacer.delay(BLOCK, level(20 << 20)));
+    }
+
+    #[test]
+    fn steps_are_small() {
+        // From one write to the next the delay grows by less than that of the write before, but for the last ones.
+        let pacer = Pacer::default();
+        for now in ((17 << 20)..(63 << 20)).step_by(BLOCK as usize) {
+            let (one, next) = (
+                pacer.delay(BLOCK, level(now)),
+                pacer.delay(BLOCK, level(now + BLOCK)),
+            );
+            assert!(
+                next <= one + one / 100 + Duration::from_nanos(1),
+                "{now}: {one:?}, {next:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn halfway_a_writer_is_as_fast_as_the_disk() {
+        let pacer = Pacer::default();
+        for _ in 0..100 {
+            pacer.note(100 << 20, Duration::from_secs(1));
+        }
+        let delay = pacer.delay(1 << 20, level(40 << 20)).as_secs_f64();
+        assert!((delay - 0.01).abs() < 0.0005, "{delay}");
+        // Twice as much takes twice as long.
+        let twice = pacer.delay(2 << 20, level(40 << 20)).as_secs_f64();
+        assert!((twice - 2.0 * delay).abs() < 1e-6);
+    }
+
+    #[test]
+    fn at_the_hard_bound_nobody_sleeps_but_waits_for_the_work() {
+        let pacer = Pacer::default();
+        assert_eq!(pacer.delay(BLOCK, level(64 << 20)), Duration::ZERO);
+        assert_eq!(pacer.delay(BLOCK, level(80 << 20)), Duration::ZERO);
+    }
+
+    #[test]
+    fn one_clock_is_for_all_and_never_far_ahead() {
+        let pacer = Pacer::default();
+        let now = Instant::now();
+        let delay = Duration::from_micros(200);
+        assert_eq!(pacer.owe(delay, now), Duration::ZERO);
+        assert_eq!(pacer.owe(delay, now), Duration::ZERO);
+        assert_eq!(pacer.owe(delay, now), 3 * delay);
+        assert_eq!(pacer.owe(delay, now), 4 * delay);
+        for _ in 0..10_000 {
+            assert!(pacer.owe(delay, now) <= DELAY_MAX);
+        }
+        // What is owed is not saved up while nobody writes.
+        assert_eq!(pacer.owe(delay, now + Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn small_samples_say_nothing() {
+        let pacer = Pacer::default();
+        pacer.note(BLOCK, Duration::from_secs(1));
+        assert_eq!(pacer.rate.load(Ordering::Relaxed), RATE_UNKNOWN);
+    }
+}

@@ -126,7 +126,7 @@ impl Journal {
             half_full: AtomicBool::new(queue.room.is_half_full()),
             failed: AtomicBool::new(false),
             queue: Mutex::new(queue),
-            file_bytes: ring.file_bytes,
+            file_bytes: ring.shape.file_bytes,
             ring: Mutex::new(ring),
         }
     }
@@ -339,7 +339,7 @@ impl Drop for Abandoned<'_> {
 
 /// Writes items into as few frames as they fit in; returns their effects, in order.
 fn write_frames(ring: &mut Ring, items: VecDeque<Item>) -> Result<Vec<Effect>> {
-    let most = frame_bytes_max(ring.file_bytes);
+    let most = frame_bytes_max(ring.shape.file_bytes);
     let mut effects = Vec::new();
     let mut frame = Frame::default();
     for item in items {

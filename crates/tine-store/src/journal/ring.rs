@@ -24,6 +24,16 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
 }
 
+/// What a store's ring was made as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) file_bytes: u64,
+    /// How many files it began with. All of them were whole before the store was one; on write-once media each is made
+    /// when it is needed.
+    pub(crate) files: u32,
+    pub(crate) key: JournalKey,
+}
+
 /// A frame that recovery could still need.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFrame {
@@ -71,8 +81,8 @@ pub(crate) struct RingCounts {
 /// The writer's end of the journal.
 pub(crate) struct Ring {
     medium: Arc<dyn Medium>,
-    pub(crate) file_bytes: u64,
-    key: JournalKey,
+    pub(crate) shape: Shape,
+    /// How many files there are now.
     files: u32,
     /// Where the next frame goes, if it fits.
     place: Place,
@@ -97,10 +107,10 @@ pub(crate) fn frame_bytes_max(file_bytes: u64) -> usize {
 
 impl Ring {
     /// Makes the ring of a new store.
-    pub(crate) fn create(medium: Arc<dyn Medium>, file_bytes: u64, files: u32) -> Result<()> {
+    pub(crate) fn create(medium: Arc<dyn Medium>, shape: Shape) -> Result<()> {
         // On write-once media each file is made when it is needed.
-        for file in (0..files).filter(|_| medium.can_overwrite()) {
-            add_file(&*medium, file, file_bytes)?;
+        for file in (0..shape.files).filter(|_| medium.can_overwrite()) {
+            add_file(&*medium, file, shape.file_bytes)?;
         }
         medium
             .sync_area(Area::Journal)
@@ -113,13 +123,13 @@ impl Ring {
     /// file if the new epoch may go on there (after a clean close), else the next free file is taken.
     pub(crate) fn begin_epoch(
         medium: Arc<dyn Medium>,
-        file_bytes: u64,
-        key: JournalKey,
+        shape: Shape,
         manifest: u64,
         log: VecDeque<LogFrame>,
         clean_end: Option<Place>,
     ) -> Result<Self> {
-        let mut ring = Self::detached(medium, file_bytes, key, manifest, log)?;
+        let file_bytes = shape.file_bytes;
+        let mut ring = Self::detached(medium, shape, manifest, log)?;
         let cut = ring.log.back().map(|last| last.frame);
         let nonce = crate::store::random_bits(&*ring.medium)?;
         let epoch = cut.map_or(Some(1), |cut| cut.epoch.checked_add(1));
@@ -160,7 +170,13 @@ impl Ring {
                 ..ring.header(records.bytes.len(), 0)
             };
             let mut head = Vec::new();
-            let chain = encode_head(&header, &ring.key, previous.chain, &records.bytes, &mut head);
+            let chain = encode_head(
+                &header,
+                &ring.shape.key,
+                previous.chain,
+                &records.bytes,
+                &mut head,
+            );
             ring.last = FrameRef {
                 chain,
                 ..header.frame
@@ -174,8 +190,7 @@ impl Ring {
     /// Makes a ring in which no epoch was begun: as it is, that of a store to which nothing is written.
     pub(crate) fn detached(
         medium: Arc<dyn Medium>,
-        file_bytes: u64,
-        key: JournalKey,
+        shape: Shape,
         manifest: u64,
         log: VecDeque<LogFrame>,
     ) -> Result<Self> {
@@ -191,12 +206,11 @@ impl Ring {
         Ok(Self {
             medium,
             held: vec![1; files as usize],
-            file_bytes,
-            key,
+            shape,
             files,
             place: Place {
                 file: 0,
-                offset: file_bytes,
+                offset: shape.file_bytes,
             },
             last: log.back().map_or(nothing, |last| last.frame),
             synced_through: 0,
@@ -226,11 +240,6 @@ impl Ring {
         self.last
     }
 
-    /// Returns the store's key.
-    pub(crate) fn key(&self) -> JournalKey {
-        self.key
-    }
-
     /// Returns how many files there are.
     pub(crate) fn files(&self) -> u32 {
         self.files
@@ -246,7 +255,7 @@ impl Ring {
             CHAIN_FILES.saturating_sub(held.max(1))
         };
         Room {
-            tail: self.file_bytes - self.place.offset.min(self.file_bytes),
+            tail: self.shape.file_bytes - self.place.offset.min(self.shape.file_bytes),
             free_files: free,
             files: if self.medium.can_overwrite() {
                 u64::from(self.files)
@@ -264,7 +273,7 @@ impl Ring {
 
     /// Returns the bytes of the files that hold frames which recovery could need.
     pub(crate) fn live_bytes(&self) -> u64 {
-        (u64::from(self.files) - self.room().free_files) * self.file_bytes
+        (u64::from(self.files) - self.room().free_files) * self.shape.file_bytes
     }
 
     fn is_free(&self, file: u32) -> bool {
@@ -288,7 +297,7 @@ impl Ring {
 
     /// Adds a free file to the ring.
     pub(crate) fn grow(&mut self) -> Result<()> {
-        add_file(&*self.medium, self.files, self.file_bytes)?;
+        add_file(&*self.medium, self.files, self.shape.file_bytes)?;
         self.sync_directory()?;
         self.files += 1;
         self.held.push(0);
@@ -297,15 +306,15 @@ impl Ring {
 
     /// A process that died while it made a file may have left a short one.
     fn make_whole(&self, file: u32) -> Result<()> {
-        let mut page = [0; FRAME_ALIGNMENT];
-        let last = self.file_bytes - FRAME_ALIGNMENT as u64;
-        match self.medium.read_journal(file, last, &mut page) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                add_file(&*self.medium, file, self.file_bytes)?;
-                self.sync_directory()
-            }
-            result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "read", e)),
+        let length = self
+            .medium
+            .journal_file_bytes(file)
+            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "look at", e))?;
+        if length >= self.shape.file_bytes {
+            return Ok(());
         }
+        add_file(&*self.medium, file, self.shape.file_bytes)?;
+        self.sync_directory()
     }
 
     fn sync_directory(&self) -> Result<()> {
@@ -339,7 +348,7 @@ impl Ring {
         let header = self.header(records.len(), payload_blocks);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let chain = encode_head(&header, &self.key, self.last.chain, records, &mut buffer);
+        let chain = encode_head(&header, &self.shape.key, self.last.chain, records, &mut buffer);
         fill(&mut buffer);
         debug_assert_eq!(buffer.len(), header.frame_bytes());
         self.last = FrameRef {
@@ -352,7 +361,7 @@ impl Ring {
     }
 
     fn put(&mut self, frame: &[u8], groups: Vec<(StretchId, u64)>) -> Result<()> {
-        if self.place.offset + frame.len() as u64 > self.file_bytes {
+        if self.place.offset + frame.len() as u64 > self.shape.file_bytes {
             self.place = Place {
                 file: self.fresh_file()?,
                 offset: 0,

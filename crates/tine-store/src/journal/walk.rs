@@ -5,7 +5,7 @@
 //! An epoch that names a frame wins over the frames behind that one: they were cut off by a recovery.
 //!
 //! The end is the first frame that is not whole. Rules 7 and 12 tell it from damage: something later proves that the
-//! frame was durable.
+//! frame was durable, or a file is shorter than it was made.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -14,11 +14,10 @@ use crate::block::BLOCK;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::journal::frame::{
-    FRAME_ALIGNMENT, Header, JournalKey, decode_header, decode_records, follows, head_is_whole,
-    payload_blocks,
+    FRAME_ALIGNMENT, Header, decode_header, decode_records, follows, head_is_whole, payload_blocks,
 };
 use crate::journal::record::{FrameRef, Record};
-use crate::journal::ring::{EPOCH_COPIES, Place, frame_bytes_max};
+use crate::journal::ring::{EPOCH_COPIES, Place, Shape, frame_bytes_max};
 use crate::medium::Medium;
 use crate::planted::{Bug, planted};
 
@@ -65,8 +64,10 @@ impl Path {
 pub(crate) struct Walker<'a> {
     medium: &'a dyn Medium,
     file_bytes: u64,
-    key: JournalKey,
+    shape: Shape,
     files: u32,
+    /// A file that is missing or cut.
+    lost: Option<StoreError>,
     /// The first bytes of each file, where epochs and continued paths begin.
     starts: Vec<Vec<u8>>,
     window: Vec<u8>,
@@ -76,6 +77,10 @@ pub(crate) struct Walker<'a> {
 const START_BYTES: usize = EPOCH_COPIES as usize * FRAME_ALIGNMENT;
 
 const WINDOW_BYTES: u64 = 64 << 10;
+
+/// How far behind the places at which the next epoch could have begun one looks for it after a clean end: every opening
+/// pays for that.
+const LOOK_BEHIND_CLOSED_BYTES: u64 = 256 << 10;
 
 /// A frame's head, whole, and its place.
 struct Found {
@@ -94,15 +99,16 @@ impl Found {
 }
 
 impl<'a> Walker<'a> {
-    pub(crate) fn new(medium: &'a dyn Medium, file_bytes: u64, key: JournalKey) -> Result<Self> {
+    pub(crate) fn new(medium: &'a dyn Medium, shape: Shape) -> Result<Self> {
         let files = medium
             .journal_files()
             .map_err(|e| StoreError::io("journal/", "list", e))?;
         let mut walker = Self {
             medium,
-            file_bytes,
-            key,
+            file_bytes: shape.file_bytes,
+            shape,
             files,
+            lost: None,
             starts: Vec::new(),
             window: Vec::new(),
             window_at: Place { file: 0, offset: 0 },
@@ -111,14 +117,58 @@ impl<'a> Walker<'a> {
             let start = walker.read(place, START_BYTES)?;
             walker.starts.push(start);
         }
+        walker.lost = walker.look_at_files()?;
         Ok(walker)
+    }
+
+    /// Returns what is damaged if a file is not there or shorter than it was: what lay in it would not be looked at, and the
+    /// journal seem to end before it.
+    ///
+    /// A file is whole and synced before a frame lies in it. Only one that was being added when its process died is short,
+    /// and has nothing in it yet.
+    fn look_at_files(&mut self) -> Result<Option<StoreError>> {
+        let began_with = if self.medium.can_overwrite() {
+            self.shape.files
+        } else {
+            0
+        };
+        if self.files < began_with {
+            return Ok(Some(StoreError::damaged(format!(
+                "journal/{} is missing",
+                self.files
+            ))));
+        }
+        for file in 0..self.files {
+            let length = self
+                .medium
+                .journal_file_bytes(file)
+                .map_err(|e| StoreError::io(format_args!("journal/{file}"), "look at", e))?;
+            if length < self.file_bytes && (file < began_with || self.has_a_header(file, length)?) {
+                return Ok(Some(StoreError::damaged(format!(
+                    "journal/{file} is cut: it has {length} of its {} bytes",
+                    self.file_bytes
+                ))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_a_header(&mut self, file: u32, length: u64) -> Result<bool> {
+        let key = self.shape.key;
+        for offset in (0..length).step_by(FRAME_ALIGNMENT) {
+            if decode_header(self.bytes(Place { file, offset }, FRAME_ALIGNMENT)?, &key).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn read(&self, place: Place, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         let failed = |e| StoreError::io(format_args!("journal/{}", place.file), "read", e);
         match self.medium.read_journal(place.file, place.offset, &mut bytes) {
-            // A file that was not made whole has no frames behind its end; those before it are looked at.
+            // Behind the end of a file that is short by damage is nothing to be seen; what is before it may be asked for
+            // in spite of that.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 for (page, at) in bytes
                     .chunks_mut(FRAME_ALIGNMENT)
@@ -170,7 +220,7 @@ impl<'a> Walker<'a> {
         {
             return Ok(None);
         }
-        let key = self.key;
+        let key = self.shape.key;
         let header = decode_header(self.bytes(place, FRAME_ALIGNMENT)?, &key);
         let Some(header) = header.filter(wanted) else {
             return Ok(None);
@@ -333,7 +383,8 @@ impl<'a> Walker<'a> {
             offset: place.offset.min(self.file_bytes),
             ..place
         };
-        let mut frames = vec![self.floor(floor, place)?];
+        let first = self.floor(floor, place);
+        let mut frames = vec![first.map_err(|error| self.lost.clone().unwrap_or(error))?];
         let mut known = HashSet::from([floor.nonce]);
         let most = u64::from(self.files) * (self.file_bytes / FRAME_ALIGNMENT as u64);
         while let Some(next) = self.next(&frames[frames.len() - 1], &known)? {
@@ -355,7 +406,10 @@ impl<'a> Walker<'a> {
         let damage = if planted(Bug::CutForgotten) {
             None
         } else {
-            self.look_behind(last.header.frame, closed, &known)?
+            match &self.lost {
+                Some(lost) => Some(lost.clone()),
+                None => self.look_behind(last, closed)?,
+            }
         };
         let clean_end = closed.then_some(last.end);
         Ok(Path {
@@ -365,44 +419,53 @@ impl<'a> Walker<'a> {
         })
     }
 
-    /// Looks for what proves that the path should not end after `last` (rule 7).
+    /// Looks for what proves that the path should not end after `last` (rule 7): a later frame of its epoch that says that
+    /// the next one was synced, or any frame of a later epoch, for an epoch begins only behind a frame that is durable.
     ///
-    /// Behind a clean end there is nothing but, perhaps, an epoch's first frame at the start of a file: so a store
-    /// that was closed opens without reading its whole ring.
-    fn look_behind(
-        &mut self,
-        last: FrameRef,
-        closed: bool,
-        known: &HashSet<[u8; 16]>,
-    ) -> Result<Option<StoreError>> {
-        let bad = last.sequence.saturating_add(1);
-        let pages = if closed {
-            EPOCH_COPIES
-        } else {
-            self.file_bytes / FRAME_ALIGNMENT as u64
+    /// No guest's block can look like either, as it does not have the store's key; so the place proves nothing, and every
+    /// place is looked at. Behind a clean end there is nothing but, perhaps, the next epoch, which begins right there or at
+    /// the start of a file, and what follows that: so a store that was closed opens without reading its whole ring.
+    fn look_behind(&mut self, last: &Walked, closed: bool) -> Result<Option<StoreError>> {
+        let (frame, end) = (last.header.frame, last.end);
+        let bad = frame.sequence.saturating_add(1);
+        let proves = |header: &Header| {
+            let found = header.frame;
+            found.epoch > frame.epoch
+                || found.nonce == frame.nonce && found.sequence > bad && header.synced_through >= bad
         };
-        for file in 0..self.files {
-            for page in 0..pages {
-                let place = Place {
-                    file,
-                    offset: page * FRAME_ALIGNMENT as u64,
+        let in_place = self.medium.can_overwrite();
+        let goes_on_here = closed && in_place && end.offset + START_BYTES as u64 <= self.file_bytes;
+        // A chain of files that are written once has nothing later before its end.
+        let files = if in_place { 0 } else { end.file }..self.files;
+        for file in files {
+            let from = if file == end.file && (goes_on_here || !in_place) {
+                end.offset
+            } else {
+                0
+            };
+            let bytes = match (closed, goes_on_here && file != end.file) {
+                (false, _) => self.file_bytes,
+                (true, false) => LOOK_BEHIND_CLOSED_BYTES,
+                (true, true) => START_BYTES as u64,
+            };
+            let to = self.file_bytes.min(from + bytes);
+            for offset in (from..to).step_by(FRAME_ALIGNMENT) {
+                let Some(found) = self.find_if(Place { file, offset }, proves)? else {
+                    continue;
                 };
-                let Some(found) = self.find(place)? else { continue };
-                let frame = found.header.frame;
-                if frame.nonce == last.nonce && frame.sequence > bad && found.header.synced_through >= bad {
-                    return Ok(Some(StoreError::damaged(format!(
-                        "the journal's frame {bad} of epoch {} was durable and is bad",
-                        last.epoch
-                    ))));
-                }
-                let Some(cut) = found.is_epoch() else { continue };
-                let trusted = page < EPOCH_COPIES || cut.is_some_and(|cut| known.contains(&cut.nonce));
-                if frame.epoch > last.epoch && trusted {
-                    return Ok(Some(StoreError::damaged(format!(
+                let found = found.header.frame;
+                let what = if found.epoch > frame.epoch {
+                    format!(
                         "the journal's epoch {} is there, but the frame that it continues is not reached",
+                        found.epoch
+                    )
+                } else {
+                    format!(
+                        "the journal's frame {bad} of epoch {} was durable and is bad",
                         frame.epoch
-                    ))));
-                }
+                    )
+                };
+                return Ok(Some(StoreError::damaged(what)));
             }
         }
         Ok(None)

@@ -414,6 +414,10 @@ impl Medium for DirectoryMedium {
         Ok(self.journal.lock().len() as u32)
     }
 
+    fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
+        Ok(self.journal_file(file)?.write.metadata()?.len())
+    }
+
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         self.check_writable()?;
         let path = self.journal_path(file);

@@ -114,7 +114,7 @@ fn is_lease(name: &str) -> bool {
 }
 
 /// Returns the segments in the text of a lease: one a line, behind the line of who holds it.
-fn parse(text: &str) -> io::Result<Vec<SegmentId>> {
+pub(crate) fn parse(text: &str) -> io::Result<Vec<SegmentId>> {
     let unknown = |line: &str| {
         let what = format!("a lease has the line `{line}`, which names no segment");
         io::Error::new(io::ErrorKind::InvalidData, what)

@@ -10,7 +10,7 @@
 //! still be read; it is never retried.
 
 mod directory;
-mod lease;
+pub(crate) mod lease;
 #[cfg(feature = "simulation")]
 pub mod simulated;
 
@@ -101,6 +101,9 @@ pub trait Medium: Send + Sync + 'static {
 
     /// Returns how many files the journal's ring has; they are numbered from 0.
     fn journal_files(&self) -> io::Result<u32>;
+
+    /// Returns the length of a journal file: less than it was made with only if making it did not end well, or by damage.
+    fn journal_file_bytes(&self, file: u32) -> io::Result<u64>;
 
     /// Adds a file of `bytes` zeroes to the ring, or makes one anew that was left short; durable after
     /// [`Medium::sync_journal`] of it and [`Medium::sync_area`]. After an error it is as though nothing had been made.

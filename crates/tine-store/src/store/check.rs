@@ -250,6 +250,10 @@ fn whole_store(what: String) -> Damage {
 
 impl Engine {
     fn check_journal(&self, report: &mut CheckReport) {
+        // What opening met: it looks where the check does not (at manifests that were announced and are gone, say).
+        if let Some(damage @ StoreError::Damaged { .. }) = &self.damage {
+            report.damage.push(whole_store(describe(damage)));
+        }
         let number = self.newest_manifest.load(std::sync::atomic::Ordering::Relaxed);
         let manifest = match Manifest::read(&*self.medium, number) {
             Ok(Some(manifest)) => manifest,
@@ -267,11 +271,8 @@ impl Engine {
             Ok(_) => {}
             Err(error) => report.damage.push(whole_store(describe(&error))),
         }
-        let (file_bytes, key, last) = self
-            .journal
-            .with_ring(|ring| (ring.file_bytes, ring.key(), ring.last()));
-        let walk =
-            || Walker::new(&*self.medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
+        let (shape, last) = self.journal.with_ring(|ring| (ring.shape, ring.last()));
+        let walk = || Walker::new(&*self.medium, shape)?.walk(&manifest.floor, manifest.floor_place);
         // Upkeep rests, so no frame from the floor on is overwritten. Those that are written meanwhile may be found
         // half written; if they are, the journal is read again while none is.
         let walked = match walk() {

@@ -19,6 +19,7 @@ mod lookup;
 mod naming;
 mod open;
 pub(crate) mod pace;
+pub(crate) mod parameters;
 mod read_ahead;
 mod reader;
 mod replay;

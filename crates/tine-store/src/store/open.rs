@@ -12,35 +12,29 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use crate::checksum::crc32c;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::journal::commit::{Item, Journal};
-use crate::journal::frame::{FRAME_ALIGNMENT, JournalKey};
+use crate::journal::frame::FRAME_ALIGNMENT;
 use crate::journal::record::Record;
-use crate::journal::ring::{LogFrame, Place, Ring};
+use crate::journal::ring::{LogFrame, Place, Ring, Shape};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
-use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName, Reading};
+use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::{Catalog, Stay};
 use crate::store::checkpoint::Merging;
+use crate::store::parameters::{self, JOURNAL_FILE_BYTES_MAX, JOURNAL_FILE_BYTES_MIN, Parameters};
 use crate::store::reader::leased;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
 use crate::store::upkeep::{Pacers, Signal, Upkeep};
 use crate::store::{Engine, Running, Store};
 
-const FORMAT: &str = "tine";
-const FORMAT_VERSION: u32 = 2;
-
-/// The smallest journal file: an epoch's copies and some frames.
-const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;
 /// With two files, one could never be freed while the other is written.
 const JOURNAL_FILES_MIN: u32 = 3;
 
@@ -49,65 +43,11 @@ const REPLAY_BYTES_MAX: u64 = 256 << 10;
 /// After a clean close the next opening reads no more footers than for so many blocks.
 const UNCOVERED_AT_CLOSE: u64 = 16 << 10;
 
-/// `store.json`.
-#[derive(Serialize, Deserialize)]
-struct Parameters {
-    format: String,
-    version: u32,
-    /// Unstable until 0.1: another version may not read it.
-    stable: bool,
-    /// Features without which the store cannot be read.
-    incompatible_features: Vec<String>,
-    /// 128 random bits, in hexadecimal.
-    id: String,
-    /// 128 random bits, in hexadecimal, that mark the journal's frames. Secret from whoever writes to the disks.
-    journal_key: String,
-    block_bytes: u64,
-    journal_file_bytes: u64,
-    journal_files: u32,
-    /// The crc32c of all of this without white space and with this field empty, in hexadecimal.
-    checksum: String,
-}
-
-/// What `store.json` has in every version.
-#[derive(Deserialize)]
-struct Heading {
-    format: String,
-    version: u32,
-}
-
-impl Parameters {
-    /// Returns the checksum of all other fields. The field itself must be empty.
-    fn sum(&self) -> Result<String> {
-        let text = serde_json::to_vec(self)
-            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
-        Ok(format!("{:08x}", crc32c(&text)))
-    }
-
-    fn key(&self) -> Result<JournalKey> {
-        let bad = || StoreError::Unsupported {
-            what: "store.json is bad: `journal_key` is no 128 bits in hexadecimal".into(),
-        };
-        let mut key = JournalKey::default();
-        if self.journal_key.len() != key.len() * 2 || !self.journal_key.is_ascii() {
-            return Err(bad());
-        }
-        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(&self.journal_key[at..at + 2], 16).map_err(|_| bad())?;
-        }
-        Ok(key)
-    }
-}
-
 /// Returns 128 random bits.
 pub(crate) fn random_bits(medium: &dyn Medium) -> Result<[u8; 16]> {
     medium
         .random_bits()
         .map_err(|e| StoreError::io("random numbers", "get", e))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Store {
@@ -195,7 +135,7 @@ impl Store {
         let file_bytes = create.journal_file_bytes;
         if file_bytes < JOURNAL_FILE_BYTES_MIN
             || !file_bytes.is_multiple_of(FRAME_ALIGNMENT as u64)
-            || file_bytes > 1 << 32
+            || file_bytes > JOURNAL_FILE_BYTES_MAX
             || create.journal_files < JOURNAL_FILES_MIN
         {
             return Err(StoreError::Unsupported {
@@ -206,10 +146,15 @@ impl Store {
                 ),
             });
         }
-        Ring::create(Arc::clone(&medium), file_bytes, create.journal_files)?;
         let key = random_bits(&*medium)?;
+        let shape = Shape {
+            file_bytes,
+            files: create.journal_files,
+            key,
+        };
+        Ring::create(Arc::clone(&medium), shape)?;
         // The first manifest is as of the first epoch's first frame, and announced by being there before the store is.
-        let ring = Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, 0, VecDeque::new(), None)?;
+        let ring = Ring::begin_epoch(Arc::clone(&medium), shape, 0, VecDeque::new(), None)?;
         let first = ring
             .log()
             .front()
@@ -227,30 +172,11 @@ impl Store {
             branches: Vec::new(),
         };
         manifest.put(&*medium)?;
-        let id = random_bits(&*medium)?;
-        let parameters = Parameters {
-            format: FORMAT.into(),
-            version: FORMAT_VERSION,
-            stable: false,
-            incompatible_features: Vec::new(),
-            id: hexadecimal(&id),
-            journal_key: hexadecimal(&key),
-            block_bytes: crate::block::BLOCK_BYTES,
-            journal_file_bytes: file_bytes,
-            journal_files: create.journal_files,
-            checksum: String::new(),
-        };
-        let parameters = Parameters {
-            checksum: parameters.sum()?,
-            ..parameters
-        };
-        let text = serde_json::to_string_pretty(&parameters)
-            .map_err(|e| StoreError::io("store.json", "write", std::io::Error::other(e)))?;
+        let text = Parameters::new(shape, &random_bits(&*medium)?)?.encode()?;
         let name = ObjectName::Parameters;
         let put = || {
             let mut writer = medium.create_object(name)?;
             writer.append(text.as_bytes())?;
-            writer.append(b"\n")?;
             writer.sync()?;
             medium.sync_area(Area::Root)
         };
@@ -273,16 +199,10 @@ impl Store {
         options: OpenOptions,
         no_writing: Option<StoreError>,
     ) -> Result<Self> {
-        let parameters = read_parameters(&*medium)?;
-        let file_bytes = parameters.journal_file_bytes;
-        let key = parameters.key()?;
+        let shape = parameters::read(&*medium)?;
         let segments = Arc::new(SegmentTable::new(Arc::clone(&medium)));
-        let lost = lost_journal_file(&*medium, parameters.journal_files)?;
-        if let Some(lost) = lost.as_ref().filter(|_| !options.read_damaged) {
-            return Err(lost.clone());
-        }
-        let (manifest, mut path) = choose_manifest(&*medium, file_bytes, key, options.read_damaged)?;
-        let mut damage = lost.or(path.damage.take()).or(no_writing);
+        let (manifest, mut path) = choose_manifest(&*medium, shape, options.read_damaged)?;
+        let damage = path.damage.take();
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -296,14 +216,12 @@ impl Store {
             .map(|frame| u64::from(frame.header.records_bytes));
         let records = records.sum();
         let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
-        if let Some(broken) = &replay.broken {
-            damage.get_or_insert_with(|| broken.clone());
-        }
+        let damage = damage.or(replay.broken).or(no_writing);
         let read_only = damage.is_some() || options.read_damaged;
         let ring = if read_only {
-            Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?
+            Ring::detached(Arc::clone(&medium), shape, number, log)?
         } else if planted(Bug::AppendBehindEnd) && clean_end.is_none() {
-            let mut ring = Ring::detached(Arc::clone(&medium), file_bytes, key, number, log)?;
+            let mut ring = Ring::detached(Arc::clone(&medium), shape, number, log)?;
             ring.append_behind(end);
             ring
         } else {
@@ -316,7 +234,7 @@ impl Store {
                         .map_err(|e| StoreError::io(name, "sync", e))?;
                 }
             }
-            Ring::begin_epoch(Arc::clone(&medium), file_bytes, key, number, log, clean_end)?
+            Ring::begin_epoch(Arc::clone(&medium), shape, number, log, clean_end)?
         };
         let epoch = u32::try_from(ring.last().epoch)
             .map_err(|_| StoreError::damaged("the journal's epochs are beyond what can be counted"))?;
@@ -334,7 +252,7 @@ impl Store {
             catalog: Mutex::new(replay.catalog),
             upkeep: Mutex::new(Upkeep),
             signal: Signal::default(),
-            space: Space::new(Arc::clone(&medium), file_bytes, manifest_bytes, records),
+            space: Space::new(Arc::clone(&medium), shape.file_bytes, manifest_bytes, records),
             medium,
             buffered,
             buffer_bytes: options.buffer_bytes,
@@ -443,79 +361,11 @@ fn is_unwritable(error: &io::Error) -> bool {
     )
 }
 
-fn other_format(format: &str, version: u32) -> StoreError {
-    StoreError::Unsupported {
-        what: format!(
-            "its format is `{format}` version {version}, this is for `{FORMAT}` version {FORMAT_VERSION}"
-        ),
-    }
-}
-
-fn read_parameters(medium: &dyn Medium) -> Result<Parameters> {
-    let name = ObjectName::Parameters;
-    let read = || {
-        let object = medium.open_object(name)?;
-        let length = usize::try_from(object.length()?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length.min(1 << 20)];
-        object.read_at(&mut bytes, 0, Reading::Cached)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|e| StoreError::io(name, "read", e))?;
-    let mut parameters: Parameters = serde_json::from_slice(&bytes).map_err(|error| {
-        // A later version may have other fields.
-        match serde_json::from_slice(&bytes) {
-            Ok(Heading { format, version }) if format == FORMAT && version != FORMAT_VERSION => {
-                other_format(&format, version)
-            }
-            _ => StoreError::damaged(format!("store.json cannot be understood ({error})")),
-        }
-    })?;
-    let checksum = std::mem::take(&mut parameters.checksum);
-    let whole = parameters.sum()? == checksum;
-    let unsupported = |what: String| Err(StoreError::Unsupported { what });
-    let ours = parameters.format == FORMAT;
-    if (ours && parameters.version != FORMAT_VERSION) || (!ours && whole) {
-        return Err(other_format(&parameters.format, parameters.version));
-    }
-    if !whole {
-        return Err(StoreError::damaged("store.json does not have its checksum"));
-    }
-    if let Some(feature) = parameters.incompatible_features.first() {
-        return unsupported(format!(
-            "it uses the feature `{feature}`, which this version does not know"
-        ));
-    }
-    let file_bytes = parameters.journal_file_bytes;
-    if parameters.block_bytes != crate::block::BLOCK_BYTES
-        || !(JOURNAL_FILE_BYTES_MIN..=1 << 32).contains(&file_bytes)
-        || !file_bytes.is_multiple_of(FRAME_ALIGNMENT as u64)
-    {
-        return unsupported("store.json has parameters that no store can have".into());
-    }
-    Ok(parameters)
-}
-
-/// Returns what is damaged if the ring has fewer files than it began with. Whatever lies behind the first that is lost
-/// would not be looked at, and the journal seem to end before it.
-fn lost_journal_file(medium: &dyn Medium, began_with: u32) -> Result<Option<StoreError>> {
-    let files = medium
-        .journal_files()
-        .map_err(|e| StoreError::io("journal", "listing its files", e))?;
-    // On write-once media each file is made when it is needed.
-    let lost = medium.can_overwrite() && files < began_with;
-    Ok(lost.then(|| StoreError::damaged(format!("journal/{files} is missing"))))
-}
-
 /// Finds the newest announced manifest and walks the journal from its floor.
 ///
 /// A manifest that was never announced is passed over; an announced one that cannot be read is damage. With
 /// `read_damaged` the newest that can be read serves, and the path says what is damaged.
-fn choose_manifest(
-    medium: &dyn Medium,
-    file_bytes: u64,
-    key: JournalKey,
-    read_damaged: bool,
-) -> Result<(Manifest, JournalPath)> {
+fn choose_manifest(medium: &dyn Medium, shape: Shape, read_damaged: bool) -> Result<(Manifest, JournalPath)> {
     let mut numbers: Vec<u64> = manifest_numbers(medium)?;
     numbers.sort_unstable_by_key(|&number| std::cmp::Reverse(number));
     let mut failed: Option<(StoreError, Manifest, Option<JournalPath>)> = None;
@@ -523,7 +373,7 @@ fn choose_manifest(
         let Some(manifest) = Manifest::read(medium, number)? else {
             continue;
         };
-        let walked = Walker::new(medium, file_bytes, key)?.walk(&manifest.floor, manifest.floor_place);
+        let walked = Walker::new(medium, shape)?.walk(&manifest.floor, manifest.floor_place);
         let mut path = match walked {
             // Only an older manifest can tell whether this one was announced at all.
             Err(error @ StoreError::Damaged { .. }) => {

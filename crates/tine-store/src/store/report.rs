@@ -364,7 +364,7 @@ impl Store {
         let (full, descriptors) = (engine.journal.level(), engine.segments.descriptors());
         let journal = engine.journal.with_ring(|ring| JournalStats {
             files: u64::from(ring.files()),
-            bytes: u64::from(ring.files()) * ring.file_bytes,
+            bytes: u64::from(ring.files()) * ring.shape.file_bytes,
             live_bytes: ring.live_bytes(),
             used: full.now,
             soft: full.soft,

@@ -125,6 +125,10 @@ impl Medium for Gated {
         self.medium.journal_files()
     }
 
+    fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
+        self.medium.journal_file_bytes(file)
+    }
+
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         self.medium.create_journal_file(file, bytes)
     }

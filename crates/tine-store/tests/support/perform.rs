@@ -67,6 +67,7 @@ pub(crate) fn describe(error: &StoreError) -> String {
 }
 
 /// How an operation on the real store did not succeed.
+#[derive(Debug)]
 pub(super) enum Failure {
     /// The request was wrong.
     Refused(StoreError),

@@ -9,8 +9,9 @@ use tine_store::{OpenOptions, Store, StoreError};
 
 use super::catch::catch;
 use super::content::{BLOCK, Content};
+use super::expect::tell;
 use super::ops::{Fate, Op, Step};
-use super::perform::{branch_name, describe, go_on, read_state, snapshot_name};
+use super::perform::{Names, branch_name, describe, go_on, perform, read_state, snapshot_name};
 use super::runner::{Config, Runner, Wrong};
 use super::watchdog::Watchdog;
 use super::world::{Target, World};
@@ -22,6 +23,8 @@ pub(crate) struct Still {
     worlds: Vec<World>,
     /// All that it ever was: what is shown in spite of damage is of one moment.
     past: Vec<World>,
+    /// The most pages that are zeroed together.
+    hole_pages: u64,
 }
 
 /// What was tried, and how often the damage was told by an error of the opening, of a read, or by nothing.
@@ -37,6 +40,12 @@ const CONFIG: Config = Config {
     journal_files: 3,
     buffer_bytes: 1 << 20,
     write_once: false,
+};
+
+/// Never half full, and each file takes many epochs.
+const ONE_FILE: Config = Config {
+    journal_file_bytes: 256 << 10,
+    ..CONFIG
 };
 
 /// Never half full: what is written stays in the journal, and there alone.
@@ -112,6 +121,7 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
         medium: runner.medium.fork(),
         worlds: runner.worlds.clone(),
         past: past.clone(),
+        hole_pages: 1,
     };
     let mut found = vec![
         closed,
@@ -120,6 +130,7 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
             medium: crashed,
             worlds,
             past: past.clone(),
+            hole_pages: 1,
         },
     ];
 
@@ -138,6 +149,7 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
         medium: runner.medium.fork(),
         worlds,
         past,
+        hole_pages: 1,
     });
 
     let mut runner = Runner::create(ROOMY, Chooser::fixed(Vec::new(), 0))?;
@@ -157,7 +169,9 @@ pub(crate) fn stores() -> Result<Vec<Still>, Wrong> {
         medium: journalled,
         worlds: vec![runner.world().clone()],
         past,
+        hole_pages: 1,
     });
+    found.push(rounds()?);
     Ok(found)
 }
 
@@ -192,6 +206,50 @@ pub(crate) fn older_manifest() -> Result<(), Wrong> {
     }
 }
 
+/// Returns a store that was closed cleanly again and again, as commands do, all of it in one file of the ring.
+///
+/// A hole can take its last change along with the only frame that proves that there was one, but no more.
+fn rounds() -> Result<Still, Wrong> {
+    let medium = ONE_FILE.medium(Chooser::fixed(Vec::new(), 0));
+    let made = Store::create_on(
+        medium.start(),
+        &ONE_FILE.create_options(),
+        ONE_FILE.open_options(),
+    );
+    let mut opened = made;
+    let mut still = medium.fork();
+    let mut world = World::default();
+    let mut past = vec![world.clone()];
+    let size = 8 * BLOCK as u64;
+    let create = vec![Op::Create {
+        name: "a".into(),
+        size,
+    }];
+    let writes = (0..6).map(|round| vec![write("a", u64::from(round), 1, round + 1), flush("a")]);
+    let snapshot = |name: &str| Op::Snapshot {
+        snapshots: vec![("a".into(), name.into())],
+    };
+    let snapshots = vec![snapshot("s"), snapshot("t")];
+    for ops in [create].into_iter().chain(writes).chain([snapshots]) {
+        let store = opened.map_err(|error| describe(&error))?;
+        for op in ops {
+            perform(&store, &Names::default(), &op).map_err(|failure| format!("{op:?}: {failure:?}"))?;
+            world = tell(&world, &op).map_err(|refusal| format!("{op:?}: {refusal:?}"))?;
+            past.push(world.clone());
+        }
+        store.close().map_err(|error| describe(&error))?;
+        still = medium.fork();
+        opened = Store::open_on(medium.start(), ONE_FILE.open_options());
+    }
+    Ok(Still {
+        name: "rounds",
+        medium: still,
+        worlds: past.iter().rev().take(2).cloned().collect(),
+        past,
+        hole_pages: 2,
+    })
+}
+
 /// Damages a store in every way, one at a time.
 pub(crate) fn damage_everything(still: &Still, stride: u64) -> Result<Told, Wrong> {
     let mut told = Told::default();
@@ -211,6 +269,21 @@ pub(crate) fn damage_everything(still: &Still, stride: u64) -> Result<Told, Wron
                 &format!("{file:?} cut to {cut} bytes"),
                 &mut told,
                 |medium| medium.truncate(file, cut),
+            )?;
+        }
+        for (page, pages) in (0..length.div_ceil(BLOCK as u64))
+            .flat_map(|page| (1..=still.hole_pages).map(move |pages| (page, pages)))
+        {
+            let hole = (page * BLOCK as u64)..((page + pages) * BLOCK as u64).min(length);
+            let bytes = &bytes[hole.start as usize..hole.end as usize];
+            one(
+                still,
+                &format!("bytes {hole:?} of {file:?} zeroed"),
+                &mut told,
+                |medium| {
+                    let set = hole.clone().zip(bytes).filter(|&(_, &byte)| byte != 0);
+                    set.fold(false, |_, (at, &byte)| medium.flip(file, at, byte))
+                },
             )?;
         }
         one(still, &format!("{file:?} lost"), &mut told, |medium| {
@@ -298,6 +371,11 @@ fn look_in_spite(medium: &SimulatedMedium, past: &[World]) -> Result<(), Wrong> 
     let Ok(store) = Store::open_on(medium.start(), options) else {
         return Ok(());
     };
+    if let Ok(report) = store.check(true, &mut go_on)
+        && report.damage.is_empty()
+    {
+        return Err("the store does not open and check finds nothing".to_owned());
+    }
     let Ok(branches) = store.branches() else {
         return Ok(());
     };
@@ -329,7 +407,11 @@ fn compare(store: &Store, world: &World) -> Result<usize, Wrong> {
     if found != expected {
         return Err(format!("the branches are {found:?}, not {expected:?}"));
     }
-    for (name, told) in &world.branches {
+    for (info, (name, told)) in branches.iter().zip(&world.branches) {
+        let found = info.snapshots.iter().map(|snapshot| snapshot.name.to_string());
+        if !found.eq(told.snapshots.keys().cloned()) {
+            return Err(format!("{name} has other snapshots"));
+        }
         let state = store.state(&tine_store::Target::Branch(branch_name(name)));
         unreadable += compare_content(name, state, told.now())?;
         for (snapshot, told) in &told.snapshots {

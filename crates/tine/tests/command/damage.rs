@@ -101,6 +101,9 @@ fn a_lost_directory_or_a_bad_header_is_damage() {
         "rm $TINE_STORE/manifest/*",
         "rm -r $TINE_STORE/segments",
         "rm -r $TINE_STORE/journal",
+        "rm $TINE_STORE/journal/2",
+        "truncate -s 24k $TINE_STORE/journal/0",
+        ": >$TINE_STORE/journal/3",
     ] {
         let bench = Bench::with_disk();
         bench.succeeds(break_it);

@@ -10,6 +10,7 @@ use std::thread;
 use super::*;
 use crate::codec::Encoder;
 use crate::journal::record::Record;
+use crate::journal::ring::Shape;
 use crate::medium::Medium;
 use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
 
@@ -19,8 +20,13 @@ const FILES: u32 = 3;
 fn journal() -> Journal {
     let medium: Arc<dyn Medium> =
         SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1)).start();
-    Ring::create(Arc::clone(&medium), FILE_BYTES, FILES).expect("a ring");
-    let ring = Ring::begin_epoch(medium, FILE_BYTES, [7; 16], 0, VecDeque::new(), None);
+    let shape = Shape {
+        file_bytes: FILE_BYTES,
+        files: FILES,
+        key: [7; 16],
+    };
+    Ring::create(Arc::clone(&medium), shape).expect("a ring");
+    let ring = Ring::begin_epoch(medium, shape, 0, VecDeque::new(), None);
     Journal::new(ring.expect("an epoch"))
 }
 

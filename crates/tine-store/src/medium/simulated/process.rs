@@ -263,6 +263,12 @@ impl Medium for Process {
         Ok(self.alive()?.ring_files)
     }
 
+    fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
+        let mut state = self.alive()?;
+        let id = state.journal_range(file, 0, 0)?;
+        Ok(state.files[&id].length())
+    }
+
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         let (mut state, course) = self.change(Kind::Write)?;
         let name = FileName::Journal(file);

@@ -20,6 +20,7 @@ use crate::journal::frame::{
 };
 use crate::journal::record::Record;
 use crate::manifest::Manifest;
+use crate::medium::lease::parse as parse_lease;
 use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
 use crate::medium::{Medium, ObjectName};
 use crate::names::{BranchName, Target};
@@ -28,6 +29,7 @@ use crate::segment::format::{
     Part, SegmentKind, Trailer, decode_footer, decode_trailer, encode_footer, encode_header, encode_trailer,
 };
 use crate::segment::table::SegmentTable;
+use crate::store::parameters::Parameters;
 
 const SEGMENT: SegmentId = SegmentId { epoch: 1, counter: 0 };
 const MANIFEST: u64 = 1;
@@ -195,7 +197,46 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(BranchName::recorded(name.as_ref()).ok(), Some(name));
     }
     if let Ok(id) = text.parse::<SegmentId>() {
-        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string(), text);
+    }
+}
+
+/// Reads the parameters of a store.
+pub fn parameters(bytes: &[u8]) {
+    whole_parameters(bytes);
+    // The same fields with the checksum that they would have.
+    if let Ok(fields) = serde_json::from_slice::<Parameters>(bytes) {
+        let text = fields.summed().and_then(|whole| whole.encode());
+        whole_parameters(text.expect("what was read is written").as_bytes());
+    }
+}
+
+fn whole_parameters(text: &[u8]) {
+    let Ok(parameters) = Parameters::decode(text) else {
+        return;
+    };
+    let again = parameters.encode().expect("what was read is written");
+    assert_eq!(
+        Parameters::decode(again.as_bytes()).ok(),
+        Some(parameters.clone())
+    );
+    if let Ok(shape) = parameters.shape() {
+        let made = Parameters::new(shape, &[0; 16]).and_then(|made| made.shape());
+        assert_eq!(made.ok().map(|made| made.key), Some(shape.key));
+        assert!(shape.file_bytes >= 8 * BLOCK as u64 && shape.file_bytes.is_multiple_of(BLOCK as u64));
+    }
+}
+
+/// Reads the text of a lease, also behind a line of who holds it that is right.
+pub fn lease(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    for text in [text.to_owned(), format!("4711 tine export disk -\n{text}")] {
+        if let Ok(segments) = parse_lease(&text) {
+            let lines = text.lines().skip(1);
+            assert!(segments.iter().map(ToString::to_string).eq(lines));
+        }
     }
 }
 

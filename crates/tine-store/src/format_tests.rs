@@ -647,12 +647,14 @@ fn the_documentation_knows_every_structure() {
 fn the_fuzz_seeds_pass() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
     type Decode = fn(&[u8]);
-    let targets: [(&str, Decode); 5] = [
+    let targets: [(&str, Decode); 7] = [
         ("frame", crate::decoders::frame),
         ("manifest", crate::decoders::manifest),
         ("segment", crate::decoders::segment),
         ("node", crate::decoders::node),
         ("names", crate::decoders::names),
+        ("parameters", crate::decoders::parameters),
+        ("lease", crate::decoders::lease),
     ];
     for (target, decode) in targets {
         let files: Vec<PathBuf> = std::fs::read_dir(seeds.join(target))

@@ -40,7 +40,13 @@ impl FromStr for SegmentId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (epoch, counter) = text.split_once('-').ok_or(())?;
-        let part = |text: &str| u32::from_str_radix(text, 16).map_err(|_| ());
+        // As it is written, and in no other way.
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let part = |text: &str| {
+            let is_part = text.len() == 8 && text.bytes().all(is_digit);
+            let number = is_part.then(|| u32::from_str_radix(text, 16).ok());
+            number.flatten().ok_or(())
+        };
         Ok(Self {
             epoch: part(epoch)?,
             counter: part(counter)?,

@@ -88,6 +88,12 @@ pub enum StoreError {
         /// The name.
         snapshot: SnapshotName,
     },
+    /// Nothing stands on the point any more.
+    #[error("point {point} is gone: what stood on it was dropped")]
+    UnknownPoint {
+        /// Its number in the family tree.
+        point: u64,
+    },
     /// The name of a branch is taken.
     #[error("there is already a branch named `{name}`")]
     BranchExists {
@@ -248,6 +254,7 @@ impl StoreError {
             Self::UnknownBranch { .. } => "`tine ls` shows all branches".into(),
             Self::NotThrowaway { name } => format!("it is kept already; `tine rename {name} NAME` gives it another name"),
             Self::UnknownSnapshot { branch, .. } => format!("`tine show {branch}` lists its snapshots"),
+            Self::UnknownPoint { .. } => "`tine tree` shows what there is".into(),
             Self::BranchExists { name } => format!("choose another name, or `tine drop {name}` first"),
             Self::SnapshotExists { branch, snapshot } => {
                 format!("choose another name, or `tine drop {branch}@{snapshot}` first")

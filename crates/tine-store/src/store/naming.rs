@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::block::DISK_BYTES_MAX;
+use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority};
 use crate::journal::record::Record;
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::options::UpkeepMode;
-use crate::store::catalog::{BranchCell, Stay};
+use crate::store::catalog::{BranchCell, Catalog, Stay};
 use crate::store::read_ahead::ReadAhead;
+use crate::store::report::PointInfo;
 use crate::store::state::State;
 use crate::store::stretch::ReadGuard;
 use crate::store::{Branch, Engine, Store};
@@ -174,11 +176,31 @@ impl Store {
         let Target::Snapshot(branch, snapshot) = target else {
             return self.branch(target.branch())?.state();
         };
+        self.state_at(|catalog| catalog.snapshot(branch, snapshot))
+    }
+
+    /// Returns the state at a point of the family tree, whether it has a name or not; of a branch's head as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownPoint`] once nothing stands on it any more, and those of reading.
+    pub fn point_state(&self, point: &PointInfo) -> Result<State> {
+        if let Some(branch) = &point.branch {
+            return self.branch(branch)?.state();
+        }
+        self.state_at(|catalog| {
+            let is_there = catalog.stretches.contains_key(&point.id);
+            is_there
+                .then_some(point.id)
+                .ok_or(StoreError::UnknownPoint { point: point.id })
+        })
+    }
+
+    /// Returns the state at the point that `find` names.
+    fn state_at(&self, find: impl FnOnce(&Catalog) -> Result<StretchId>) -> Result<State> {
         let engine = self.engine();
         let (stretch, guard) = {
             let catalog = engine.catalog.lock();
-            let point = catalog.snapshot(branch, snapshot)?;
-            let stretch = catalog.stretch(point)?;
+            let stretch = catalog.stretch(find(&catalog)?)?;
             let guard = ReadGuard::new(&stretch);
             (stretch, guard)
         };

@@ -42,17 +42,29 @@ struct RolledBack<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let (branch, ui) = (args.target.branch(), &context.ui);
-    let loss = |store: &Store| {
-        let (to, written) = written_since(store, &args.target)?;
-        let loss = format!(
-            "rolling `{branch}` back to {} loses {} written since",
-            words(&args.target, &to),
-            human(written)
-        );
-        Ok((written > 0 && args.keep.is_none()).then_some(loss))
+    let since = |store: &Store| {
+        let info = store.branch_info(branch)?;
+        let (to, point) = destination(&info, &args.target)?;
+        let lost = match &args.keep {
+            Some(_) => Lost::Nothing,
+            None => lost_by(store, branch, point)?,
+        };
+        Ok::<_, CommandError>((to, lost))
     };
-    let (to, written) = confirm::guarded(context, args.yes, loss, |store| {
-        let (to, written) = written_since(store, &args.target)?;
+    let loss = |store: &Store| {
+        let (to, lost) = since(store)?;
+        let back = format!("rolling `{branch}` back to {}", words(&args.target, &to));
+        Ok(match lost {
+            Lost::Nothing => None,
+            Lost::Written(bytes) => Some(format!("{back} loses {} written since", human(bytes))),
+            Lost::Changed(bytes) => Some(format!(
+                "{back} loses changes to {} since: zeroes, discards or another size",
+                human(bytes)
+            )),
+        })
+    };
+    let (to, lost) = confirm::guarded(context, args.yes, loss, |store| {
+        let (to, lost) = since(store)?;
         let snapshot = match &args.target {
             Target::Branch(_) => None,
             Target::Snapshot(_, snapshot) => Some(snapshot),
@@ -60,20 +72,24 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         store
             .rollback(branch, snapshot, args.keep.as_ref())
             .map_err(|error| CommandError::from(error).sparing(branch))?;
-        Ok((to, written))
+        Ok((to, lost))
     })?;
     let back = format!("Rolled `{branch}` back to {}", words(&args.target, &to));
-    match &args.keep {
-        Some(keep) => ui.say(format_args!("{back}; what it was is kept as `{keep}`")),
-        None if written == 0 => ui.say(format_args!("{back}; nothing was lost")),
-        None => ui.say(format_args!("{back}; {} written since are gone", human(written))),
+    match (&args.keep, lost) {
+        (Some(keep), _) => ui.say(format_args!("{back}; what it was is kept as `{keep}`")),
+        (None, Lost::Nothing) => ui.say(format_args!("{back}; nothing was lost")),
+        (None, Lost::Written(bytes)) => {
+            ui.say(format_args!("{back}; {} written since are gone", human(bytes)));
+        }
+        (None, Lost::Changed(bytes)) => {
+            ui.say(format_args!("{back}; changes to {} since are gone", human(bytes)));
+        }
     }
     if ui.json {
-        let lost = if args.keep.is_some() { 0 } else { written };
         ui.object(&RolledBack {
             name: branch,
             to,
-            lost,
+            lost: lost.bytes(),
             kept: args.keep.as_ref(),
         })?;
     }
@@ -88,11 +104,47 @@ fn words(target: &Target, to: &str) -> String {
     }
 }
 
-/// Returns what the branch goes back to, as it is called, and the bytes written since that no snapshot has.
-fn written_since(store: &Store, target: &Target) -> Outcome<(String, u64)> {
-    let info = store.branch_info(target.branch())?;
-    let (to, point) = destination(&info, target)?;
-    Ok((to, written_after(&store.points()?, &info.name, point)))
+/// What a rollback loses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Nothing,
+    /// Bytes of data that were written.
+    Written(u64),
+    /// No data; but so many bytes read otherwise than in the state that stays: zeroes are no written bytes.
+    Changed(u64),
+}
+
+impl Lost {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Written(bytes) | Self::Changed(bytes) => bytes,
+        }
+    }
+}
+
+/// Finds what a branch has that no snapshot has, nor the point that it goes back to.
+fn lost_by(store: &Store, branch: &BranchName, destination: u64) -> Outcome<Lost> {
+    let points = store.points()?;
+    let (written, stays) = since_what_stays(&points, branch, destination);
+    if written > 0 {
+        return Ok(Lost::Written(written));
+    }
+    let Some(stays) = stays else {
+        return Ok(Lost::Nothing);
+    };
+    let (now, then) = (
+        store.state(&Target::Branch(branch.clone()))?,
+        store.point_state(stays)?,
+    );
+    let mut changed = 0;
+    for range in store.diff(&now, &then)? {
+        changed += range?.length;
+    }
+    Ok(match changed {
+        0 => Lost::Nothing,
+        bytes => Lost::Changed(bytes),
+    })
 }
 
 fn destination(info: &BranchInfo, target: &Target) -> Outcome<(String, u64)> {
@@ -115,9 +167,13 @@ fn destination(info: &BranchInfo, target: &Target) -> Outcome<(String, u64)> {
     }
 }
 
-/// Sums what was written from the branch's head back to where it meets the line of `destination`, or to a snapshot:
-/// that stays.
-fn written_after(points: &[PointInfo], branch: &BranchName, destination: u64) -> u64 {
+/// Sums what was written from the branch's head back to where it meets the line of `destination`, or a snapshot: that
+/// point stays, and is returned, too.
+fn since_what_stays<'a>(
+    points: &'a [PointInfo],
+    branch: &BranchName,
+    destination: u64,
+) -> (u64, Option<&'a PointInfo>) {
     let by_id: HashMap<u64, &PointInfo> = points.iter().map(|point| (point.id, point)).collect();
     let line_of = |start: Option<u64>| {
         std::iter::successors(start.and_then(|id| by_id.get(&id)), |point| {
@@ -130,10 +186,14 @@ fn written_after(points: &[PointInfo], branch: &BranchName, destination: u64) ->
         .iter()
         .find(|point| point.branch.as_ref() == Some(branch))
         .map(|point| point.id);
-    line_of(head)
-        .take_while(|point| !kept.contains(&point.id) && point.snapshots.is_empty())
-        .map(|point| point.written)
-        .sum()
+    let mut written = 0;
+    for point in line_of(head) {
+        if kept.contains(&point.id) || !point.snapshots.is_empty() {
+            return (written, Some(point));
+        }
+        written += point.written;
+    }
+    (written, None)
 }
 
 #[cfg(test)]
@@ -166,8 +226,12 @@ mod tests {
             point(3, Some(2), 30, None, None), // a fork was made here, and dropped
             point(4, Some(3), 4, Some("web"), None),
         ];
-        assert_eq!(written_after(&points, &web, 2), 34);
-        assert_eq!(written_after(&points, &web, 1), 34, "`web@clean` stays");
-        assert_eq!(written_after(&points, &web, 3), 4);
+        let since = |destination| {
+            let (written, stays) = since_what_stays(&points, &web, destination);
+            (written, stays.map(|point| point.id))
+        };
+        assert_eq!(since(2), (34, Some(2)));
+        assert_eq!(since(1), (34, Some(2)), "`web@clean` stays");
+        assert_eq!(since(3), (4, Some(3)));
     }
 }

@@ -154,6 +154,70 @@ fn zeroes_over_shared_data_are_no_written_bytes_but_no_twin_either() {
 }
 
 #[test]
+fn zeroes_and_another_size_are_lost_like_data() {
+    let bench = Bench::with_disk();
+    bench.succeeds("tine fork disk zeroed --quiet && head -c 1M /dev/zero | tine write zeroed");
+    bench.succeeds("tine fork disk longer && tine resize longer 32M");
+    bench.succeeds("tine fork disk back && tine snapshot back@s && head -c 8k /dev/zero | tine write back");
+    prints!(bench,
+        "tine rollback zeroed",
+        "tine rollback longer",
+        "tine rollback back",
+        "tine drop zeroed",
+        "tine drop longer back",
+        "tine rollback zeroed --keep kept",
+        "tine rollback zeroed",
+        "tine rollback longer --yes --json",
+        "tine rollback back@s --yes --json",
+        "tine rollback back --json",
+        "tine drop zeroed";
+        @r#"
+    $ tine rollback zeroed
+    ! error: rolling `zeroed` back to what it was forked from (`disk` then) loses changes to 1.0 MiB since: zeroes, discards or another size
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    $ tine rollback longer
+    ! error: rolling `longer` back to what it was forked from (`disk` then) loses changes to 16.0 MiB since: zeroes, discards or another size
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    $ tine rollback back
+    ! error: rolling `back` back to what it was forked from (`disk` then) loses changes to 8.0 KiB since: zeroes, discards or another size
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    $ tine drop zeroed
+    ! error: dropping `zeroed` loses changes to 1.0 MiB that nothing else has: zeroes, discards or another size
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    $ tine drop longer back
+    ! error: dropping `longer` and `back` with their snapshot loses changes to 16.0 MiB that nothing else has: zeroes, discards or another size
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    $ tine rollback zeroed --keep kept
+    ! Rolled `zeroed` back to what it was forked from (`disk` then); what it was is kept as `kept`
+    [0]
+    $ tine rollback zeroed
+    ! Rolled `zeroed` back to what it was forked from (`disk` then); nothing was lost
+    [0]
+    $ tine rollback longer --yes --json
+    {"name":"longer","to":"disk","lost":16777216,"kept":null}
+    ! Rolled `longer` back to what it was forked from (`disk` then); changes to 16.0 MiB since are gone
+    [0]
+    $ tine rollback back@s --yes --json
+    {"name":"back","to":"back@s","lost":8192,"kept":null}
+    ! Rolled `back` back to `back@s`; changes to 8.0 KiB since are gone
+    [0]
+    $ tine rollback back --json
+    {"name":"back","to":"disk","lost":0,"kept":null}
+    ! Rolled `back` back to what it was forked from (`disk` then); nothing was lost
+    [0]
+    $ tine drop zeroed
+    ! error: dropping `zeroed` loses nothing but the name: `back@s` is the same disk
+    ! hint: nothing was changed; `--yes` does it all the same
+    [2]
+    "#);
+}
+
+#[test]
 fn everything_dropped_is_named_in_json() {
     let bench = Bench::with_disk();
     bench.succeeds("tine fork disk web && tine snapshot disk@a disk@b web@a");

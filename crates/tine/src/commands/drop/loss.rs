@@ -1,12 +1,12 @@
 //! What dropping loses, in words that are true.
 //!
-//! What was written to a stretch that goes is counted. What is lost beyond that, where a state that stays has
-//! overwritten what it shared with one that goes, is not counted but said: unless something that stays still shows all
-//! of it.
+//! What was written to a stretch that goes is counted; where nothing was, what reads otherwise than at the point from
+//! which it went on: zeroes are no written bytes. What is lost beyond that, where a state that stays has overwritten
+//! what it shared with one that goes, is not counted but said: unless something that stays still shows all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tine_store::{PointInfo, Store, Target};
+use tine_store::{PointInfo, State, Store, Target};
 
 use super::Going;
 use crate::error::Outcome;
@@ -20,81 +20,76 @@ pub(super) fn of(store: &Store, going: &Going) -> Outcome<String> {
     let points = store.points()?;
     let everything: BTreeSet<Target> = going.everything().into_iter().collect();
     let loss = Loss::new(&points, &everything);
-    let mut kept = Kept::Same;
-    let mut twins = Vec::new();
-    for (place, parting) in loss.partings.iter().enumerate() {
-        kept = kept.min(if place < COMPARED {
-            kept_of(store, parting)?
-        } else if parting.is_certain {
-            Kept::All
-        } else {
-            Kept::Part
-        });
-        twins.extend(&parting.twin);
+    let by_id: BTreeMap<u64, &PointInfo> = points.iter().map(|point| (point.id, point)).collect();
+    let mut changed = 0;
+    for (target, from) in loss.unwritten.iter().take(COMPARED) {
+        changed += differing(store, &store.state(target)?, by_id[from])?;
     }
+    let mut is_shown = true;
+    for (place, parting) in loss.partings.iter().enumerate() {
+        // A snapshot is the point; a branch below it may have changed without data being written.
+        is_shown &= match &parting.twin {
+            Some(_) if parting.is_certain => true,
+            Some(twin) if place < COMPARED => {
+                differing(store, &store.state(twin)?, by_id[&parting.stays])? == 0
+            }
+            _ => false,
+        };
+    }
+    let twin = loss.partings.iter().find_map(|parting| parting.twin.as_ref());
+    let compared = loss.unwritten.len() <= COMPARED;
     let they_have = if going.named().len() == 1 {
         "it has"
     } else {
         "they have"
     };
-    let lost = match (loss.written, kept, twins.first()) {
-        (_, Kept::Same, Some(twin)) if everything.len() == 1 => {
+    let own = match (loss.written, changed) {
+        (0, 0) => None,
+        (0, changed) => Some(format!(
+            "changes to {} that nothing else has: zeroes, discards or another size",
+            human(changed)
+        )),
+        (written, _) => Some(format!("{} that nothing else has", human(written))),
+    };
+    let others = format!("what others have overwritten since and only {they_have} still");
+    let lost = match (own, is_shown, twin) {
+        (Some(own), true, _) => own,
+        (Some(own), false, _) => format!("{own}, and {others}"),
+        (None, false, _) => others,
+        (None, true, None) => "no data: none was written".to_owned(),
+        (None, true, Some(twin)) if everything.len() == 1 => {
             format!("nothing but the name: `{twin}` is the same disk")
         }
-        (0, Kept::Same, Some(_)) => "nothing but the names: others are the same disks".to_owned(),
-        (0, Kept::Same, None) => "no data: none was written".to_owned(),
-        (0, Kept::All, _) => "no data: others have it, too".to_owned(),
-        (0, Kept::Part, _) => format!("what others have overwritten since and only {they_have} still"),
-        (written, Kept::Same | Kept::All, _) => format!("{} that nothing else has", human(written)),
-        (written, Kept::Part, _) => format!(
-            "{} that nothing else has, and what others have overwritten since and only {they_have} still",
-            human(written)
-        ),
+        (None, true, Some(_)) if compared => "nothing but the names: others are the same disks".to_owned(),
+        (None, true, Some(_)) => "no data: others have it, too".to_owned(),
     };
     Ok(format!("dropping {} loses {lost}", going.in_words()))
 }
 
-/// How much of what a state that goes shared with others is still shown by one that stays.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kept {
-    /// Not all of it, as far as is known.
-    Part,
-    /// All of it.
-    All,
-    /// All of it, and nothing else was written either.
-    Same,
-}
-
-/// Compares the state that goes with its twin: what is shared is kept if they differ in no more than was written.
-fn kept_of(store: &Store, parting: &Parting) -> Outcome<Kept> {
-    let Some(twin) = &parting.twin else {
-        return Ok(Kept::Part);
-    };
-    let (gone, stays) = (store.state(&parting.going)?, store.state(twin)?);
-    let mut differing = 0;
-    for range in store.diff(&gone, &stays)? {
-        differing += range?.length;
-        if differing > parting.written {
-            return Ok(if parting.is_certain { Kept::All } else { Kept::Part });
-        }
+/// Counts the bytes in which a disk differs from what it was at a point.
+fn differing(store: &Store, state: &State, point: &PointInfo) -> Outcome<u64> {
+    let then = store.point_state(point)?;
+    let mut bytes = 0;
+    for range in store.diff(state, &then)? {
+        bytes += range?.length;
     }
-    Ok(if differing == 0 { Kept::Same } else { Kept::All })
+    Ok(bytes)
 }
 
 #[derive(Debug)]
 struct Loss {
     /// Bytes written to stretches that go.
     written: u64,
+    /// States that go to which nothing was written since the point beside them: the last that stays or has a name.
+    unwritten: Vec<(Target, u64)>,
     /// Where what goes grows from what stays.
     partings: Vec<Parting>,
 }
 
-/// A point that stays, with a state that goes and grows from it.
+/// A point that stays, from which something that goes grows.
 #[derive(Debug)]
 struct Parting {
-    going: Target,
-    /// Bytes written to `going` since.
-    written: u64,
+    stays: u64,
     /// A name that stays and seems to show the state of the point still.
     twin: Option<Target>,
     /// Whether it does for certain: a snapshot never changes.
@@ -140,35 +135,46 @@ impl Loss {
                 }
             }
         }
-        // For what goes: the point that stays where it hangs on, and what was written since.
-        let mut hangs_on: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        // For what goes: the point that stays where it hangs on, the last point with a name, and what was written since.
+        let mut hangs_on: BTreeMap<u64, (u64, u64, u64)> = BTreeMap::new();
         let mut partings: BTreeMap<u64, Parting> = BTreeMap::new();
+        let mut unwritten = Vec::new();
         for point in points {
-            let place = if stays.contains(&point.id) {
-                Some((point.id, 0))
+            let named = names(point).into_iter().find(|name| going.contains(name));
+            let stays = if stays.contains(&point.id) {
+                named.is_some().then_some(point.id)
             } else {
-                let parent = point.parent.and_then(|id| {
-                    let on_parent = stays.contains(&id).then_some((id, 0));
+                let place = point.parent.and_then(|id| {
+                    let on_parent = stays.contains(&id).then_some((id, id, 0));
                     on_parent.or_else(|| hangs_on.get(&id).copied())
                 });
-                parent.map(|(stays, since)| (stays, since + point.written))
+                let Some((stays, from, since)) = place else {
+                    continue;
+                };
+                let since = since + point.written;
+                let next = match &named {
+                    Some(_) => (stays, point.id, 0),
+                    None => (stays, from, since),
+                };
+                hangs_on.insert(point.id, next);
+                if let (Some(name), 0) = (&named, since) {
+                    unwritten.push((name.clone(), from));
+                }
+                named.is_some().then_some(stays)
             };
-            let Some((stays, since)) = place else { continue };
-            hangs_on.insert(point.id, (stays, since));
-            for name in names(point).into_iter().filter(|name| going.contains(name)) {
-                partings.entry(stays).or_insert_with(|| {
-                    let (twin, is_certain) = shown.get(&stays).cloned().unzip();
-                    Parting {
-                        going: name,
-                        written: since,
-                        twin,
-                        is_certain: is_certain.unwrap_or(false),
-                    }
-                });
-            }
+            let Some(stays) = stays else { continue };
+            partings.entry(stays).or_insert_with(|| {
+                let (twin, is_certain) = shown.get(&stays).cloned().unzip();
+                Parting {
+                    stays,
+                    twin,
+                    is_certain: is_certain.unwrap_or(false),
+                }
+            });
         }
         Self {
             written,
+            unwritten,
             partings: partings.into_values().collect(),
         }
     }

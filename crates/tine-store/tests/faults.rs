@@ -104,6 +104,13 @@ fn a_full_medium_refuses_writes_and_loses_nothing() {
         );
     }
 
+    // The refusal names what was asked for.
+    let small_disk = Target::Branch(name("small"));
+    let refused =
+        (0..10_000).find_map(|number| store.fork(&small_disk, &name(&format!("fork-{number}"))).err());
+    let refused = refused.expect("forks without end on a full medium");
+    assert_eq!(refused.to_string(), "no space left for the fork");
+
     // A process that dies on a full disk comes back.
     drop((store, small, large));
     medium.cut_power();

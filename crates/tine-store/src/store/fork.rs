@@ -64,7 +64,7 @@ impl Engine {
         }
         let mut made_name = name.clone();
         self.at_one_instant(
-            Purpose::Points,
+            (Purpose::Points, "the new branch"),
             &BTreeSet::new(),
             |instant| {
                 instant.catalog.check_free(name)?;
@@ -123,7 +123,7 @@ impl Store {
             Target::Snapshot(..) => None,
         });
         self.engine().at_one_instant(
-            Purpose::Points,
+            (Purpose::Points, "the fork"),
             &branches.collect(),
             |instant| {
                 let mut new = Vec::with_capacity(forks.len());
@@ -174,7 +174,7 @@ impl Store {
     /// [`StoreError::UnknownBranch`], [`StoreError::SnapshotExists`], and those of writing.
     pub fn snapshot(&self, snapshots: &[(BranchName, SnapshotName)]) -> Result<()> {
         self.engine().at_one_instant(
-            Purpose::Points,
+            (Purpose::Points, "the snapshot"),
             &snapshots.iter().map(|(branch, _)| branch.clone()).collect(),
             |instant| {
                 let mut made = Vec::with_capacity(snapshots.len());

@@ -133,9 +133,10 @@ impl Instant<'_> {
 impl Engine {
     /// Freezes branches at one instant, lets `plan` add records, queues all of it as one frame and then changes the
     /// catalog: first by the points, then as `apply` says. Returns when it is durable; for throwaway forks when it is queued.
+    /// `what` it is that there may be no space for.
     pub(super) fn at_one_instant<P>(
         &self,
-        purpose: Purpose,
+        (purpose, what): (Purpose, &'static str),
         branches: &BTreeSet<BranchName>,
         mut plan: impl FnMut(&mut Instant<'_>) -> Result<P>,
         apply: impl FnOnce(&mut Catalog, P, Ticket),
@@ -173,11 +174,12 @@ impl Engine {
             let (records, bytes) = (item.records.len(), item.bytes() as u64);
             if records > held {
                 if let Err(StoreError::NoSpace { .. }) =
-                    self.space.hold_records(records - held, self.buffered_bytes())
+                    self.space
+                        .hold_records(records - held, self.buffered_bytes(), what)
                 {
                     drop(instant);
                     drop(gates);
-                    self.make_record_room(records - held)?;
+                    self.make_record_room(records - held, what)?;
                     held = records;
                     continue;
                 }

@@ -103,7 +103,7 @@ impl Space {
             return Ok(());
         }
         let mut held = self.held.lock();
-        let result = self.hold_more(&mut held, data);
+        let result = self.hold_more(&mut held, data, "the write");
         self.tell(&held);
         result
     }
@@ -116,7 +116,7 @@ impl Space {
         self.covered.store(data, Ordering::Relaxed);
     }
 
-    fn hold_more(&self, held: &mut Held, data: u64) -> Result<()> {
+    fn hold_more(&self, held: &mut Held, data: u64, what: &'static str) -> Result<()> {
         let needed = held.needed(data) + self.constant();
         let covered = held.reserved + held.in_use;
         if needed <= covered {
@@ -135,17 +135,15 @@ impl Space {
                 Err(error) => return Err(StoreError::io("space for the store", "reserve", error)),
             }
         }
-        Err(StoreError::NoSpace {
-            what: "the write".into(),
-        })
+        Err(StoreError::NoSpace { what: what.into() })
     }
 
-    /// Holds room for what records will add to the manifest, with `data` bytes in memory.
-    pub(crate) fn hold_records(&self, records: usize, data: u64) -> Result<()> {
+    /// Holds room for what the records of `what` will add to the manifest, with `data` bytes in memory.
+    pub(crate) fn hold_records(&self, records: usize, data: u64, what: &'static str) -> Result<()> {
         let mut held = self.held.lock();
         let more = records as u64 * MANIFEST_PER_RECORD;
         held.growth[0] += more;
-        let result = self.hold_more(&mut held, data);
+        let result = self.hold_more(&mut held, data, what);
         if result.is_err() {
             held.growth[0] -= more;
         }

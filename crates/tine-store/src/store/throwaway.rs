@@ -56,7 +56,7 @@ impl Store {
         };
         let mut name = None;
         self.engine().at_one_instant(
-            Purpose::Throwaways,
+            (Purpose::Throwaways, "the fork"),
             &branches,
             |instant| {
                 let (point, size) = instant.point(source)?;
@@ -97,7 +97,7 @@ impl Store {
     /// `name`, and those of writing.
     pub fn keep(&self, throwaway: &BranchName, name: &BranchName) -> Result<()> {
         self.engine().at_one_instant(
-            Purpose::Keeping,
+            (Purpose::Keeping, "the fork that is to be kept"),
             &BTreeSet::from([throwaway.clone()]),
             |instant| {
                 let entry = instant.catalog.entry(throwaway)?;

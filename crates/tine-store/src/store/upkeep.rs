@@ -241,8 +241,8 @@ impl Engine {
     }
 
     /// Holds room on the medium for what a user's records will add to the manifest.
-    pub(crate) fn make_record_room(&self, records: usize) -> Result<()> {
-        self.hold_space(|| self.space.hold_records(records, self.buffered_bytes()))
+    pub(crate) fn make_record_room(&self, records: usize, what: &'static str) -> Result<()> {
+        self.hold_space(|| self.space.hold_records(records, self.buffered_bytes(), what))
     }
 
     fn hold_space(&self, hold: impl Fn() -> Result<()>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Goal: `kill -9` at any moment loses nothing that a command said was done, and nothing is ever half done.
 //! Method: one process after the other writes, forks, takes snapshots, rolls back and drops; at a random moment the one
-//! at work is killed. Then the store must be whole and equal to the model; what was at work may have happened or not,
+//! at work is killed. Once alone, and once beside others that do the same with disks of their own and are killed at the same moment. Then the store must be whole and equal to the model; what was at work may have happened or not,
 //! and a write may have happened as far as some block. TINE_KILLS rounds (10), for at most
 //! TINE_SECONDS, from the seed TINE_SEED.
 //!
@@ -21,8 +21,21 @@ const DISK_BYTES: usize = 8 << 20;
 const BLOCK_BYTES: usize = 4096;
 const BRANCHES_MAX: usize = 6;
 
+/// Processes that work at once.
+const WORKERS: usize = 4;
+
 #[test]
 fn killed_at_any_moment() {
+    play(1);
+}
+
+/// All at once, so that some are killed while they have the store and others while they wait for it.
+#[test]
+fn killed_while_others_work() {
+    play(WORKERS);
+}
+
+fn play(workers: usize) {
     let rounds: u32 = env::var("TINE_KILLS").map_or(10, |text| text.parse().expect("TINE_KILLS is a number"));
     let seed: u64 = env::var("TINE_SEED").map_or_else(
         |_| {
@@ -38,35 +51,80 @@ fn killed_at_any_moment() {
         .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     println!("TINE_SEED={seed} repeats the choices (not the moments)");
     let bench = Bench::new();
-    bench.succeeds(&format!("tine create disk {DISK_BYTES}"));
-    let mut world = World::new();
     let mut random = Random(seed);
-    let (mut done, mut killed, mut played) = (0, 0, 0);
+    let mut workers: Vec<Worker> = (0..workers)
+        .map(|number| {
+            let disk = format!("disk{number}");
+            bench.succeeds(&format!("tine create {disk} {DISK_BYTES}"));
+            Worker {
+                world: World::new(disk),
+                random: Random(random.next() | 1),
+                done: 0,
+            }
+        })
+        .collect();
+    let (mut killed, mut played) = (0, 0);
     for round in 0..rounds {
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
         played += 1;
-        let moment = Instant::now() + Duration::from_millis(random.below(400));
-        while Instant::now() < moment {
-            let step = world.next_step(&mut random);
-            if run_until(&bench, &step, moment) {
-                world = world.after(&step);
-                done += 1;
-            } else {
+        let moment = Instant::now() + Duration::from_millis(random.below(400) * workers.len() as u64);
+        let steps: Vec<Option<Step>> = thread::scope(|scope| {
+            let bench = &bench;
+            let working: Vec<_> = workers
+                .iter_mut()
+                .map(|worker| scope.spawn(move || worker.work_until(bench, moment)))
+                .collect();
+            working
+                .into_iter()
+                .map(|worker| worker.join().expect("a worker"))
+                .collect()
+        });
+        for (worker, step) in workers.iter_mut().zip(steps) {
+            if let Some(step) = step {
                 killed += 1;
-                world = judge(&bench, &world, &step, round);
-                break;
+                worker.world = judge(&bench, &worker.world, &step, round);
             }
         }
     }
-    assert!(judge_equal(&bench, &world), "what was done is there at the end");
+    for worker in &workers {
+        assert!(
+            judge_equal(&bench, &worker.world),
+            "what was done is there at the end"
+        );
+    }
+    let done: u64 = workers.iter().map(|worker| worker.done).sum();
     println!("done: {played} rounds, {done} commands done, {killed} killed");
 }
 
-/// What the store should hold: content by name, snapshots as `branch@snapshot`.
+/// One of those who work, on a disk of its own and what comes of that.
+struct Worker {
+    world: World,
+    random: Random,
+    done: u64,
+}
+
+impl Worker {
+    /// Does one step after the other; returns the one that was killed at the moment.
+    fn work_until(&mut self, bench: &Bench, moment: Instant) -> Option<Step> {
+        while Instant::now() < moment {
+            let step = self.world.next_step(&mut self.random);
+            if !run_until(bench, &step, moment) {
+                return Some(step);
+            }
+            self.world = self.world.after(&step);
+            self.done += 1;
+        }
+        None
+    }
+}
+
+/// What the store should hold of a disk and its forks: content by name, snapshots as `branch@snapshot`.
 #[derive(Clone, PartialEq)]
 struct World {
+    /// The first disk; the names of its forks begin with its own and a dash.
+    disk: String,
     disks: BTreeMap<String, Disk>,
     /// What a branch was when it was forked.
     origins: BTreeMap<String, Disk>,
@@ -100,9 +158,10 @@ enum Step {
 }
 
 impl World {
-    fn new() -> Self {
-        let disks = BTreeMap::from([("disk".to_owned(), vec![0; DISK_BYTES / BLOCK_BYTES])]);
+    fn new(disk: String) -> Self {
+        let disks = BTreeMap::from([(disk.clone(), vec![0; DISK_BYTES / BLOCK_BYTES])]);
         Self {
+            disk,
             disks,
             origins: BTreeMap::new(),
             next: 1,
@@ -119,7 +178,7 @@ impl World {
             return Step::Drop {
                 names: branches
                     .into_iter()
-                    .filter(|name| name != "disk")
+                    .filter(|name| *name != self.disk)
                     .take(3)
                     .collect(),
             };
@@ -144,7 +203,7 @@ impl World {
             4..6 => Step::Fork {
                 source: random.pick(&names),
                 names: (1..=1 + random.index(3))
-                    .map(|number| format!("fork{next}-{number}"))
+                    .map(|number| format!("{}-fork{next}-{number}", self.disk))
                     .collect(),
             },
             6..8 if snapshots.len() < 8 => Step::Snapshot {
@@ -164,7 +223,7 @@ impl World {
                     .collect();
                 if targets.is_empty() {
                     return Step::Snapshot {
-                        names: vec![format!("disk@snap{next}")],
+                        names: vec![format!("{}@snap{next}", self.disk)],
                     };
                 }
                 Step::RollBack {
@@ -303,7 +362,7 @@ fn run_until(bench: &Bench, step: &Step, moment: Instant) -> bool {
 /// Makes sure that the store is whole and holds what it should, and returns what that is, now that it is known.
 fn judge(bench: &Bench, before: &World, killed: &Step, round: u32) -> World {
     bench.succeeds("tine check --data");
-    let (seen, after) = (read_all(bench), before.after(killed));
+    let (seen, after) = (read_all(bench, &before.disk), before.after(killed));
     if seen == after.disks {
         return after;
     }
@@ -341,15 +400,21 @@ fn judge(bench: &Bench, before: &World, killed: &Step, round: u32) -> World {
 }
 
 fn judge_equal(bench: &Bench, world: &World) -> bool {
-    read_all(bench) == world.disks
+    read_all(bench, &world.disk) == world.disks
 }
 
-/// Reads every branch and snapshot that there is.
-fn read_all(bench: &Bench) -> BTreeMap<String, Disk> {
+/// Reads every branch and snapshot that there is of a disk and its forks.
+fn read_all(bench: &Bench, disk: &str) -> BTreeMap<String, Disk> {
     let mut disks = BTreeMap::new();
     for line in bench.succeeds("tine ls --json").lines() {
         let branch: serde_json::Value = serde_json::from_str(line).unwrap();
         let name = branch["name"].as_str().unwrap();
+        if !name
+            .strip_prefix(disk)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        {
+            continue;
+        }
         let snapshots = branch["snapshots"].as_array().unwrap().iter();
         let snapshots =
             snapshots.map(|snapshot| format!("{name}@{}", snapshot["snapshot"].as_str().unwrap()));

@@ -15,6 +15,7 @@ mod interrupt;
 mod near;
 mod progress;
 mod size;
+mod stdout;
 mod text;
 mod ui;
 mod usage;
@@ -32,8 +33,9 @@ fn main() -> ExitCode {
     let outcome = commands::run(&cli.command, &context);
     // What a command printed before it failed is still the caller's.
     let printed = context.ui.finish();
-    match outcome.and_then(|exit| printed.map(|()| exit)) {
-        Ok(exit) => exit.into(),
-        Err(error) => error.report(&context.ui),
+    match (outcome, printed) {
+        // Who has seen enough has not changed the answer.
+        (Ok(exit), Ok(()) | Err(error::CommandError::ClosedPipe)) => exit.into(),
+        (Err(error), _) | (Ok(_), Err(error)) => error.report(&context.ui),
     }
 }

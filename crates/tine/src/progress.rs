@@ -1,5 +1,6 @@
 //! A bar for what takes more than a second.
 
+use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,21 @@ impl Meter {
         }
     }
 
+    /// Makes a meter for a command that prints as it goes: beside that a bar is drawn only if it goes elsewhere.
+    pub(crate) fn beside_output(ui: &Ui, label: &'static str) -> Self {
+        let mut meter = Self::new(ui, label);
+        meter.draws &= !io::stdout().is_terminal();
+        meter
+    }
+
     /// Takes a report of progress; breaks when a signal was caught.
     pub(crate) fn report(&mut self, progress: Progress) -> ControlFlow<()> {
+        self.show(progress);
+        interrupt::go_on()
+    }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&mut self, progress: Progress) {
         let elapsed = self.started.elapsed();
         if self.draws && elapsed >= SHOW_AFTER {
             let bar = self.bar.get_or_insert_with(|| new_bar(self.label));
@@ -43,7 +57,6 @@ impl Meter {
             bar.set_position(progress.done);
             bar.set_message(words(&progress, elapsed));
         }
-        interrupt::go_on()
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error::{CommandError, Outcome};
+use crate::stdout::Standard;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -18,7 +19,7 @@ const HEAD: Style = Style::new().bold();
 
 /// The command's voice.
 pub(crate) struct Ui {
-    out: RefCell<BufWriter<Stdout>>,
+    out: RefCell<BufWriter<Standard>>,
     /// Whether data goes out as JSON.
     pub(crate) json: bool,
     quiet: bool,
@@ -31,7 +32,7 @@ impl Ui {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let has_colour = |choice| choice != anstream::ColorChoice::Never;
         Self {
-            out: RefCell::new(BufWriter::with_capacity(64 << 10, io::stdout())),
+            out: RefCell::new(BufWriter::with_capacity(64 << 10, Standard::new())),
             json,
             quiet,
             colour_out: has_colour(anstream::AutoStream::choice(&io::stdout())),

@@ -14,12 +14,15 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use crate::args::Refused;
 use crate::cli::Cli;
 use crate::near::near_command;
+use crate::stdout;
 use crate::ui::{Ui, output_failed};
 
 /// Prints the help that was asked for, or what is wrong; returns the exit status.
 pub(crate) fn report(error: &Error, ui: &Ui) -> ExitCode {
     if !error.use_stderr() {
-        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        let printed = stdout::check()
+            .and_then(|()| error.print())
+            .and_then(|()| std::io::stdout().flush());
         return printed.map_or_else(|error| output_failed(error).report(ui), |()| ExitCode::SUCCESS);
     }
     match error.kind() {

@@ -1,19 +1,19 @@
 //! Diff: the ranges in which two disks differ, found by skipping what they share.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use serde::Serialize;
 
 use crate::block::{BLOCK, BLOCK_BYTES, block_count};
 use crate::buffer::{BufferedBlock, Located};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::index::leaf::PieceContent;
 use crate::overlay::Entry;
 use crate::segment::SegmentId;
 use crate::store::changed::{Changed, changed};
 use crate::store::view::Found;
-use crate::store::{State, Store};
+use crate::store::{Progress, State, Store};
 
 /// Pieces looked at together.
 const PIECES_MAX: usize = 1024;
@@ -47,7 +47,11 @@ pub struct Diff<'a> {
     /// Found, but perhaps continued by what comes next.
     pending: Option<DiffRange>,
     failed: bool,
+    watch: Option<Watch<'a>>,
 }
+
+/// Told how far a comparison has come; a break ends it with [`StoreError::Cancelled`].
+type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 impl std::fmt::Debug for Diff<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,7 +91,31 @@ impl Iterator for Diff<'_> {
     }
 }
 
+impl<'a> Diff<'a> {
+    /// Tells `watch` how far the comparison has come, also between ranges that are far apart.
+    pub fn watched(self, watch: &'a mut dyn FnMut(Progress) -> ControlFlow<()>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
+        }
+    }
+}
+
 impl Diff<'_> {
+    fn tell(&mut self) -> Result<()> {
+        let (done, total) = (self.open.start * BLOCK_BYTES, self.left.size.max(self.right.size));
+        let told = self.watch.as_mut().map(|watch| {
+            watch(Progress {
+                done: done.min(total),
+                total: Some(total),
+            })
+        });
+        match told {
+            Some(ControlFlow::Break(())) => Err(StoreError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
     fn next_piece(&mut self) -> Result<Option<DiffRange>> {
         loop {
             if let Some(piece) = self.found.pop_front() {
@@ -102,6 +130,7 @@ impl Diff<'_> {
                 }
             }
             self.compare()?;
+            self.tell()?;
         }
     }
 
@@ -199,6 +228,7 @@ impl Store {
             }),
             pending: None,
             failed: false,
+            watch: None,
         })
     }
 }

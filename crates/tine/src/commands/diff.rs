@@ -5,7 +5,8 @@ use tine_store::{DiffRange, Target};
 
 use crate::args;
 use crate::context::Context;
-use crate::error::{Exit, Outcome};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::progress::Meter;
 use crate::size::human;
 use crate::text::count;
 
@@ -51,6 +52,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     if args.exit_code && ui.is_quiet() {
         return exit_code_alone(args, context);
     }
+    let mut meter = if args.stat {
+        Meter::new(ui, "Comparing")
+    } else {
+        Meter::beside_output(ui, "Comparing")
+    };
+    let report = &mut |progress| meter.report(progress);
     let stat = context.with_reader([&args.a, &args.b], |reader, [a, b]| {
         let mut stat = Stat {
             a: args.a.to_string(),
@@ -60,36 +67,42 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             ranges: 0,
             bytes: 0,
         };
-        for range in reader.diff(a, b)? {
+        for range in reader.diff(a, b)?.watched(report) {
             let range = range?;
             stat.ranges += 1;
             stat.bytes += range.length;
             if !args.stat {
                 let DiffRange { offset, length, .. } = range;
-                if ui.json {
-                    ui.object(&range)?;
+                let shown = if ui.json {
+                    ui.object(&range)
                 } else {
-                    ui.line(format_args!("{offset:>15} {length:>12}"))?;
+                    ui.line(format_args!("{offset:>15} {length:>12}"))
+                };
+                match shown {
+                    // The answer is in the exit status, whoever reads the rest of it.
+                    Err(CommandError::ClosedPipe) if args.exit_code => return Ok(None),
+                    shown => shown?,
                 }
             }
         }
-        Ok(stat)
+        Ok(Some(stat))
     })?;
+    drop(meter);
+    let Some(stat) = stat else {
+        return Ok(Exit::Differ);
+    };
     let differ = stat.ranges > 0 || stat.a_size != stat.b_size;
     let summary = summary(&stat, differ);
-    match (args.stat, ui.json) {
-        (true, true) => ui.object(&stat)?,
-        (true, false) => ui.line(summary)?,
-        (false, _) => {
-            ui.finish()?;
-            ui.say(summary);
-        }
+    let shown = match (args.stat, ui.json) {
+        (true, true) => ui.object(&stat),
+        (true, false) => ui.line(summary),
+        (false, _) => ui.finish().map(|()| ui.say(summary)),
+    };
+    match (shown, args.exit_code && differ) {
+        (Ok(()), false) => Ok(Exit::Done),
+        (Ok(()) | Err(CommandError::ClosedPipe), true) => Ok(Exit::Differ),
+        (Err(error), _) => Err(error),
     }
-    Ok(if args.exit_code && differ {
-        Exit::Differ
-    } else {
-        Exit::Done
-    })
 }
 
 /// Compares up to the first difference and prints nothing.

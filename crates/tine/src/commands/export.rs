@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,6 +16,7 @@ use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
 use crate::progress::Meter;
 use crate::size::human;
+use crate::stdout;
 use crate::ui::output_failed;
 
 /// Writes a branch or snapshot to a raw image
@@ -89,11 +89,7 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
         return Err(CommandError::new("standard output is a terminal")
             .hint("`tine export NAME - | …`, or name a file"));
     }
-    let mut stdout: File = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(output_failed)?
-        .into();
+    let mut stdout = stdout::file().map_err(output_failed)?;
     let mut meter = Meter::new(&context.ui, "Exporting");
     context.with_reader([&args.target], |reader, [state]| {
         let result = reader.export(state, ExportTarget::Stream(&mut stdout), &mut |progress| {

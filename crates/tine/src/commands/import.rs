@@ -22,6 +22,8 @@ use crate::{args, image};
 ///
 /// The branch appears when all of it is there. Holes and zeroes take no space. A directory becomes an ext4 file system
 /// with its files in it (by mke2fs, without root).
+///
+/// From the first byte to the last no other command can use the store: of a slow stream (a download, say) make a file first.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -131,12 +133,10 @@ impl Source {
         if metadata.file_type().is_fifo() || metadata.file_type().is_char_device() {
             return Ok(Self::Stream(Input::new(file, &format!("`{}`", path.display()))?));
         }
-        refuse_formats(path, &file)?;
-        if metadata.is_file() && metadata.len() == 0 {
-            return Err(
-                CommandError::new(format!("nothing to import: `{}` is empty", path.display()))
-                    .hint(format!("`tine create {} SIZE` makes a disk of zeroes", args.name)),
-            );
+        let has_bytes = refuse_formats(path, &file)?;
+        if metadata.is_file() && metadata.len() == 0 && has_bytes {
+            // The kernel makes such a file (in /proc, say) as it is read, and does not know its length.
+            return Ok(Self::Stream(Input::new(file, &format!("`{}`", path.display()))?));
         }
         Ok(Self::File(file))
     }
@@ -179,7 +179,8 @@ fn scratch(context: &Context) -> Outcome<PathBuf> {
 }
 
 /// Refuses an image whose bytes are not the disk's: imported as they are, they would make a disk that no guest can read.
-fn refuse_formats(path: &Path, file: &File) -> Outcome<()> {
+/// Returns whether there are any bytes.
+fn refuse_formats(path: &Path, file: &File) -> Outcome<bool> {
     const FORMATS: [(&[u8], &str, &str); 4] = [
         (b"QFI\xfb", "qcow2", "qcow2"),
         (b"KDMV", "VMDK", "vmdk"),
@@ -198,5 +199,5 @@ fn refuse_formats(path: &Path, file: &File) -> Outcome<()> {
             ));
         }
     }
-    Ok(())
+    Ok(length > 0)
 }

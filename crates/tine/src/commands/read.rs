@@ -3,11 +3,12 @@
 use std::io::{self, IsTerminal as _};
 use std::ops::Range;
 
-use tine_store::Target;
+use tine_store::{Progress, Target};
 
 use crate::args;
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
+use crate::progress::Meter;
 use crate::size::human;
 use crate::text::count;
 
@@ -42,8 +43,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         );
     }
     let on_terminal = io::stdout().is_terminal();
+    let mut meter = Meter::beside_output(&context.ui, "Reading");
     context.with_reader([&args.target], |_, [state]| {
         let mut range = within(&args.target, state.size(), args.offset, args.length)?;
+        let (begin, total) = (range.start, range.end - range.start);
         let mut piece = vec![0; usize::try_from(PIECE.min(range.end - range.start)).unwrap_or(0)];
         while range.start < range.end {
             let length = PIECE.min(range.end - range.start);
@@ -57,6 +60,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             }
             context.ui.bytes(bytes)?;
             range.start += length;
+            meter.show(Progress {
+                done: range.start - begin,
+                total: Some(total),
+            });
         }
         Ok(())
     })?;

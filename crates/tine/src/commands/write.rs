@@ -3,13 +3,14 @@
 use std::io::{self, Read};
 
 use serde::Serialize;
-use tine_store::{Branch, BranchName, Target};
+use tine_store::{Branch, BranchName, Progress, Target};
 
 use super::read::within;
 use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::input::Input;
+use crate::progress::Meter;
 use crate::size::human;
 use crate::text::count;
 
@@ -18,7 +19,8 @@ const PIECE: u64 = 1 << 20;
 
 /// Writes standard input to a branch
 ///
-/// When the command has ended without an error, all of it is durable.
+/// When the command has ended without an error, all of it is durable. From the first byte to the last no other command can use
+/// the store: of a slow stream make a file first.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -45,12 +47,26 @@ struct Written<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let input = Input::standard(&context.ui)?;
+    let mut meter = Meter::new(&context.ui, "Writing");
     let length = context.with_store(Missing::Refuse, |store| {
         let branch = store.branch(&args.name)?;
         let target = Target::Branch(args.name.clone());
         let end = within(&target, branch.size(), args.offset, args.length)?.end;
         let mut position = args.offset;
-        let copied = copy(&mut input.reader(), &branch, args, &mut position, end);
+        let mut follow = |done| {
+            meter.show(Progress {
+                done,
+                total: args.length,
+            });
+        };
+        let copied = copy(
+            &mut input.reader(),
+            &branch,
+            args,
+            end,
+            &mut position,
+            &mut follow,
+        );
         let written = position - args.offset;
         // What came before an error stays, so it is made durable and the error tells how much.
         let flushed = branch.flush();
@@ -65,6 +81,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             Err(error) => Err(error),
         }
     })?;
+    drop(meter);
     let &Args { ref name, offset, .. } = args;
     context
         .ui
@@ -80,8 +97,16 @@ fn was_written(bytes: u64) -> String {
     format!("{} {verb}", count(bytes, "byte"))
 }
 
-/// Copies from `input` to the branch; `end` is where the room, or what was asked for, ends. `position` follows.
-fn copy(input: &mut impl Read, branch: &Branch, args: &Args, position: &mut u64, end: u64) -> Outcome<()> {
+/// Copies from `input` to the branch; `end` is where the room, or what was asked for, ends. `position` follows, and `follow`
+/// is told how much was copied.
+fn copy(
+    input: &mut impl Read,
+    branch: &Branch,
+    args: &Args,
+    end: u64,
+    position: &mut u64,
+    follow: &mut impl FnMut(u64),
+) -> Outcome<()> {
     let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
     let failed = |error| CommandError::io("read standard input", error);
     while *position < end {
@@ -90,6 +115,7 @@ fn copy(input: &mut impl Read, branch: &Branch, args: &Args, position: &mut u64,
         let read = fill(input, bytes).map_err(failed)?;
         branch.write_at(&bytes[..read], *position)?;
         *position += read as u64;
+        follow(*position - args.offset);
         if read < bytes.len() {
             return match args.length {
                 Some(length) => Err(CommandError::new(format!(

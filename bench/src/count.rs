@@ -1,11 +1,11 @@
 //! A medium that counts what goes through it: syncs and bytes tell more than time where a sync happens to be cheap.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
 use tine_store::segment::SegmentId;
 
 use crate::measure::Effort;
@@ -59,9 +59,9 @@ struct CountingWriter {
 }
 
 impl ObjectWriter for CountingWriter {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.counts.wrote(bytes.len());
-        self.writer.append(bytes)
+    fn append_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        self.counts.wrote(pieces.iter().map(|piece| piece.len()).sum());
+        self.writer.append_pieces(pieces)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -104,11 +104,15 @@ impl Object for CountingObject {
 }
 
 impl<M: Medium> Medium for CountingMedium<M> {
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+    fn create_object(&self, name: ObjectName, writing: Writing) -> io::Result<Box<dyn ObjectWriter>> {
         Ok(Box::new(CountingWriter {
-            writer: self.medium.create_object(name)?,
+            writer: self.medium.create_object(name, writing)?,
             counts: Arc::clone(&self.counts),
         }))
+    }
+
+    fn reads_unfinished(&self) -> bool {
+        self.medium.reads_unfinished()
     }
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {
@@ -133,6 +137,10 @@ impl<M: Medium> Medium for CountingMedium<M> {
 
     fn journal_files(&self) -> io::Result<u32> {
         self.medium.journal_files()
+    }
+
+    fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
+        self.medium.journal_file_bytes(file)
     }
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {

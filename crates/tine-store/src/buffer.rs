@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! overlay entry ──> (Source, slot)        Source: Buffered  slots ──> chunks of memory
+//!                                                 Streamed  slots ──> blocks of a segment that is being written
 //!                                                 Stored    slots ──> blocks of a segment
 //! ```
 //!
@@ -18,23 +19,43 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::block::BLOCK;
+use crate::segment::stream::Stream;
 use crate::segment::table::Segment;
 
 /// The number of a stretch, unique in the store and increasing.
 pub(crate) type StretchId = u64;
 
-/// Block-aligned bytes of one write, shared by the slots of its blocks; counts itself while it lives.
+/// Whole blocks of one write, shared by the slots of its blocks; counts itself while it lives.
 pub(crate) struct Chunk {
-    bytes: Box<[u8]>,
+    memory: Memory,
     account: Arc<AtomicU64>,
 }
 
+/// Memory of whole blocks.
+pub(crate) enum Memory {
+    Plain(Box<[u8]>),
+    /// Of a large write, which goes to the medium past its cache: that wants memory that is aligned.
+    Aligned(Box<[AlignedBlock]>),
+}
+
+/// A block in memory that is aligned to its size.
+#[repr(C, align(4096))]
+pub(crate) struct AlignedBlock(pub(crate) [u8; BLOCK]);
+
+impl Memory {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Plain(bytes) => bytes.len() as u64,
+            Self::Aligned(blocks) => (blocks.len() * BLOCK) as u64,
+        }
+    }
+}
+
 impl Chunk {
-    pub(crate) fn new(bytes: Box<[u8]>, account: &Arc<AtomicU64>) -> Arc<Self> {
-        debug_assert!(bytes.len().is_multiple_of(BLOCK));
-        account.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    pub(crate) fn new(memory: Memory, account: &Arc<AtomicU64>) -> Arc<Self> {
+        account.fetch_add(memory.bytes(), Ordering::Relaxed);
         Arc::new(Self {
-            bytes,
+            memory,
             account: Arc::clone(account),
         })
     }
@@ -42,7 +63,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.account.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        self.account.fetch_sub(self.memory.bytes(), Ordering::Relaxed);
     }
 }
 
@@ -61,17 +82,25 @@ impl BufferedBlock {
         }
     }
 
+    /// Tells whether it came by a large write.
+    pub(crate) fn is_of_large_write(&self) -> bool {
+        matches!(self.chunk.memory, Memory::Aligned(_))
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
-        let start = self.index as usize * BLOCK;
-        &self.chunk.bytes[start..start + BLOCK]
+        let index = self.index as usize;
+        match &self.chunk.memory {
+            Memory::Plain(bytes) => &bytes[index * BLOCK..(index + 1) * BLOCK],
+            Memory::Aligned(blocks) => &blocks[index].0,
+        }
     }
 }
 
-/// A written block of a group.
+/// A written block of a group that no published segment holds.
 pub(crate) struct Slot {
     pub(crate) block: u64,
     pub(crate) checksum: u32,
-    /// Gone when the block was overwritten and nobody pinned the stretch.
+    /// Absent if it was streamed; gone when the block was overwritten and nobody pinned the stretch.
     pub(crate) data: Option<BufferedBlock>,
     /// Overwritten within its stretch.
     pub(crate) dead: bool,
@@ -84,6 +113,12 @@ pub(crate) const NOT_STORED: u32 = u32::MAX;
 pub(crate) enum Place {
     /// In memory.
     Buffered(Vec<Slot>),
+    /// In a segment that is no part of the store yet, one behind the other from the block `first` on.
+    Streamed {
+        stream: Arc<Stream>,
+        first: u32,
+        slots: Vec<Slot>,
+    },
     /// In a segment; `blocks` maps slots to its blocks, absent if they are the same.
     Stored {
         segment: Arc<Segment>,
@@ -111,6 +146,17 @@ impl Source {
         })
     }
 
+    pub(crate) fn streamed(stretch: StretchId, stream: &Arc<Stream>, first: u32) -> Arc<Self> {
+        Arc::new(Self {
+            stretch,
+            place: RwLock::new(Place::Streamed {
+                stream: Arc::clone(stream),
+                first,
+                slots: Vec::new(),
+            }),
+        })
+    }
+
     pub(crate) fn in_segment(stretch: StretchId, segment: Arc<Segment>) -> Arc<Self> {
         Arc::new(Self {
             stretch,
@@ -124,7 +170,7 @@ impl Source {
     /// Adds slots to a group that is still open and returns the number of the first.
     pub(crate) fn push(&self, new: impl IntoIterator<Item = Slot>) -> u32 {
         match &mut *self.place.write() {
-            Place::Buffered(slots) => {
+            Place::Buffered(slots) | Place::Streamed { slots, .. } => {
                 let first = slots.len();
                 slots.extend(new);
                 first as u32
@@ -143,6 +189,10 @@ impl Source {
                 let data = slots[slot as usize].data.clone();
                 Located::Memory(data.expect("a slot that an overlay refers to is kept"))
             }
+            Place::Streamed { stream, first, .. } => Located::Segment {
+                segment: Arc::clone(&stream.segment),
+                block: first + slot,
+            },
             Place::Stored { segment, blocks } => {
                 let block = blocks.as_ref().map_or(slot, |blocks| blocks[slot as usize]);
                 debug_assert_ne!(block, NOT_STORED);
@@ -154,10 +204,10 @@ impl Source {
         }
     }
 
-    /// Returns the block of a segment in which a slot is stored; `None` while it is in memory.
+    /// Returns the block of a segment in which a slot is stored; `None` while no segment of the store has it.
     pub(crate) fn stored(&self, slot: u32) -> Option<(Arc<Segment>, u32)> {
         match &*self.place.read() {
-            Place::Buffered(_) => None,
+            Place::Buffered(_) | Place::Streamed { .. } => None,
             Place::Stored { segment, blocks } => {
                 let block = blocks.as_ref().map_or(slot, |blocks| blocks[slot as usize]);
                 (block != NOT_STORED).then(|| (Arc::clone(segment), block))
@@ -177,7 +227,7 @@ impl Source {
     /// Takes note that the slot's block was overwritten within its own stretch; its memory is kept if the stretch is
     /// `pinned`. What is stored already dies when the index learns of it.
     pub(crate) fn kill(&self, slot: u32, pinned: bool) {
-        if let Place::Buffered(slots) = &mut *self.place.write() {
+        if let Place::Buffered(slots) | Place::Streamed { slots, .. } = &mut *self.place.write() {
             let slot = &mut slots[slot as usize];
             slot.dead = true;
             if !pinned {
@@ -211,9 +261,14 @@ impl Group {
         self.tombstones.is_empty() && self.size.is_none() && self.alive_slots() == 0
     }
 
+    /// Tells whether its blocks are in a segment that is no part of the store yet.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(&*self.source.place.read(), Place::Streamed { .. })
+    }
+
     /// Calls `each` with every slot that is not dead, and its number.
     pub(crate) fn for_each_alive(&self, mut each: impl FnMut(u32, &Slot)) {
-        if let Place::Buffered(slots) = &*self.source.place.read() {
+        if let Place::Buffered(slots) | Place::Streamed { slots, .. } = &*self.source.place.read() {
             for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.dead) {
                 each(number as u32, slot);
             }

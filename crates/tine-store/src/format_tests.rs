@@ -26,7 +26,7 @@ use crate::journal::record::{FrameRef, Record};
 use crate::journal::ring::Place;
 use crate::manifest::{BranchRecord, Manifest, SnapshotRecord, StretchRecord};
 use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
-use crate::medium::{Medium, ObjectName};
+use crate::medium::{Medium, ObjectName, Writing};
 use crate::segment::SegmentId;
 use crate::segment::format::{
     Part, SegmentKind, StoredBlock, Trailer, check_header, decode_footer, decode_trailer, encode_footer,
@@ -110,7 +110,7 @@ fn medium() -> SimulatedMedium {
 }
 
 fn put(medium: &Arc<dyn Medium>, name: ObjectName, bytes: &[u8]) {
-    let mut writer = medium.create_object(name).unwrap();
+    let mut writer = medium.create_object(name, Writing::Cached).unwrap();
     writer.append(bytes).unwrap();
     writer.sync().unwrap();
 }
@@ -249,11 +249,11 @@ fn parts() -> Vec<Part> {
         Part {
             stretch: 7,
             upto: 4,
-            first: 0,
             blocks: vec![StoredBlock {
                 block: 0x11,
                 group: 2,
                 checksum: crc32c(&block),
+                at: 0,
             }],
             tombstones: vec![
                 (
@@ -277,7 +277,6 @@ fn parts() -> Vec<Part> {
         Part {
             stretch: 8,
             upto: 1,
-            first: 1,
             blocks: Vec::new(),
             tombstones: Vec::new(),
         },
@@ -589,7 +588,7 @@ fn the_parameters_are_pinned() {
     let pinned = [
         "{",
         "  \"format\": \"tine\",",
-        "  \"version\": 2,",
+        "  \"version\": 3,",
         "  \"stable\": false,",
         "  \"incompatible_features\": [],",
         "  \"id\": ...",
@@ -611,7 +610,7 @@ fn the_parameters_are_pinned() {
         "{summed}"
     );
     assert!(
-        FORMAT_MD.contains("Format version: **2**."),
+        FORMAT_MD.contains("Format version: **3**."),
         "docs/format.md tells another version"
     );
 }

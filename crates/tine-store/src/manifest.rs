@@ -13,7 +13,7 @@ use crate::index::node::NodeRef;
 use crate::index::tree::TreeRecord;
 use crate::journal::record::FrameRef;
 use crate::journal::ring::Place;
-use crate::medium::{Area, Medium, ObjectName, Reading};
+use crate::medium::{Area, Medium, ObjectName, Reading, Writing};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
 use crate::segment::format::SegmentKind;
@@ -257,7 +257,7 @@ impl Manifest {
         let padded = copy.bytes.len().next_multiple_of(4096);
         copy.bytes.resize(padded, 0);
         let mut writer = medium
-            .create_object(name)
+            .create_object(name, Writing::Cached)
             .map_err(|e| StoreError::io(name, "make", e))?;
         for _ in 0..COPIES {
             writer

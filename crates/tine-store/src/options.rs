@@ -44,6 +44,8 @@ pub struct OpenOptions {
     pub on_wait: Option<OnWait>,
     /// Bytes of written blocks that are kept in memory at the most, for the whole store.
     pub buffer_bytes: u64,
+    /// A write of at least so many bytes that begins and ends on blocks passes the buffer by, unless little is unflushed.
+    pub large_write_bytes: u64,
     /// Bytes of index nodes that are kept in memory at about the most, for the whole store.
     pub index_cache_bytes: u64,
     /// Who does the upkeep.
@@ -58,6 +60,7 @@ impl Default for OpenOptions {
             wait: Duration::from_secs(30),
             on_wait: None,
             buffer_bytes: 64 << 20,
+            large_write_bytes: 128 << 10,
             index_cache_bytes: 64 << 20,
             upkeep: UpkeepMode::Background,
             read_damaged: false,
@@ -70,6 +73,7 @@ impl fmt::Debug for OpenOptions {
         out.debug_struct("OpenOptions")
             .field("wait", &self.wait)
             .field("buffer_bytes", &self.buffer_bytes)
+            .field("large_write_bytes", &self.large_write_bytes)
             .field("index_cache_bytes", &self.index_cache_bytes)
             .field("upkeep", &self.upkeep)
             .finish_non_exhaustive()

@@ -51,6 +51,8 @@ pub enum Bug {
     WriteIntoShared,
     /// Keeping a throwaway fork leaves out what its ancestors wrote and no frame has.
     KeepWithoutAncestry,
+    /// A flush takes what is in a stream for durable.
+    StreamUnpublished,
 }
 
 impl Bug {
@@ -78,6 +80,7 @@ impl Bug {
         ("lease-ignored", Bug::LeaseIgnored),
         ("write-into-shared", Bug::WriteIntoShared),
         ("keep-without-ancestry", Bug::KeepWithoutAncestry),
+        ("stream-unpublished", Bug::StreamUnpublished),
     ];
 }
 

@@ -68,6 +68,7 @@ impl History {
             journal_file_bytes: [32 << 10, 32 << 10, 64 << 10][chooser.choose(3)],
             journal_files: 3 + chooser.choose(2) as u32,
             buffer_bytes: [64 << 10, 256 << 10, 1 << 20][chooser.choose(3)],
+            large_write_bytes: [0, 8 << 10, 128 << 10][chooser.choose(3)],
             write_once: false,
         };
         let ring = config.journal_file_bytes * u64::from(config.journal_files);

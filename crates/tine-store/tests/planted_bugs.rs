@@ -46,7 +46,8 @@ const TABLE: &[(&str, By)] = &[
     ("tombstone-over-live", By::Model(2000)),
     ("diff-skips-node", By::Model(2000)),
     ("write-into-shared", By::Model(2000)),
-    ("keep-without-ancestry", By::Model(2000)),
+    ("keep-without-ancestry", By::Model(6000)),
+    ("stream-unpublished", By::Model(2000)),
 ];
 
 /// Bugs that the short histories have to find as well, and how many operations that takes.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tine_store::medium::{Area, DirectoryMedium, Medium, Object, ObjectName, ObjectWriter, Reading};
+use tine_store::medium::{Area, DirectoryMedium, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
 use tine_store::segment::SegmentId;
 use tine_store::{Branch, CreateOptions, OpenOptions, Store};
 
@@ -92,8 +92,12 @@ impl Object for CachingObject {
 }
 
 impl Medium for Caching {
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
-        self.medium.create_object(name)
+    fn create_object(&self, name: ObjectName, writing: Writing) -> io::Result<Box<dyn ObjectWriter>> {
+        self.medium.create_object(name, writing)
+    }
+
+    fn reads_unfinished(&self) -> bool {
+        self.medium.reads_unfinished()
     }
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {

@@ -162,6 +162,7 @@ fn told<T>(result: Result<T, StoreError>, what: &str) -> Told<T> {
 fn small() -> OpenOptions {
     OpenOptions {
         buffer_bytes: 4 << 20,
+        large_write_bytes: 16 << 10,
         index_cache_bytes: 32 << 10,
         upkeep: UpkeepMode::Inline,
         ..OpenOptions::default()

@@ -5,10 +5,11 @@
 //! its own (`reserve`) that shrinks as it is used.
 
 mod file;
+mod writer;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
 
 use self::file::{FileObject, open_direct, read_past_cache};
+use self::writer::FileWriter;
 use super::lease::{self, Lease};
-use super::{Area, Medium, Object, ObjectName, ObjectWriter};
+use super::{Area, Medium, Object, ObjectName, ObjectWriter, Writing};
 use crate::error::LockHolder;
 use crate::segment::SegmentId;
 
@@ -213,7 +215,7 @@ impl DirectoryMedium {
                 .read(true)
                 .write(self.access == Access::Write)
                 .open(&path)?,
-            direct: open_direct(&path)?,
+            direct: open_direct(&path, File::options().read(true))?,
         }))
     }
 
@@ -329,20 +331,6 @@ fn write_zeroes(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-struct FileWriter {
-    file: File,
-}
-
-impl ObjectWriter for FileWriter {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-}
-
 /// The parameters of a store, whose presence says that it is whole, appear by a rename.
 struct ParametersWriter {
     file: FileWriter,
@@ -350,8 +338,8 @@ struct ParametersWriter {
 }
 
 impl ObjectWriter for ParametersWriter {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(bytes)
+    fn append_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        self.file.append_pieces(pieces)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -361,20 +349,28 @@ impl ObjectWriter for ParametersWriter {
 }
 
 impl Medium for DirectoryMedium {
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+    fn create_object(&self, name: ObjectName, writing: Writing) -> io::Result<Box<dyn ObjectWriter>> {
         self.check_writable()?;
         let mut options = File::options();
         options.write(true).mode(0o600);
         if name == ObjectName::Parameters {
             let file = options.create(true).truncate(true).open(self.root.join(BEGUN))?;
             return Ok(Box::new(ParametersWriter {
-                file: FileWriter { file },
+                file: FileWriter::new(file, None),
                 root: self.root.clone(),
             }));
         }
-        Ok(Box::new(FileWriter {
-            file: options.create_new(true).open(self.path(name))?,
-        }))
+        let path = self.path(name);
+        let file = options.create_new(true).open(&path)?;
+        let direct = match writing {
+            Writing::Cached => None,
+            Writing::PastCache => open_direct(&path, File::options().write(true))?,
+        };
+        Ok(Box::new(FileWriter::new(file, direct)))
+    }
+
+    fn reads_unfinished(&self) -> bool {
+        true
     }
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {

@@ -15,7 +15,7 @@ pub(crate) mod lease;
 pub mod simulated;
 
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -82,10 +82,24 @@ pub enum Reading {
     PastCache,
 }
 
+/// To where a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Into a cache first, where what is written can be read at once for little.
+    Cached,
+    /// Past the cache where that is possible: for so much that a cache would only be filled with it. It can be read at
+    /// once all the same.
+    PastCache,
+}
+
 /// A medium for one store. All methods may be called from several threads.
 pub trait Medium: Send + Sync + 'static {
     /// Makes a new object; [`io::ErrorKind::AlreadyExists`] if there is one of that name.
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>>;
+    fn create_object(&self, name: ObjectName, writing: Writing) -> io::Result<Box<dyn ObjectWriter>>;
+
+    /// Tells whether an object can be opened, and what was appended to it be read, while it is still being made. If so,
+    /// large writes go to segments at once.
+    fn reads_unfinished(&self) -> bool;
 
     /// Opens an object for reading; [`io::ErrorKind::NotFound`] if there is none.
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>>;
@@ -154,8 +168,14 @@ pub trait Medium: Send + Sync + 'static {
 
 /// An object while it is made. Dropped before it was synced it may or may not be there after a crash.
 pub trait ObjectWriter: Send {
-    /// Appends bytes.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Appends pieces, one behind the other. After [`io::ErrorKind::StorageFull`] it is as though nothing had been
+    /// appended; after any other error the object is of no use any more.
+    fn append_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Appends bytes; see [`ObjectWriter::append_pieces`].
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.append_pieces(&[IoSlice::new(bytes)])
+    }
 
     /// Makes the bytes durable (the name becomes so by [`Medium::sync_area`]).
     fn sync(&mut self) -> io::Result<()>;

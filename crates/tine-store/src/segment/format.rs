@@ -57,16 +57,17 @@ pub(crate) struct StoredBlock {
     pub(crate) block: u64,
     pub(crate) group: u64,
     pub(crate) checksum: u32,
+    /// Which of the segment's blocks it is.
+    pub(crate) at: u32,
 }
 
-/// All of one stretch that a segment holds: the blocks from `first` on, in the order of their numbers.
+/// All of one stretch that a segment holds, in the order of the blocks' numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) stretch: StretchId,
-    /// The group up to which everything of the stretch that no earlier part holds is here.
+    /// Of the parts of a stretch that one frame publishes the last one's is the group up to which all of them together
+    /// hold everything that no earlier part does; theirs ascend.
     pub(crate) upto: u64,
-    /// The first of its blocks in the segment.
-    pub(crate) first: u32,
     pub(crate) blocks: Vec<StoredBlock>,
     pub(crate) tombstones: Vec<(u64, Tombstone)>,
 }
@@ -78,12 +79,12 @@ pub(crate) fn encode_footer(parts: &[Part]) -> Vec<u8> {
     for part in parts {
         out.u64(part.stretch);
         out.u64(part.upto);
-        out.u32(part.first);
         out.count(part.blocks.len());
         for stored in &part.blocks {
             out.u64(stored.block);
             out.u64(stored.group);
             out.u32(stored.checksum);
+            out.u32(stored.at);
         }
         out.count(part.tombstones.len());
         for (group, tombstone) in &part.tombstones {
@@ -99,17 +100,18 @@ pub(crate) fn encode_footer(parts: &[Part]) -> Vec<u8> {
 /// Reads a footer whose checksum was verified.
 pub(crate) fn decode_footer(bytes: &[u8]) -> Result<Vec<Part>> {
     let mut from = Decoder::new("segment footer", bytes);
-    let count = from.count(28)?;
+    let count = from.count(24)?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
-        let (stretch, upto, first) = (from.u64()?, from.u64()?, from.u32()?);
-        let blocks = from.count(20)?;
+        let (stretch, upto) = (from.u64()?, from.u64()?);
+        let blocks = from.count(24)?;
         let blocks = (0..blocks)
             .map(|_| {
                 Ok(StoredBlock {
                     block: from.u64()?,
                     group: from.u64()?,
                     checksum: from.u32()?,
+                    at: from.u32()?,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -130,7 +132,6 @@ pub(crate) fn decode_footer(bytes: &[u8]) -> Result<Vec<Part>> {
         parts.push(Part {
             stretch,
             upto,
-            first,
             blocks,
             tombstones,
         });

@@ -2,6 +2,7 @@
 
 pub(crate) mod format;
 mod opened;
+pub(crate) mod stream;
 pub(crate) mod table;
 
 use std::fmt;

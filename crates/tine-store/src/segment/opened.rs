@@ -181,7 +181,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::medium::{DirectoryMedium, Reading};
+    use crate::medium::{DirectoryMedium, Reading, Writing};
     use crate::segment::SegmentId;
     use crate::segment::table::SegmentTable;
 
@@ -196,7 +196,7 @@ mod tests {
         let medium = Arc::new(DirectoryMedium::create(root).unwrap().unwrap());
         for number in 0..count {
             let name = ObjectName::Segment(id(u32::from(number)));
-            let mut writer = medium.create_object(name).unwrap();
+            let mut writer = medium.create_object(name, Writing::Cached).unwrap();
             writer.append(&[number]).unwrap();
             writer.sync().unwrap();
         }

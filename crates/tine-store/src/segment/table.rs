@@ -145,7 +145,8 @@ impl Segment {
         let parts = decode_footer(&footer)?;
         if parts
             .iter()
-            .any(|part| u64::from(part.first) + part.blocks.len() as u64 > blocks)
+            .flat_map(|part| &part.blocks)
+            .any(|stored| u64::from(stored.at) >= blocks)
         {
             return Err(bad("the footer names blocks that are not there"));
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::RwLockWriteGuard;
 
 use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched, is_zero};
-use crate::buffer::Chunk;
+use crate::buffer::{AlignedBlock, Chunk, Memory};
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
@@ -150,8 +150,22 @@ impl Branch {
         while at < bytes.len() {
             // All pieces but the first begin on a block.
             let skew = ((offset + at as u64) % BLOCK_BYTES) as usize;
-            let length = (bytes.len() - at).min(PIECE_BYTES - skew);
-            self.write_piece(&bytes[at..at + length], offset + at as u64)?;
+            let left = bytes.len() - at;
+            let whole = (left / BLOCK * BLOCK).min(PIECE_BYTES);
+            let length = if skew == 0 && whole > 0 && self.streams(left) {
+                self.write_streamed(&bytes[at..at + whole], offset + at as u64)?;
+                whole
+            } else {
+                let length = if skew + left > 2 * BLOCK && self.streams(left) {
+                    // What follows begins on a block.
+                    BLOCK - skew
+                } else {
+                    left.min(PIECE_BYTES - skew)
+                };
+                self.write_piece(&bytes[at..at + length], offset + at as u64)?;
+                length
+            };
+            self.cell.unflushed.fetch_add(length as u64, Ordering::Relaxed);
             at += length;
         }
         self.engine()
@@ -160,7 +174,7 @@ impl Branch {
         Ok(())
     }
 
-    fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<()> {
+    pub(super) fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let blocks = blocks_touched(offset, bytes.len() as u64);
         let end = offset + bytes.len() as u64;
         self.engine()
@@ -208,25 +222,22 @@ impl Branch {
 
     /// Copies what is not zero into memory of its own, and computes its checksums.
     pub(super) fn prepare(&self, bytes: &[u8]) -> (Vec<NewBlock>, Arc<Chunk>) {
-        let mut memory = Vec::with_capacity(bytes.len());
-        let blocks = bytes
-            .chunks(BLOCK)
-            .map(|block| {
-                if is_zero(block) {
-                    return NewBlock::Zero;
+        let engine = self.engine();
+        let (blocks, memory) = if bytes.len() as u64 >= engine.large_write_bytes {
+            let mut memory = Vec::with_capacity(bytes.len() / BLOCK);
+            let blocks = new_blocks(bytes, |block| {
+                memory.push(AlignedBlock([0; BLOCK]));
+                if let Some(AlignedBlock(copy)) = memory.last_mut() {
+                    copy.copy_from_slice(block);
                 }
-                let index = (memory.len() / BLOCK) as u32;
-                memory.extend_from_slice(block);
-                NewBlock::Data {
-                    index,
-                    checksum: crc32c(block),
-                }
-            })
-            .collect();
-        (
-            blocks,
-            Chunk::new(memory.into_boxed_slice(), &self.engine().buffered),
-        )
+            });
+            (blocks, Memory::Aligned(memory.into_boxed_slice()))
+        } else {
+            let mut memory = Vec::with_capacity(bytes.len());
+            let blocks = new_blocks(bytes, |block| memory.extend_from_slice(block));
+            (blocks, Memory::Plain(memory.into_boxed_slice()))
+        };
+        (blocks, Chunk::new(memory, &engine.buffered))
     }
 
     /// Makes a range read as zeroes. O(1) for whole blocks; the partial blocks at the ends are written.
@@ -398,6 +409,24 @@ impl Branch {
         loaded(&head)?;
         Ok(head)
     }
+}
+
+/// Tells what whole blocks are, with their checksums; gives `keep` those that are not zero, in order.
+pub(super) fn new_blocks<'a>(bytes: &'a [u8], mut keep: impl FnMut(&'a [u8])) -> Vec<NewBlock> {
+    let mut kept = 0..;
+    let mut new = |block: &'a [u8]| {
+        if is_zero(block) {
+            return NewBlock::Zero;
+        }
+        keep(block);
+        NewBlock::Data {
+            index: kept
+                .next()
+                .expect("a write has fewer blocks than there are numbers"),
+            checksum: crc32c(block),
+        }
+    };
+    bytes.chunks(BLOCK).map(&mut new).collect()
 }
 
 /// Returns the view of a head; handles are only given out for heads that are loaded.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -13,6 +14,7 @@ use crate::error::{Result, StoreError};
 use crate::names::{BranchName, SnapshotName};
 use crate::segment::table::SegmentTable;
 use crate::store::head::Head;
+use crate::store::stream::OpenStream;
 use crate::store::stretch::Stretch;
 
 /// A branch as handles on it share it.
@@ -23,6 +25,10 @@ pub(crate) struct BranchCell {
     pub(crate) head: Arc<RwLock<Head>>,
     /// Writers hold it shared; a fork that cannot keep up with them holds it alone.
     pub(crate) gate: RwLock<()>,
+    /// Segments that large writes fill; the last one may have room. Locked before the head.
+    pub(crate) streams: Mutex<Vec<OpenStream>>,
+    /// Bytes written since the last flush.
+    pub(crate) unflushed: AtomicU64,
 }
 
 impl BranchCell {
@@ -32,6 +38,8 @@ impl BranchCell {
             name: Mutex::new(name),
             head: Arc::new(RwLock::new(head)),
             gate: RwLock::new(()),
+            streams: Mutex::default(),
+            unflushed: AtomicU64::new(0),
         })
     }
 }

@@ -70,7 +70,7 @@ impl<'a> Applier<'a> {
             Change::Block(at) => {
                 let entry = Entry::Data {
                     source: Arc::clone(&source),
-                    slot: part.first + at as u32,
+                    slot: part.blocks[at].at,
                     checksum: part.blocks[at].checksum,
                 };
                 self.set(part.blocks[at].block, entry);

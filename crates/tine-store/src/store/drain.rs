@@ -1,97 +1,42 @@
-//! Draining: blocks in memory go to a segment, which one frame publishes.
+//! Draining: blocks in memory go to a segment, and streams get their footers; one frame publishes all of them.
 //!
 //! Order (rule 5): the segment's bytes are synced, then its directory, only then is the publishing frame written. A
-//! segment whose write or sync failed is abandoned; its blocks stay in memory and go to another (rule 19).
+//! segment whose write or sync failed is abandoned; its blocks stay in memory, or come back there from a stream, and go to
+//! another (rule 19).
+
+mod capture;
+mod plan;
 
 use std::collections::BTreeSet;
+use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::block::{BLOCK, BLOCK_BYTES};
-use crate::buffer::{BufferedBlock, Group, NOT_STORED, Place};
-use crate::checksum::crc32c;
+use crate::block::BLOCK_BYTES;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
-use crate::journal::commit::Item;
+use crate::journal::commit::{Item, Ticket};
 use crate::journal::record::{Record, SegmentPublished};
-use crate::medium::{Area, ObjectName, ObjectWriter};
+use crate::medium::{Area, ObjectName};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
-use crate::segment::format::{
-    Part, SEGMENT_HEADER_BYTES, SegmentKind, StoredBlock, TRAILER_BYTES, Trailer, encode_footer,
-    encode_header, encode_trailer,
-};
+use crate::segment::format::{Part, encode_footer};
 use crate::store::Engine;
 use crate::store::catalog::BranchCell;
-use crate::store::durable::{Effect, NewPart};
+use crate::store::durable::Effect;
+use crate::store::segment_writer::{ENDS_BYTES, SegmentWriter, Written};
 use crate::store::stretch::Stretch;
 use crate::store::upkeep::Upkeep;
-
-/// A segment gets no further group when it has this many bytes of data.
-const SEGMENT_DATA_BYTES: u64 = 16 << 20;
+use capture::{Captured, capture, capture_head};
+use plan::{Plan, Planned, PlannedStream, plan};
 
 /// What the publishing frame says of one stretch takes fewer bytes, segments and sizes included.
 const PUBLISHED_BYTES_MAX: usize = 128;
 
-const APPEND_BYTES: usize = 1 << 20;
+/// What it says of one stream.
+const STREAM_BYTES_MAX: usize = 64;
 
-/// What is to be stored of one stretch.
-struct Captured {
-    stretch: Arc<Stretch>,
-    groups: Vec<CapturedGroup>,
-    upto: u64,
-}
-
-/// A group as it was when its stretch was captured.
-struct CapturedGroup {
-    group: Arc<Group>,
-    slots: usize,
-    blocks: Vec<CapturedBlock>,
-}
-
-struct CapturedBlock {
-    slot: usize,
-    stored: StoredBlock,
-    data: BufferedBlock,
-    dead: bool,
-}
-
-impl CapturedGroup {
-    /// Takes hold of the group's blocks: whatever happens to them next, these versions are stored.
-    fn of(group: &Arc<Group>) -> Self {
-        let mut captured = Self {
-            group: Arc::clone(group),
-            slots: 0,
-            blocks: Vec::new(),
-        };
-        if let Place::Buffered(slots) = &*group.source.place.read() {
-            captured.slots = slots.len();
-            // What is dead but pinned is stored too, for those who still look at it.
-            captured
-                .blocks
-                .extend(slots.iter().enumerate().filter_map(|(slot, one)| {
-                    let stored = StoredBlock {
-                        block: one.block,
-                        group: group.number,
-                        checksum: one.checksum,
-                    };
-                    Some(CapturedBlock {
-                        slot,
-                        stored,
-                        data: one.data.clone()?,
-                        dead: one.dead,
-                    })
-                }));
-        }
-        captured
-    }
-}
-
-/// A segment that is being put together.
-#[derive(Default)]
-struct Planned {
-    data: Vec<BufferedBlock>,
-    parts: Vec<NewPart>,
-}
+/// Blocks appended at once.
+const APPEND_BLOCKS: usize = 256;
 
 impl Engine {
     /// Moves everything in memory to segments. Returns whether there was anything.
@@ -105,7 +50,7 @@ impl Engine {
                 .collect();
             (cells, catalog.stretches.values().cloned().collect::<Vec<_>>())
         };
-        let mut captured: Vec<Captured> = cells.iter().filter_map(|cell| capture_head(cell)).collect();
+        let mut captured: Vec<Captured<'_>> = cells.iter().filter_map(|cell| capture_head(cell)).collect();
         let heads: BTreeSet<u64> = captured.iter().map(|captured| captured.stretch.id).collect();
         captured.extend(
             stretches
@@ -114,15 +59,19 @@ impl Engine {
                 .filter(|stretch| !heads.contains(&stretch.id) && stretch.state.lock().is_point)
                 .filter_map(capture),
         );
-        captured.sort_by_key(|captured| captured.stretch.id);
-        // One frame speaks of all that is stored at once, so that is bounded too.
-        let at_once = self.journal.frame_bytes_max() / PUBLISHED_BYTES_MAX;
-        let mut stored = false;
-        while !captured.is_empty() {
-            let rest = captured.split_off(captured.len().min(at_once));
-            stored |= self.store(upkeep, std::mem::replace(&mut captured, rest))?;
-        }
-        Ok(stored)
+        self.store_all(upkeep, captured)
+    }
+
+    /// Publishes the streams, and moves what their branches have in memory to segments.
+    pub(crate) fn drain_streams(&self, upkeep: &mut Upkeep) -> Result<bool> {
+        let cells: Vec<_> = {
+            let catalog = self.catalog.lock();
+            let cells = catalog.branches.values().map(|entry| &entry.cell);
+            cells.cloned().collect()
+        };
+        let streaming = cells.iter().filter(|cell| !cell.streams.lock().is_empty());
+        let captured = streaming.filter_map(|cell| capture_head(cell)).collect();
+        self.store_all(upkeep, captured)
     }
 
     /// Moves what a branch's head has in memory to segments.
@@ -130,12 +79,29 @@ impl Engine {
         self.store(upkeep, capture_head(cell).into_iter().collect())
     }
 
-    fn store(&self, _upkeep: &mut Upkeep, captured: Vec<Captured>) -> Result<bool> {
+    fn store_all(&self, upkeep: &mut Upkeep, mut captured: Vec<Captured<'_>>) -> Result<bool> {
+        captured.sort_by_key(|captured| captured.stretch.id);
+        // One frame speaks of all that is stored at once, so that is bounded too.
+        let most = self.journal.frame_bytes_max();
+        let mut stored = false;
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        for one in captured {
+            let more = PUBLISHED_BYTES_MAX + one.streams.len() * STREAM_BYTES_MAX;
+            if bytes + more > most {
+                stored |= self.store(upkeep, std::mem::take(&mut some))?;
+                bytes = 0;
+            }
+            bytes += more;
+            some.push(one);
+        }
+        Ok(self.store(upkeep, some)? | stored)
+    }
+
+    fn store(&self, _upkeep: &mut Upkeep, captured: Vec<Captured<'_>>) -> Result<bool> {
         if captured.is_empty() {
             return Ok(false);
         }
         self.check_writable()?;
-        let mut item = Item::default();
         let mut records = Encoder::default();
         let written: Vec<(Arc<Stretch>, u64)> = captured
             .iter()
@@ -143,7 +109,7 @@ impl Engine {
             .collect();
         // Segments hold blocks only; a change of size goes with the frame that publishes its group.
         for one in &captured {
-            for CapturedGroup { group, .. } in &one.groups {
+            for group in one.groups.iter().map(|one| &one.group) {
                 if let Some(size) = group.size {
                     Record::Resized {
                         stretch: one.stretch.id,
@@ -154,21 +120,76 @@ impl Engine {
                 }
             }
         }
+        let Plan {
+            segments,
+            mut streams,
+        } = plan(captured);
+        let mut ended = 0;
+        let published = self.publish_all(segments, &mut streams, &mut ended, records);
+        if published.is_err() {
+            for planned in &mut streams[..ended] {
+                self.give_up(planned);
+            }
+        }
+        let ticket = published?;
+        for (stretch, upto) in written {
+            let mut state = stretch.state.lock();
+            state.written = state.written.max(upto);
+            state.ticket = state.ticket.max(ticket);
+        }
+        self.wait(ticket)?;
+        self.settle_space();
+        Ok(true)
+    }
+
+    /// Writes segments, ends streams, and queues the frame that publishes them all. `ended` counts the streams that
+    /// nothing more can be done with.
+    fn publish_all(
+        &self,
+        segments: Vec<Planned>,
+        streams: &mut [PlannedStream<'_>],
+        ended: &mut usize,
+        mut records: Encoder,
+    ) -> Result<Ticket> {
+        let mut item = Item::default();
         let mut unpublished = Unpublished {
             engine: self,
             segments: Vec::new(),
         };
-        for planned in plan(captured) {
-            let segment = self.new_segment_id();
-            unpublished.segments.push(segment);
-            let (published, bytes) = self.put_data_segment(segment, &planned)?;
-            item.groups.extend(published.parts.iter().copied());
-            Record::Published(published).encode(&mut records);
-            let handle = self.segments.handle(segment);
+        for planned in segments {
+            let id = self.new_segment_id();
+            unpublished.segments.push(id);
+            let parts = planned.parts();
+            let written = self.put_data_segment(id, &planned, &parts)?;
+            published(id, written, &parts).encode(&mut records);
+            item.groups.extend(groups(&parts));
             item.effects.push(Effect::Published {
-                segment: handle,
-                bytes,
-                parts: planned.parts,
+                segment: self.segments.handle(id),
+                bytes: written.length,
+                parts: planned.into_new_parts(),
+            });
+        }
+        for planned in &mut *streams {
+            let new = planned.new_part();
+            let parts = std::slice::from_ref(&*new.part);
+            let Some(open) = &mut planned.taken.open else {
+                continue;
+            };
+            self.space
+                .use_for_object(encode_footer(parts).len() as u64 + ENDS_BYTES)?;
+            let written = open.writer.end(self, parts);
+            // Without space all is as it was, and the branch goes on with the stream.
+            if !matches!(written, Err(StoreError::NoSpace { .. })) {
+                *ended += 1;
+            }
+            let written = written?;
+            open.writer.sync()?;
+            published(open.writer.id, written, parts).encode(&mut records);
+            item.groups.extend(groups(parts));
+            item.effects.push(Effect::Published {
+                segment: Arc::clone(&open.stream.segment),
+                bytes: written.length,
+                parts: vec![new],
             });
         }
         item.records = records.bytes;
@@ -180,73 +201,45 @@ impl Engine {
         }
         let ticket = self.enqueue_upkeep(item)?;
         unpublished.segments.clear();
-        for (stretch, upto) in written {
-            let mut state = stretch.state.lock();
-            state.written = state.written.max(upto);
-            state.ticket = state.ticket.max(ticket);
+        for open in streams.iter_mut().filter_map(|planned| planned.taken.open.take()) {
+            open.stream.set_published();
         }
-        self.wait(ticket)?;
-        self.settle_space();
-        Ok(true)
+        Ok(ticket)
     }
 
-    fn put_data_segment(&self, id: SegmentId, planned: &Planned) -> Result<(SegmentPublished, u64)> {
-        let name = ObjectName::Segment(id);
-        let parts: Vec<Part> = planned.parts.iter().map(|new| (*new.part).clone()).collect();
-        let footer = encode_footer(&parts);
-        let footer_offset = SEGMENT_HEADER_BYTES + planned.data.len() as u64 * BLOCK_BYTES;
-        let length = footer_offset + footer.len() as u64 + TRAILER_BYTES as u64;
-        self.space.use_for_object(length)?;
-        let mut writer = self
-            .medium
-            .create_object(name)
-            .map_err(|e| StoreError::io(name, "make", e))?;
-        let mut put = |bytes: &[u8]| self.append(&mut *writer, name, bytes);
-        put(&encode_header(id, SegmentKind::Data))?;
-        let mut buffer = Vec::with_capacity(APPEND_BYTES.min(planned.data.len() * BLOCK));
-        for blocks in planned.data.chunks(APPEND_BYTES / BLOCK) {
-            buffer.clear();
-            for block in blocks {
-                buffer.extend_from_slice(block.bytes());
-            }
-            put(&buffer)?;
-        }
-        let trailer = Trailer {
-            footer_offset,
-            footer_bytes: footer.len() as u64,
-            footer_checksum: crc32c(&footer),
-        };
-        put(&footer)?;
-        put(&encode_trailer(&trailer))?;
-        if !planted(Bug::PublishUnsynced) {
-            writer.sync().map_err(|e| StoreError::io(name, "sync", e))?;
-        }
-        let parts = parts.iter().map(|part| (part.stretch, part.upto)).collect();
-        Ok((
-            SegmentPublished {
-                segment: id,
-                length,
-                footer: trailer.footer_checksum,
-                parts,
-            },
-            length,
-        ))
+    /// Takes the blocks of a stream that was ended and will not be published into memory.
+    fn give_up(&self, planned: &mut PlannedStream<'_>) {
+        planned.taken.open = None;
+        self.rescue(planned.groups());
     }
 
-    /// Removes an object that will not be part of the store. What cannot be removed is an orphan, which the next
-    /// opening removes where it can.
-    pub(crate) fn abandon(&self, name: ObjectName) {
-        if self.medium.can_overwrite() {
-            let _ = self.medium.remove_object(name);
+    fn put_data_segment(&self, id: SegmentId, planned: &Planned, parts: &[Part]) -> Result<Written> {
+        let data = planned.data.len() as u64 * BLOCK_BYTES;
+        self.space
+            .use_for_object(data + encode_footer(parts).len() as u64 + ENDS_BYTES)?;
+        let mut writer = SegmentWriter::create(self, id, planned.writing())?;
+        for blocks in planned.data.chunks(APPEND_BLOCKS) {
+            let pieces: Vec<_> = blocks.iter().map(|block| IoSlice::new(block.bytes())).collect();
+            writer.append(self, &pieces)?;
         }
+        let written = writer.end(self, parts)?;
+        writer.sync()?;
+        Ok(written)
     }
+}
 
-    /// Appends to an object that is being made.
-    pub(crate) fn append(&self, writer: &mut dyn ObjectWriter, name: ObjectName, bytes: &[u8]) -> Result<()> {
-        self.medium_written
-            .fetch_add(bytes.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        writer.append(bytes).map_err(|e| StoreError::io(name, "write", e))
-    }
+fn published(segment: SegmentId, written: Written, parts: &[Part]) -> Record {
+    Record::Published(SegmentPublished {
+        segment,
+        length: written.length,
+        footer: written.footer,
+        parts: groups(parts).collect(),
+    })
+}
+
+/// The groups up to which parts are.
+fn groups(parts: &[Part]) -> impl Iterator<Item = (u64, u64)> {
+    parts.iter().map(|part| (part.stretch, part.upto))
 }
 
 /// Removes what was made when it will not be published.
@@ -260,118 +253,5 @@ impl Drop for Unpublished<'_> {
         for &segment in &self.segments {
             self.engine.abandon(ObjectName::Segment(segment));
         }
-    }
-}
-
-/// Captures a head: closing its group and looking at all its groups is one step for its writers.
-fn capture_head(cell: &BranchCell) -> Option<Captured> {
-    {
-        let head = cell.head.read();
-        if !head.has_open_writes() && head.stretch.state.lock().groups.is_empty() {
-            return None;
-        }
-    }
-    let mut head = cell.head.write();
-    head.close_group();
-    capture(&head.stretch)
-}
-
-fn capture(stretch: &Arc<Stretch>) -> Option<Captured> {
-    let state = stretch.state.lock();
-    if state.groups.is_empty() || state.dropped {
-        return None;
-    }
-    let groups = state.groups.iter().map(CapturedGroup::of).collect();
-    Some(Captured {
-        stretch: Arc::clone(stretch),
-        groups,
-        upto: state.open_group - 1,
-    })
-}
-
-/// Distributes what was captured over segments: small stretches share one, and a group never straddles two.
-fn plan(captured: Vec<Captured>) -> Vec<Planned> {
-    let mut planned = vec![Planned::default()];
-    for Captured {
-        stretch,
-        groups,
-        upto,
-    } in captured
-    {
-        let mut left = groups.as_slice();
-        while !left.is_empty() {
-            let segment = planned.last_mut().filter(|last| !last.is_full());
-            let segment = match segment {
-                Some(segment) => segment,
-                None => {
-                    planned.push(Planned::default());
-                    planned.last_mut().expect("one was pushed")
-                }
-            };
-            let taken = segment.take(&stretch, left, upto);
-            left = &left[taken..];
-        }
-    }
-    planned.retain(|segment| !segment.parts.is_empty());
-    planned
-}
-
-impl Planned {
-    fn is_full(&self) -> bool {
-        self.data.len() as u64 * BLOCK_BYTES >= SEGMENT_DATA_BYTES
-    }
-
-    /// Takes as many groups of a stretch as fit, in the order of their blocks, and returns how many.
-    fn take(&mut self, stretch: &Arc<Stretch>, groups: &[CapturedGroup], upto: u64) -> usize {
-        let mut found: Vec<(usize, &CapturedBlock)> = Vec::new();
-        let mut taken = 0;
-        while taken < groups.len()
-            && ((self.data.len() + found.len()) as u64 * BLOCK_BYTES) < SEGMENT_DATA_BYTES
-        {
-            found.extend(groups[taken].blocks.iter().map(|block| (taken, block)));
-            taken += 1;
-        }
-        let groups_left = groups.len() - taken;
-        let groups = &groups[..taken];
-        found.sort_by_key(|(_, block)| (block.stored.block, block.stored.group));
-        let mut maps: Vec<Box<[u32]>> = groups
-            .iter()
-            .map(|group| vec![NOT_STORED; group.slots].into_boxed_slice())
-            .collect();
-        let first = self.data.len() as u32;
-        // What is dead but pinned lies behind the part: those who look at it know where, the index does not.
-        let (dead, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, block)| block.dead);
-        for (group, block) in alive.iter().chain(&dead) {
-            maps[*group][block.slot] = self.data.len() as u32;
-            self.data.push(block.data.clone());
-        }
-        let tombstones = groups.iter().flat_map(|CapturedGroup { group, .. }| {
-            group
-                .tombstones
-                .iter()
-                .map(|tombstone| (group.number, *tombstone))
-        });
-        let part = Part {
-            stretch: stretch.id,
-            // The last part of a stretch is as of its last closed group, even if that has nothing left.
-            upto: if groups_left == 0 {
-                upto
-            } else {
-                groups[taken - 1].group.number
-            },
-            first,
-            blocks: alive.iter().map(|(_, block)| block.stored).collect(),
-            tombstones: tombstones.collect(),
-        };
-        self.parts.push(NewPart {
-            stretch: Arc::clone(stretch),
-            part: Arc::new(part),
-            groups: groups
-                .iter()
-                .map(|group| Arc::clone(&group.group))
-                .zip(maps)
-                .collect(),
-        });
-        taken
     }
 }

@@ -110,6 +110,13 @@ impl Engine {
             return;
         }
         let stored = new.part.blocks.len() as u64;
+        let mut held = new.groups.iter().map(|(group, _)| group.number).peekable();
+        // Both ascend.
+        state.groups.retain(|group| {
+            while held.next_if(|&number| number < group.number).is_some() {}
+            held.peek() != Some(&group.number)
+        });
+        drop(held);
         for (group, blocks) in new.groups {
             *group.source.place.write() = Place::Stored {
                 segment: Arc::clone(segment),
@@ -117,7 +124,6 @@ impl Engine {
             };
         }
         let upto = new.part.upto;
-        state.groups.retain(|group| group.number > upto);
         state.published = state.published.max(upto);
         state.safe = state.safe.max(upto);
         if stored > 0 {

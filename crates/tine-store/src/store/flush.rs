@@ -1,6 +1,7 @@
 //! Flush: what was written becomes durable, in one frame if it is little, else in a segment that a frame publishes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::block::BLOCK;
 use crate::buffer::BufferedBlock;
@@ -8,6 +9,7 @@ use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Priority, Refused};
 use crate::journal::record::Record;
+use crate::planted::{Bug, planted};
 use crate::store::Engine;
 use crate::store::catalog::BranchCell;
 use crate::store::durable::Effect;
@@ -21,6 +23,8 @@ const FRAME_DATA_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Unflushed {
     pub(crate) records: Vec<u8>,
     pub(crate) payload: Vec<BufferedBlock>,
+    /// Some of it is in a stream, which only a frame that publishes the segment makes durable.
+    pub(crate) is_streamed: bool,
     /// The last closed group.
     pub(crate) upto: u64,
 }
@@ -30,7 +34,12 @@ impl Unflushed {
     pub(crate) fn of(stretch: &Stretch, state: &StretchState) -> Self {
         let mut records = Encoder::default();
         let mut payload = Vec::new();
+        let mut is_streamed = false;
         for group in state.groups.iter().filter(|group| group.number > state.written) {
+            if group.is_streamed() {
+                is_streamed |= !planted(Bug::StreamUnpublished);
+                continue;
+            }
             if let Some(size) = group.size {
                 Record::Resized {
                     stretch: stretch.id,
@@ -67,16 +76,20 @@ impl Unflushed {
         Self {
             records: records.bytes,
             payload,
+            is_streamed,
             upto: state.open_group - 1,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && !self.is_streamed
     }
 
-    /// Returns about how much of a frame it takes.
+    /// Returns about how much of a frame it takes; more than any has if it needs a segment.
     pub(crate) fn bytes(&self) -> usize {
+        if self.is_streamed {
+            return usize::MAX;
+        }
         self.records.len() + self.payload.len() * BLOCK
     }
 
@@ -108,6 +121,7 @@ impl Engine {
                 });
             }
             head.close_group();
+            cell.unflushed.store(0, Ordering::Relaxed);
             let stretch = Arc::clone(&head.stretch);
             let mut state = stretch.state.lock();
             if state.unjournalled {

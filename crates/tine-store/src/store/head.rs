@@ -11,6 +11,7 @@ use crate::buffer::{BufferedBlock, Chunk, Group, Slot, Source, StretchId, Tombst
 use crate::index::written::WrittenBlocks;
 use crate::overlay::{Entry, Zero};
 use crate::planted::{Bug, planted};
+use crate::segment::stream::Stream;
 use crate::store::stretch::Stretch;
 use crate::store::view::View;
 
@@ -67,6 +68,12 @@ pub(crate) enum NewBlock {
     Data { index: u32, checksum: u32 },
 }
 
+impl NewBlock {
+    pub(crate) fn is_zero(&self) -> bool {
+        matches!(self, Self::Zero)
+    }
+}
+
 impl Head {
     /// Makes the head of a stretch to which nothing was written in this process yet.
     pub(crate) fn new(stretch: Arc<Stretch>, size: u64, view: Option<View>) -> Self {
@@ -98,12 +105,30 @@ impl Head {
 
     /// Writes consecutive blocks whose data lie in `chunk`. The head is loaded.
     pub(crate) fn write(&mut self, start: u64, blocks: &[NewBlock], chunk: &Arc<Chunk>) {
+        self.write_with(start, blocks, |index| Some(BufferedBlock::new(chunk, index)));
+    }
+
+    /// Writes consecutive blocks, fewer than a group can have, whose data lie in a stream from its block `first` on: as
+    /// a group of their own. The head is loaded.
+    pub(crate) fn write_streamed(
+        &mut self,
+        start: u64,
+        blocks: &[NewBlock],
+        stream: &Arc<Stream>,
+        first: u32,
+    ) {
+        debug_assert!(blocks.len() < GROUP_SLOTS_MAX);
+        self.close_group();
+        self.open.source = Some(Source::streamed(self.stretch.id, stream, first));
+        self.write_with(start, blocks, |_| None);
+        self.close_group();
+    }
+
+    fn write_with(&mut self, start: u64, blocks: &[NewBlock], data: impl Fn(u32) -> Option<BufferedBlock>) {
         let mut at = 0;
         while at < blocks.len() {
-            let zero = matches!(blocks[at], NewBlock::Zero);
-            let alike = blocks[at..]
-                .iter()
-                .take_while(|block| matches!(block, NewBlock::Zero) == zero);
+            let zero = blocks[at].is_zero();
+            let alike = blocks[at..].iter().take_while(|block| block.is_zero() == zero);
             let room = GROUP_SLOTS_MAX - self.open.slots;
             let count = if zero {
                 alike.count()
@@ -114,13 +139,18 @@ impl Head {
             if zero {
                 self.write_zeroes(first..first + count as u64, false);
             } else {
-                self.write_data(first, &blocks[at..at + count], chunk);
+                self.write_data(first, &blocks[at..at + count], &data);
             }
             at += count;
         }
     }
 
-    fn write_data(&mut self, start: u64, blocks: &[NewBlock], chunk: &Arc<Chunk>) {
+    fn write_data(
+        &mut self,
+        start: u64,
+        blocks: &[NewBlock],
+        data_of: impl Fn(u32) -> Option<BufferedBlock>,
+    ) {
         let data = blocks.iter().filter_map(|block| match block {
             NewBlock::Data { index, checksum } => Some((*index, *checksum)),
             NewBlock::Zero => None,
@@ -128,7 +158,7 @@ impl Head {
         let slots = data.clone().zip(start..).map(|((index, checksum), block)| Slot {
             block,
             checksum,
-            data: Some(BufferedBlock::new(chunk, index)),
+            data: data_of(index),
             dead: false,
         });
         let stretch = self.stretch.id;
@@ -146,8 +176,9 @@ impl Head {
                 if planted(Bug::WriteIntoShared)
                     && let Entry::Data { source, slot, .. } = &old
                     && let NewBlock::Data { index, .. } = &blocks[(block - start) as usize]
+                    && let Some(data) = data_of(*index)
                 {
-                    source.write_into(*slot, BufferedBlock::new(chunk, *index));
+                    source.write_into(*slot, data);
                 }
                 kill(&old, stretch, pinned);
             });

@@ -4,6 +4,7 @@
 //! from memory until its segment is whole, then from the medium. What is not finished is abandoned.
 
 use std::cell::RefCell;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::checksum::crc32c;
@@ -11,7 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::index::Nodes;
 use crate::index::build::NodeStore;
 use crate::index::node::{Child, Node, NodeRef};
-use crate::medium::{Area, ObjectName, ObjectWriter};
+use crate::medium::{Area, ObjectName, ObjectWriter, Writing};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
 use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, Trailer, encode_header, encode_trailer};
@@ -56,7 +57,7 @@ impl<'a> IndexWriter<'a> {
         let object = self
             .engine
             .medium
-            .create_object(name)
+            .create_object(name, Writing::Cached)
             .map_err(|e| StoreError::io(name, "make", e))?;
         self.begun.borrow_mut().push(id);
         // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out.
@@ -68,8 +69,11 @@ impl<'a> IndexWriter<'a> {
             nodes: Vec::new(),
             appended: 0,
         };
-        self.engine
-            .append(&mut *open.object, name, &encode_header(id, SegmentKind::Index))?;
+        self.engine.append(
+            &mut *open.object,
+            name,
+            &[IoSlice::new(&encode_header(id, SegmentKind::Index))],
+        )?;
         Ok(open)
     }
 
@@ -77,8 +81,11 @@ impl<'a> IndexWriter<'a> {
     fn append(&self, open: &mut Open) -> Result<()> {
         let rest = &open.nodes[open.appended..];
         self.engine.space.use_for_object(rest.len() as u64)?;
-        self.engine
-            .append(&mut *open.object, ObjectName::Segment(open.id), rest)?;
+        self.engine.append(
+            &mut *open.object,
+            ObjectName::Segment(open.id),
+            &[IoSlice::new(rest)],
+        )?;
         open.appended = open.nodes.len();
         Ok(())
     }
@@ -92,7 +99,8 @@ impl<'a> IndexWriter<'a> {
             footer_checksum: crc32c(&[]),
         };
         let trailer = encode_trailer(&trailer);
-        self.engine.append(&mut *open.object, name, &trailer)?;
+        self.engine
+            .append(&mut *open.object, name, &[IoSlice::new(&trailer)])?;
         if !planted(Bug::RootUnsynced) {
             open.object.sync().map_err(|e| StoreError::io(name, "sync", e))?;
         }

@@ -108,7 +108,7 @@ impl Instant<'_> {
             let unflushed = Unflushed::of(&stretch, &stretch.state.lock());
             let upto = unflushed.upto;
             if !unflushed.is_empty() {
-                self.unflushed_bytes += unflushed.bytes();
+                self.unflushed_bytes = self.unflushed_bytes.saturating_add(unflushed.bytes());
                 unflushed.add_to(&stretch, &mut self.item);
             }
             self.settled.push((stretch, upto));
@@ -175,7 +175,7 @@ impl Engine {
             if records > held {
                 if let Err(StoreError::NoSpace { .. }) =
                     self.space
-                        .hold_records(records - held, self.buffered_bytes(), what)
+                        .hold_records(records - held, self.unstored_bytes(), what)
                 {
                     drop(instant);
                     drop(gates);
@@ -270,7 +270,7 @@ impl Engine {
                 let unflushed = Unflushed::of(&stretch, &state);
                 drop(state);
                 if !unflushed.is_empty() {
-                    instant.unflushed_bytes += unflushed.bytes();
+                    instant.unflushed_bytes = instant.unflushed_bytes.saturating_add(unflushed.bytes());
                     unflushed.add_to(&stretch, &mut instant.item);
                 }
             }

@@ -24,8 +24,10 @@ mod read_ahead;
 mod reader;
 mod replay;
 mod report;
+mod segment_writer;
 mod space;
 mod state;
+mod stream;
 pub(crate) mod stretch;
 mod throwaway;
 mod transfer;
@@ -45,7 +47,7 @@ pub(crate) use open::random_bits;
 pub use reader::Reader;
 pub use report::{
     BranchInfo, BufferStats, DebtStats, DescriptorStats, IndexStats, JournalStats, Origin, PointInfo,
-    SegmentStats, SnapshotInfo, StoreStats,
+    SegmentStats, SnapshotInfo, StoreStats, StreamStats,
 };
 pub use state::{Extent, ExtentKind, State};
 pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progress};
@@ -103,6 +105,10 @@ pub(crate) struct Engine {
     /// Bytes in segments that no root covers, as of when that was counted last.
     pub(crate) uncovered: AtomicU64,
     pub(crate) pacers: Pacers,
+    /// Bytes of blocks in streams.
+    pub(crate) streamed: Arc<AtomicU64>,
+    /// A write of so many bytes may pass the buffer by.
+    pub(crate) large_write_bytes: u64,
     pub(crate) mode: UpkeepMode,
     /// What is damaged, in a store that is open for reading in spite of it.
     pub(crate) damage: Option<StoreError>,

@@ -70,11 +70,13 @@ impl Engine {
             };
             Ok((catalog, item))
         };
+        let mut dropped = Vec::new();
         let ticket = self.commit(Priority::Upkeep, forget, |mut catalog, _| {
             for name in names {
                 let Some(entry) = catalog.branches.remove(name) else {
                     continue;
                 };
+                dropped.push(Arc::clone(&entry.cell));
                 let head = {
                     let mut head = entry.cell.head.write();
                     head.dropped = true;
@@ -87,6 +89,10 @@ impl Engine {
                 }
             }
         })?;
+        // What they have in streams goes too, now that no head is locked.
+        for cell in dropped {
+            cell.streams.lock().clear();
+        }
         if only_throwaways {
             // If this is lost, so are they.
             self.wait_if_much_is_queued(ticket)?;

@@ -22,7 +22,7 @@ use crate::journal::record::Record;
 use crate::journal::ring::{LogFrame, Place, Ring, Shape};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
-use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName};
+use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName, Writing};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
@@ -175,7 +175,7 @@ impl Store {
         let text = Parameters::new(shape, &random_bits(&*medium)?)?.encode()?;
         let name = ObjectName::Parameters;
         let put = || {
-            let mut writer = medium.create_object(name)?;
+            let mut writer = medium.create_object(name, Writing::Cached)?;
             writer.append(text.as_bytes())?;
             writer.sync()?;
             medium.sync_area(Area::Root)
@@ -258,6 +258,8 @@ impl Store {
             buffer_bytes: options.buffer_bytes,
             uncovered: AtomicU64::new(0),
             pacers: Pacers::default(),
+            streamed: Arc::default(),
+            large_write_bytes: options.large_write_bytes,
             mode: options.upkeep,
             damage,
             read_only,

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use tine_values::RadixMap;
 
 use crate::block::{BLOCK_BYTES, DISK_BYTES_MAX};
-use crate::buffer::{BufferedBlock, Chunk, Group, Place, Slot, Source, StretchId, Tombstone};
+use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place, Slot, Source, StretchId, Tombstone};
 use crate::error::{Result, StoreError};
 use crate::index::layers::Layers;
 use crate::index::tree::Tree;
@@ -165,7 +165,7 @@ impl<'a> Replayer<'a> {
             payload_is_whole,
             ..
         } = frame;
-        let chunk = Chunk::new(payload, self.account);
+        let chunk = Chunk::new(Memory::Plain(payload), self.account);
         let mut next_block = 0;
         for record in records {
             match record {

@@ -84,6 +84,17 @@ pub struct BufferStats {
     pub held_back: u64,
 }
 
+/// Segments that large writes fill, and that are no part of the store yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamStats {
+    /// Bytes of blocks in them.
+    pub bytes: u64,
+    /// Above this the store's own thread makes them a part of it.
+    pub soft: u64,
+    /// Above this writers do so before they go on.
+    pub hard: u64,
+}
+
 /// What upkeep has still to do for what is in segments.
 #[derive(Clone, Debug, Serialize)]
 pub struct DebtStats {
@@ -174,6 +185,8 @@ pub struct StoreStats {
     pub points: u64,
     /// The write buffer.
     pub buffer: BufferStats,
+    /// What large writes wrote past it.
+    pub streams: StreamStats,
     /// The journal.
     pub journal: JournalStats,
     /// What is in segments and in no saved index.
@@ -361,6 +374,7 @@ impl Store {
                 .sum()
         };
         let (buffer, debt) = (engine.buffer_level(), engine.debt_level());
+        let streams = engine.streams_level();
         let (full, descriptors) = (engine.journal.level(), engine.segments.descriptors());
         let journal = engine.journal.with_ring(|ring| JournalStats {
             files: u64::from(ring.files()),
@@ -383,6 +397,11 @@ impl Store {
                 soft: buffer.soft,
                 hard: buffer.hard,
                 held_back: held_back(&engine.pacers.buffer),
+            },
+            streams: StreamStats {
+                bytes: streams.now,
+                soft: streams.soft,
+                hard: streams.hard,
             },
             journal,
             debt: DebtStats {

@@ -34,6 +34,8 @@ pub(crate) struct Due {
     pub(crate) index: u64,
     /// Bytes in memory that no segment holds.
     pub(crate) data: u64,
+    /// Bytes that lie in streams already; their footers and runs are still to come.
+    pub(crate) streamed: u64,
 }
 
 /// The space held back for what is in memory.
@@ -199,9 +201,9 @@ impl Space {
     /// covers no more data: the next write has to find room first.
     pub(crate) fn settle(&self, due: Due) {
         let mut held = self.held.lock();
-        held.in_use = 0;
+        held.in_use = due.streamed;
         held.index = due.index;
-        let needed = held.needed(due.data) + self.constant();
+        let needed = held.needed(due.data + due.streamed) + self.constant() - held.in_use;
         if self.medium.reserve(needed).is_ok() {
             held.reserved = needed;
             held.ring = self.ring;

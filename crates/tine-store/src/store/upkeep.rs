@@ -104,6 +104,8 @@ pub(crate) fn run(engine: &Engine) {
         let mut upkeep = engine.upkeep.lock();
         if engine.buffer_level().is_above_soft() {
             let _ = engine.make_buffer_empty(&mut upkeep);
+        } else if engine.streams_level().is_above_soft() {
+            let _ = engine.drain_streams(&mut upkeep);
         }
         let merge = engine.index.take_merge();
         if merge || engine.journal.is_half_full() || engine.debt_level().is_above_soft() {
@@ -142,12 +144,23 @@ impl Engine {
         self.buffered.load(Ordering::Relaxed)
     }
 
+    /// Bytes that no segment of the store holds.
+    pub(crate) fn unstored_bytes(&self) -> u64 {
+        self.buffered_bytes() + self.streamed_bytes()
+    }
+
     /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
         self.space.settle(Due {
             index: self.index_bytes_due(),
             data: self.buffered_bytes(),
+            streamed: self.streamed_bytes(),
         });
+    }
+
+    /// Holds room on the medium for a write of so many bytes.
+    pub(crate) fn hold_room(&self, bytes: u64) -> Result<()> {
+        self.hold_space(|| self.space.hold(self.unstored_bytes() + bytes))
     }
 
     /// Returns about what the runs of the next checkpoint will take at the most.
@@ -217,6 +230,35 @@ impl Engine {
             self.pace_writer(bytes);
         }
         let is_full = || self.buffered_bytes() + bytes > self.buffer_bytes;
+        if is_full() {
+            let mut upkeep = self.upkeep.lock();
+            // Of all who wait for the lock the first makes room for the others.
+            if is_full() {
+                self.make_buffer_empty(&mut upkeep)?;
+            }
+        }
+        self.pay_debt()?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.hold_room(bytes)
+    }
+
+    /// Slows down who is about to write past the buffer, if the debt is above its soft bound; above the hard one it is paid
+    /// first.
+    pub(crate) fn keep_debt_bounded(&self, bytes: u64) -> Result<()> {
+        if self.mode == UpkeepMode::Background {
+            let debt = self.debt_level();
+            if debt.is_above_soft() {
+                self.wake_thread();
+                self.pacers.debt.pace(bytes, debt);
+            }
+        }
+        self.pay_debt()
+    }
+
+    /// Saves the index if the debt is above the bound at which writers have to.
+    fn pay_debt(&self) -> Result<()> {
         let has_debt = || {
             let debt = self.debt_level();
             match self.mode {
@@ -224,25 +266,18 @@ impl Engine {
                 UpkeepMode::Inline => debt.is_above_soft(),
             }
         };
-        if is_full() || has_debt() {
+        if has_debt() {
             let mut upkeep = self.upkeep.lock();
-            // Of all who wait for the lock the first makes room for the others.
-            if is_full() {
-                self.make_buffer_empty(&mut upkeep)?;
-            }
             if has_debt() {
                 self.checkpoint(&mut upkeep, Merging::Paced)?;
             }
         }
-        if bytes == 0 {
-            return Ok(());
-        }
-        self.hold_space(|| self.space.hold(self.buffered_bytes() + bytes))
+        Ok(())
     }
 
     /// Holds room on the medium for what a user's records will add to the manifest.
     pub(crate) fn make_record_room(&self, records: usize, what: &'static str) -> Result<()> {
-        self.hold_space(|| self.space.hold_records(records, self.buffered_bytes(), what))
+        self.hold_space(|| self.space.hold_records(records, self.unstored_bytes(), what))
     }
 
     fn hold_space(&self, hold: impl Fn() -> Result<()>) -> Result<()> {

@@ -51,7 +51,7 @@ pub(super) fn half_done(world: &World, op: &Op) -> Option<World> {
 
 /// Returns the worlds that a failed operation may leave: those after all of it, or after some of its pieces.
 pub(super) fn parts_done(before: &World, after: World, op: &Op) -> Vec<World> {
-    let (Op::Zero { name, .. } | Op::Discard { name, .. }) = op else {
+    let (Op::Write { name, .. } | Op::Zero { name, .. } | Op::Discard { name, .. }) = op else {
         return half_done(before, op).into_iter().chain([after]).collect();
     };
     let mut parts = Vec::new();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
 use tine_store::segment::SegmentId;
 
 /// What a gate holds up.
@@ -98,8 +98,12 @@ impl Object for GatedObject {
 }
 
 impl Medium for Gated {
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
-        self.medium.create_object(name)
+    fn create_object(&self, name: ObjectName, writing: Writing) -> io::Result<Box<dyn ObjectWriter>> {
+        self.medium.create_object(name, writing)
+    }
+
+    fn reads_unfinished(&self) -> bool {
+        self.medium.reads_unfinished()
     }
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {

@@ -31,6 +31,7 @@ pub(crate) fn explore_interleaved() -> Result<(u64, Proved), String> {
             journal_file_bytes: 32 << 10,
             journal_files: files,
             buffer_bytes: 1 << 20,
+            large_write_bytes: 128 << 10,
             write_once: false,
         };
         let prover = Prover::new(config.clone());

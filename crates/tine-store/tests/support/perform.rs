@@ -208,6 +208,12 @@ pub(super) fn perform(store: &Store, names: &Names, op: &Op) -> Result<(), Failu
             names.0.lock().retain(|name, _| !dropped.contains(name));
         }
         Op::Throwaway { source, name } => {
+            // The engine finds a name itself; that one is taken among those of the history is for us to refuse, or a
+            // history that is made shorter fails for no reason.
+            if names.0.lock().contains_key(name) {
+                let name = branch_name(name);
+                return Err(Failure::Refused(StoreError::BranchExists { name }));
+            }
             let made = store.fork_throwaway(&names.target(source))?;
             names.0.lock().insert(name.clone(), made.name());
         }

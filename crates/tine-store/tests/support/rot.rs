@@ -39,6 +39,7 @@ const CONFIG: Config = Config {
     journal_file_bytes: 32 << 10,
     journal_files: 3,
     buffer_bytes: 1 << 20,
+    large_write_bytes: 128 << 10,
     write_once: false,
 };
 

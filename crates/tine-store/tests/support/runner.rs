@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) journal_file_bytes: u64,
     pub(crate) journal_files: u32,
     pub(crate) buffer_bytes: u64,
+    pub(crate) large_write_bytes: u64,
     pub(crate) write_once: bool,
 }
 
@@ -31,6 +32,7 @@ impl Config {
         journal_file_bytes: 64 << 10,
         journal_files: 3,
         buffer_bytes: 1 << 20,
+        large_write_bytes: 128 << 10,
         write_once: false,
     };
 
@@ -40,6 +42,7 @@ impl Config {
             journal_file_bytes: [32 << 10, 32 << 10, 64 << 10, 256 << 10][chooser.choose(4)],
             journal_files: 3 + chooser.choose(2) as u32,
             buffer_bytes: [64 << 10, 256 << 10, 64 << 20][chooser.choose(3)],
+            large_write_bytes: [0, 512, 128 << 10][chooser.choose(3)],
             write_once: chooser.one_in(8),
         }
     }
@@ -54,6 +57,7 @@ impl Config {
     pub(crate) fn open_options(&self) -> OpenOptions {
         OpenOptions {
             buffer_bytes: self.buffer_bytes,
+            large_write_bytes: self.large_write_bytes,
             upkeep: UpkeepMode::Inline,
             ..OpenOptions::default()
         }

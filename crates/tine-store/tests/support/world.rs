@@ -105,13 +105,23 @@ impl World {
         self.add(name, content, None)
     }
 
+    /// Writes a range. What lies before and behind its whole blocks may be a write of its own, in order, if it is large.
     pub(crate) fn write(&mut self, name: &str, range: Range<u64>, id: u32) -> Told {
-        let branch = self.branch_mut(name)?;
-        if range.end > branch.now().size() {
+        if range.end > self.branch(name)?.now().size() {
             return Err(Refusal::OutOfBounds);
         }
-        let bytes = pattern(id, range.start, (range.end - range.start) as usize);
-        branch.change(|content| content.write(range.start, &bytes));
+        let block = BLOCK as u64;
+        let first = range.start.next_multiple_of(block).min(range.end);
+        let last = (range.end - range.end % block).max(first);
+        self.write_pieces(name, [range.start..first, first..last, last..range.end], id)
+    }
+
+    fn write_pieces(&mut self, name: &str, pieces: [Range<u64>; 3], id: u32) -> Told {
+        let branch = self.branch_mut(name)?;
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            let bytes = pattern(id, piece.start, (piece.end - piece.start) as usize);
+            branch.change(|content| content.write(piece.start, &bytes));
+        }
         Ok(())
     }
 
@@ -145,12 +155,7 @@ impl World {
         } else {
             (range.end - range.end % block).max(first)
         };
-        for piece in [range.start..first, first..last, last..range.end] {
-            if !piece.is_empty() {
-                self.write(name, piece, 0)?;
-            }
-        }
-        Ok(())
+        self.write_pieces(name, [range.start..first, first..last, last..range.end], 0)
     }
 
     pub(crate) fn flush(&mut self, name: &str) -> Told {

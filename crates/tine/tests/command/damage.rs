@@ -144,7 +144,7 @@ fn what_cannot_be_checked_is_no_damage() {
     [2]
     ");
     bench.succeeds(
-        r#"sed -i 's/"version": 2/"version": 9/; s/"block_bytes"/"later_bytes"/' $TINE_STORE/store.json"#,
+        r#"sed -i 's/"version": 3/"version": 9/; s/"block_bytes"/"later_bytes"/' $TINE_STORE/store.json"#,
     );
     prints!(bench, "tine check", "tine ls"; @"
     $ tine check

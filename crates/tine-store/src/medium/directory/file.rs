@@ -1,6 +1,6 @@
 //! Files that are read: through the cache, only if it has the bytes, or past it.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,7 +12,8 @@ use rustix::io::ReadWriteFlags;
 
 use super::super::{Object, Reading};
 
-const ALIGNMENT: usize = 4096;
+/// Memory, offsets and lengths of what goes past the cache are multiples of it.
+pub(super) const ALIGNMENT: usize = 4096;
 
 /// Opens a file for reading so that reads do not look at, or write, the time of the last one: nobody asks for it, and
 /// it takes some per cent of a read from the cache.
@@ -58,9 +59,12 @@ impl Object for FileObject {
         match reading {
             Reading::Cached => self.file.read_exact_at(bytes, offset),
             Reading::AtHand => self.read_scattered(&mut [IoSliceMut::new(bytes)], offset, reading),
-            Reading::PastCache => {
-                read_past_cache(&self.file, open_direct(&self.path)?.as_ref(), bytes, offset)
-            }
+            Reading::PastCache => read_past_cache(
+                &self.file,
+                open_direct(&self.path, File::options().read(true))?.as_ref(),
+                bytes,
+                offset,
+            ),
         }
     }
 
@@ -110,13 +114,9 @@ impl Object for FileObject {
     }
 }
 
-/// Opens for reading past the cache; `None` where the file system has no O_DIRECT.
-pub(super) fn open_direct(path: &Path) -> io::Result<Option<File>> {
-    match File::options()
-        .read(true)
-        .custom_flags(OFlags::DIRECT.bits() as i32)
-        .open(path)
-    {
+/// Opens a file for going past the cache; `None` where the file system has no O_DIRECT.
+pub(super) fn open_direct(path: &Path, options: &mut OpenOptions) -> io::Result<Option<File>> {
+    match options.custom_flags(OFlags::DIRECT.bits() as i32).open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
         Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! The process side: the handle that the engine works with.
 
 use std::hash::Hash;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::file::{FileBytes, PAGE, Sight};
 use super::{Digester, Fault, FileName, Shared, State, Violation};
-use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading};
+use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
 use crate::segment::SegmentId;
 
 /// One process that has the medium open.
@@ -195,7 +195,7 @@ impl State {
 }
 
 impl Medium for Process {
-    fn create_object(&self, name: ObjectName) -> io::Result<Box<dyn ObjectWriter>> {
+    fn create_object(&self, name: ObjectName, _: Writing) -> io::Result<Box<dyn ObjectWriter>> {
         let (mut state, course) = self.change(Kind::Name)?;
         if state.cached(FileName::Object(name)).is_some() {
             return Err(state.violate(Violation::MadeTwice(name), io::ErrorKind::AlreadyExists));
@@ -214,6 +214,10 @@ impl Medium for Process {
             length: 0,
             synced: false,
         }))
+    }
+
+    fn reads_unfinished(&self) -> bool {
+        true
     }
 
     fn open_object(&self, name: ObjectName) -> io::Result<Arc<dyn Object>> {
@@ -385,7 +389,8 @@ struct Writer {
 }
 
 impl ObjectWriter for Writer {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let bytes = &pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat()[..];
         let (mut state, course) = self.process.change(Kind::Write)?;
         if self.synced {
             return Err(state.violate(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::medium::{Object, Reading};
+use crate::medium::{Object, Reading, Writing};
 use crate::segment::SegmentId;
 
 const SEGMENT: ObjectName = ObjectName::Segment(SegmentId { epoch: 1, counter: 1 });
@@ -30,7 +30,7 @@ fn journal_page(process: &dyn Medium, at: u64) -> Vec<u8> {
 }
 
 fn put(process: &dyn Medium, name: ObjectName, bytes: &[u8]) {
-    let mut writer = process.create_object(name).unwrap();
+    let mut writer = process.create_object(name, Writing::Cached).unwrap();
     writer.append(bytes).unwrap();
     writer.sync().unwrap();
 }
@@ -131,7 +131,7 @@ fn a_failed_sync_is_never_made_good() {
     let medium = with_journal(0);
     let process = medium.start();
     process.write_journal(0, 0, &page(1)).unwrap();
-    let mut writer = process.create_object(SEGMENT).unwrap();
+    let mut writer = process.create_object(SEGMENT, Writing::Cached).unwrap();
     writer.append(&page(5)).unwrap();
     process.sync_area(Area::Segment).unwrap();
     medium.inject(Fault::Sync, 1);
@@ -201,7 +201,9 @@ fn a_name_reused_without_a_sync_can_mean_either() {
 fn the_parameters_appear_when_they_are_synced() {
     let medium = medium(1);
     let process = medium.start();
-    let mut writer = process.create_object(ObjectName::Parameters).unwrap();
+    let mut writer = process
+        .create_object(ObjectName::Parameters, Writing::Cached)
+        .unwrap();
     writer.append(b"{}").unwrap();
     assert_eq!(process.list_objects(Area::Root).unwrap(), []);
     writer.sync().unwrap();
@@ -250,7 +252,7 @@ fn a_full_medium_refuses_and_keeps_what_is_reserved() {
     process.reserve(3 * 4096).unwrap();
     assert!(process.reserve(5 * 4096).is_err_and(full));
     assert_eq!(process.free_bytes().unwrap(), 4096, "what was held stays held");
-    let mut writer = process.create_object(SEGMENT).unwrap();
+    let mut writer = process.create_object(SEGMENT, Writing::Cached).unwrap();
     writer.append(&page(1)).unwrap();
     assert!(writer.append(b"x").is_err_and(full));
     process.reserve(0).unwrap();
@@ -311,10 +313,10 @@ fn misuse_is_recorded() {
     assert!(process.write_journal(0, 4 * 4096, &page(1)).is_err());
     assert!(process.read_journal(3, 0, &mut page(1)).is_err());
     assert!(process.open_object(SEGMENT).is_err());
-    let mut writer = process.create_object(SEGMENT).unwrap();
+    let mut writer = process.create_object(SEGMENT, Writing::Cached).unwrap();
     writer.sync().unwrap();
     assert!(writer.append(b"x").is_err());
-    assert!(process.create_object(SEGMENT).is_err());
+    assert!(process.create_object(SEGMENT, Writing::Cached).is_err());
     let expected = [
         Violation::Misaligned {
             file: 0,

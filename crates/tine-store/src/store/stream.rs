@@ -1,0 +1,209 @@
+//! Large writes: past the buffer, into a segment that becomes part of the store with the next flush or drain.
+//!
+//! What is streamed goes past the page cache too: copying into pages that the machine has to find first takes longer than
+//! the disk does. It costs a flush the sync of a segment more; so only a branch that has more unflushed than a frame takes
+//! streams, which has to be drained by its flush anyhow.
+//!
+//! Invariant: who appends to a branch's stream tells its head before it lets go of the stream: whoever has locked the
+//! streams and then the head finds each block of a stream in a group, or never has to.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::block::{BLOCK, BLOCK_BYTES};
+use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place};
+use crate::checksum::crc32c;
+use crate::error::{Result, StoreError};
+use crate::medium::{ObjectName, Writing};
+use crate::options::UpkeepMode;
+use crate::segment::format::SEGMENT_HEADER_BYTES;
+use crate::segment::stream::Stream;
+use crate::store::branch::new_blocks;
+use crate::store::head::NewBlock;
+use crate::store::pace::Level;
+use crate::store::segment_writer::SegmentWriter;
+use crate::store::{Branch, Engine};
+
+/// A segment gets no further group when it has this many bytes of data.
+pub(super) const SEGMENT_DATA_BYTES: u64 = 16 << 20;
+
+/// Above this the store's own thread publishes what is streamed.
+const STREAMED_SOFT: u64 = 2 * SEGMENT_DATA_BYTES;
+/// Above this writers do.
+const STREAMED_HARD: u64 = 8 * SEGMENT_DATA_BYTES;
+
+/// So many of the smallest large writes are little, if a frame can have them: a flush is better off with a frame.
+const LITTLE_LARGE_WRITES: u64 = 8;
+
+/// A stream that is appended to, or full.
+pub(crate) struct OpenStream {
+    pub(super) stream: Arc<Stream>,
+    pub(super) writer: SegmentWriter,
+}
+
+impl Engine {
+    /// Bytes that lie in streams.
+    pub(crate) fn streamed_bytes(&self) -> u64 {
+        self.streamed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn streams_level(&self) -> Level {
+        Level {
+            now: self.streamed_bytes(),
+            soft: STREAMED_SOFT,
+            hard: STREAMED_HARD,
+        }
+    }
+
+    /// Makes room for a streamed write on the medium; may drain.
+    fn make_stream_room(&self, bytes: u64) -> Result<()> {
+        self.check_writable()?;
+        self.keep_debt_bounded(bytes)?;
+        if self.streamed_bytes() + bytes > STREAMED_SOFT && self.mode == UpkeepMode::Background {
+            self.wake_thread();
+        }
+        let is_full = || self.streamed_bytes() + bytes > STREAMED_HARD;
+        if is_full() {
+            let mut upkeep = self.upkeep.lock();
+            // Of all who wait for the lock the first makes room for the others.
+            if is_full() {
+                self.drain_streams(&mut upkeep)?;
+            }
+        }
+        self.hold_room(bytes)
+    }
+
+    fn open_stream(&self) -> Result<OpenStream> {
+        self.space.use_for_object(SEGMENT_HEADER_BYTES)?;
+        let id = self.new_segment_id();
+        let writer = SegmentWriter::create(self, id, Writing::PastCache)?;
+        let segment = self.segments.handle(id);
+        let stream = Stream::new(segment, Arc::clone(&self.medium), &self.streamed);
+        Ok(OpenStream { stream, writer })
+    }
+
+    /// Takes the blocks of a stream that cannot be stored into memory, so that they go to another segment (rule 19): the
+    /// cache still has them, and their checksums tell whether that is so. If not, nothing may be called durable any
+    /// more.
+    pub(super) fn rescue<'a>(&self, groups: impl IntoIterator<Item = &'a Arc<Group>>) {
+        if let Err(error) = self.take_into_memory(groups) {
+            self.journal.poison(error);
+        }
+    }
+
+    fn take_into_memory<'a>(&self, groups: impl IntoIterator<Item = &'a Arc<Group>>) -> Result<()> {
+        for group in groups {
+            let mut place = group.source.place.write();
+            let Place::Streamed { stream, first, slots } = &mut *place else {
+                continue;
+            };
+            let mut bytes = vec![0; slots.len() * BLOCK].into_boxed_slice();
+            stream.segment.read_blocks(&mut bytes, *first)?;
+            for (block, slot) in bytes.chunks(BLOCK).zip(slots.iter()) {
+                if crc32c(block) != slot.checksum {
+                    return Err(StoreError::damaged(format!(
+                        "{}: blocks that were written to it are lost",
+                        ObjectName::Segment(stream.segment.id)
+                    )));
+                }
+            }
+            let chunk = Chunk::new(Memory::Plain(bytes), &self.buffered);
+            let mut slots = std::mem::take(slots);
+            for (slot, index) in slots.iter_mut().zip(0..) {
+                slot.data = Some(BufferedBlock::new(&chunk, index));
+            }
+            *place = Place::Buffered(slots);
+        }
+        Ok(())
+    }
+}
+
+impl OpenStream {
+    fn is_full(&self) -> bool {
+        u64::from(self.writer.blocks()) * BLOCK_BYTES >= SEGMENT_DATA_BYTES
+    }
+}
+
+impl Branch {
+    /// Tells whether a write of so many bytes should pass the buffer by.
+    pub(super) fn streams(&self, bytes: usize) -> bool {
+        let (engine, bytes) = (self.engine(), bytes as u64);
+        if bytes < engine.large_write_bytes || !engine.medium.reads_unfinished() {
+            return false;
+        }
+        // While the store's own thread keeps up, it writes and the caller goes on; else the caller writes too.
+        if engine.mode == UpkeepMode::Background
+            && engine.buffered_bytes() + bytes <= engine.buffer_level().soft
+        {
+            return false;
+        }
+        let little = LITTLE_LARGE_WRITES.saturating_mul(engine.large_write_bytes);
+        let little = little.min(engine.frame_data_bytes_max() as u64);
+        self.cell.unflushed.load(Ordering::Relaxed) + bytes > little && !self.is_unjournalled()
+    }
+
+    /// Tells whether the branch is a throwaway fork, whose flushes publish nothing.
+    fn is_unjournalled(&self) -> bool {
+        let head = self.cell.head.read();
+        let state = head.stretch.state.lock();
+        state.unjournalled
+    }
+
+    /// Writes whole blocks past the buffer, fewer than a group can have.
+    pub(super) fn write_streamed(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let engine = self.engine();
+        let (new, pieces) = divide(bytes);
+        if pieces.is_empty() {
+            return self.write_piece(bytes, offset);
+        }
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        engine.make_stream_room(length)?;
+        let _gate = self.cell.gate.read();
+        let mut streams = self.cell.streams.lock();
+        if streams.last().is_none_or(OpenStream::is_full) {
+            streams.push(engine.open_stream()?);
+        }
+        let open = streams.last_mut().expect("there is one by now");
+        let first = open.writer.blocks();
+        engine.space.use_for_object(length)?;
+        if let Err(error) = open.writer.append(engine, &pieces) {
+            if !matches!(error, StoreError::NoSpace { .. })
+                && let Some(open) = streams.pop()
+            {
+                engine.rescue(&self.groups_in(&open.stream));
+            }
+            return Err(error);
+        }
+        open.stream.count(length);
+        let mut head = self.writable(offset + bytes.len() as u64)?;
+        head.write_streamed(offset / BLOCK_BYTES, &new, &open.stream, first);
+        Ok(())
+    }
+
+    /// Returns the head's groups that lie in a stream.
+    fn groups_in(&self, stream: &Arc<Stream>) -> Vec<Arc<Group>> {
+        let head = self.cell.head.read();
+        let state = head.stretch.state.lock();
+        let mut groups = state.groups.clone();
+        groups.retain(|group| match &*group.source.place.read() {
+            Place::Streamed { stream: its, .. } => Arc::ptr_eq(its, stream),
+            _ => false,
+        });
+        groups
+    }
+}
+
+/// Finds the zeroes among whole blocks, and the pieces between them; computes the checksums.
+fn divide(bytes: &[u8]) -> (Vec<NewBlock>, Vec<IoSlice<'_>>) {
+    let new = new_blocks(bytes, |_| {});
+    let pieces = new.chunk_by(|a, b| a.is_zero() == b.is_zero());
+    let mut at = 0;
+    let pieces = pieces.filter_map(|alike| {
+        let begun = at;
+        at += alike.len() * BLOCK;
+        (!alike[0].is_zero()).then(|| IoSlice::new(&bytes[begun..at]))
+    });
+    let pieces = pieces.collect();
+    (new, pieces)
+}

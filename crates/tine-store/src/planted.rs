@@ -53,6 +53,8 @@ pub enum Bug {
     KeepWithoutAncestry,
     /// A flush takes what is in a stream for durable.
     StreamUnpublished,
+    /// Defragmentation puts back what it read, whatever was written meanwhile.
+    DefragOverwrites,
 }
 
 impl Bug {
@@ -81,6 +83,7 @@ impl Bug {
         ("write-into-shared", Bug::WriteIntoShared),
         ("keep-without-ancestry", Bug::KeepWithoutAncestry),
         ("stream-unpublished", Bug::StreamUnpublished),
+        ("defrag-overwrites", Bug::DefragOverwrites),
     ];
 }
 

@@ -5,7 +5,7 @@
 mod support;
 
 use support::exhaustive::{Alphabet, Bounds, explore, repeat};
-use support::interleaved::explore_interleaved;
+use support::interleaved::{explore_defragmentation, explore_interleaved};
 use support::number_from_environment;
 
 #[test]
@@ -36,6 +36,14 @@ fn go_through(alphabet: Alphabet) {
 fn upkeep_is_interrupted_anywhere() {
     match explore_interleaved() {
         Ok((histories, proved)) => println!("done: {histories} histories of interrupted upkeep, {proved}"),
+        Err(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn defragmentation_is_interrupted_anywhere() {
+    match explore_defragmentation() {
+        Ok(histories) => assert!(histories > 4, "{histories} histories alone"),
         Err(why) => panic!("{why}"),
     }
 }

@@ -19,6 +19,8 @@ enum By {
     Exhaustive(Alphabet, usize),
     /// `exhaustive.rs`, with writes in the middle of upkeep.
     Interleaved,
+    /// `exhaustive.rs`, with writes in the middle of a defragmentation.
+    Defragmentation,
     /// `rot.rs`, the test of the older manifest.
     Rot,
 }
@@ -48,6 +50,7 @@ const TABLE: &[(&str, By)] = &[
     ("write-into-shared", By::Model(2000)),
     ("keep-without-ancestry", By::Model(6000)),
     ("stream-unpublished", By::Model(2000)),
+    ("defrag-overwrites", By::Defragmentation),
 ];
 
 /// Bugs that the short histories have to find as well, and how many operations that takes.
@@ -85,6 +88,7 @@ fn find(by: By) -> Option<String> {
             };
             exhaustive::explore(alphabet, bounds).err()
         }
+        By::Defragmentation => interleaved::explore_defragmentation().err(),
         By::Interleaved => interleaved::explore_interleaved().err(),
         By::Rot => rot::older_manifest().err(),
     }
@@ -177,4 +181,5 @@ found! {
     diff_skips_node "diff-skips-node"
     write_into_shared "write-into-shared"
     keep_without_ancestry "keep-without-ancestry"
+    defrag_overwrites "defrag-overwrites"
 }

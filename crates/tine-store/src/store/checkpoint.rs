@@ -48,6 +48,8 @@ pub(crate) enum Merging {
     Paced,
     /// All runs, so that every block that died is known: for a full disk.
     Deep,
+    /// All layers of one stretch into one tree, and what is worth its cost of the others.
+    Whole(StretchId),
 }
 
 /// The root of a stretch while it is made.
@@ -109,7 +111,10 @@ impl Engine {
                 let root = &state.root;
                 let is_due = match merging {
                     Merging::Least => false,
-                    Merging::Paced => root.as_ref().is_some_and(|root| root.is_due()),
+                    Merging::Whole(whole) if whole == stretch.id => {
+                        root.as_ref().is_some_and(|root| root.trees.len() > 1)
+                    }
+                    Merging::Paced | Merging::Whole(_) => root.as_ref().is_some_and(|root| root.is_due()),
                     Merging::Deep => root.as_ref().is_some_and(|root| root.trees.len() > 2),
                 };
                 if state.parts.is_empty() && !is_due {
@@ -178,12 +183,13 @@ impl Engine {
         let trees = &base.trees;
         let keep = match merging {
             Merging::Least if trees.len() < LAYERS_MAX => trees.len(),
+            Merging::Whole(whole) if whole == stretch.id => 0,
             _ if base.is_due() => 0,
             Merging::Deep => {
                 usize::from(base.owner != stretch.id || stretch.parent.is_some()).min(trees.len())
             }
-            Merging::Paced if run.is_empty() => trees.len(),
-            Merging::Least | Merging::Paced => layers_kept(trees, run_bytes),
+            Merging::Paced | Merging::Whole(_) if run.is_empty() => trees.len(),
+            Merging::Least | Merging::Paced | Merging::Whole(_) => layers_kept(trees, run_bytes),
         };
         let on_hidden = |hidden: &Extent| {
             if let (true, Content::Data { segment, .. }) = (hidden.birth == stretch.id, &hidden.content) {

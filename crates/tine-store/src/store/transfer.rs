@@ -85,7 +85,7 @@ pub struct ExportReport {
 }
 
 /// Told how far it has come; [`ControlFlow::Break`] stops the operation.
-pub(crate) type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+pub(super) type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 fn caller(action: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |source| StoreError::Caller {
@@ -94,7 +94,7 @@ fn caller(action: &'static str) -> impl Fn(io::Error) -> StoreError {
     }
 }
 
-fn tell(progress: OnProgress<'_>, done: u64, total: Option<u64>) -> Result<()> {
+pub(super) fn tell(progress: OnProgress<'_>, done: u64, total: Option<u64>) -> Result<()> {
     match progress(Progress { done, total }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(StoreError::Cancelled),

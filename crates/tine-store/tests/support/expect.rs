@@ -24,6 +24,7 @@ pub(super) fn is_durable(op: &Op) -> bool {
             | Op::Flush { .. }
             | Op::Diff { .. }
             | Op::Hold { .. }
+            | Op::Defrag { .. }
             | Op::Drain
             | Op::Checkpoint
             | Op::Reclaim
@@ -101,6 +102,9 @@ pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
         }
         Op::Hold { target } => {
             world.content(target)?;
+        }
+        Op::Defrag { name, .. } => {
+            world.branch(name)?;
         }
         Op::Drain
         | Op::Checkpoint

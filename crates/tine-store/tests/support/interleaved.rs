@@ -91,3 +91,49 @@ fn interleaved(config: &Config, prover: &Prover, fill: u32, burst: u32, nth: u64
     }
     Ok(runner.interrupted)
 }
+
+/// A defragmentation with writes to what it moves in the middle of it, before each of its changes in turn. Returns how
+/// many that were.
+pub(crate) fn explore_defragmentation() -> Result<u64, String> {
+    for nth in 1.. {
+        let interrupted = catch(|| defragmented(nth)).unwrap_or_else(Err);
+        if !interrupted.map_err(|why| format!("writes before change {nth} of a defragmentation, {why}"))? {
+            return Ok(nth - 1);
+        }
+    }
+    unreachable!("it has an end")
+}
+
+/// Returns whether the defragmentation was long enough to be interrupted there.
+fn defragmented(nth: u64) -> Result<bool, Wrong> {
+    let config = Config {
+        buffer_bytes: 64 << 10,
+        ..Config::SMALL
+    };
+    let mut runner = Runner::create(config, Chooser::fixed(Vec::new(), 0))?;
+    let create = |name: &str| Op::Create {
+        name: name.into(),
+        size: 12 * BLOCK as u64,
+    };
+    let halves = [(0..12).step_by(2), (1..12).step_by(2)];
+    let scattered = halves.into_iter().flat_map(|half| {
+        let writes = half.map(|block| write("a", block, 1 + block as u32));
+        writes.chain([Op::Drain])
+    });
+    // What waits in memory besides is drained before the blocks have room that were found to be moved.
+    let waiting = (0..12).map(|block| write("b", block, 50 + block as u32));
+    for op in [create("a"), create("b")]
+        .into_iter()
+        .chain(scattered)
+        .chain(waiting)
+    {
+        runner.step(&Step::plain(op))?;
+    }
+    let upkeep = Box::new(Op::Defrag {
+        name: "a".into(),
+        shared: false,
+    });
+    let others = vec![write("a", 3, 100), write("a", 8, 101)];
+    runner.step(&Step::plain(Op::During { upkeep, nth, others }))?;
+    Ok(runner.interrupted)
+}

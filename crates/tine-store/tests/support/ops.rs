@@ -88,6 +88,11 @@ pub(crate) enum Op {
     Hold {
         target: Target,
     },
+    /// Writes what lies in pieces anew; changes nothing that can be read.
+    Defrag {
+        name: String,
+        shared: bool,
+    },
     Drain,
     Checkpoint,
     Reclaim,
@@ -365,9 +370,10 @@ impl<'a> Generator<'a> {
                 size: self.size(),
             };
         }
-        match self.chooser.choose(108) {
+        match self.chooser.choose(110) {
             100..105 => self.throwaway(world),
             105..108 => self.keep(world),
+            108..110 => self.defrag(world),
             0..28 => self.write(world),
             28..32 => {
                 let name = self.name(world);
@@ -444,7 +450,8 @@ impl<'a> Generator<'a> {
             },
             87..90 => self.batch(world),
             90..96 => {
-                let upkeep = match self.chooser.choose(10) {
+                let upkeep = match self.chooser.choose(12) {
+                    10..12 => self.defrag(world),
                     0..4 => Op::Drain,
                     4..8 => Op::Checkpoint,
                     _ => Op::Reclaim,
@@ -459,6 +466,13 @@ impl<'a> Generator<'a> {
                 target: self.target(world),
             },
             _ => Op::Reopen,
+        }
+    }
+
+    fn defrag(&mut self, world: &World) -> Op {
+        Op::Defrag {
+            name: self.name(world),
+            shared: self.chooser.one_in(3),
         }
     }
 

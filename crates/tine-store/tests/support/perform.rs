@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tine_store::{BranchName, ImportSource, SnapshotName, State, Store, StoreError, UpkeepStep};
+use tine_store::{
+    BranchName, DefragOptions, ImportSource, SnapshotName, State, Store, StoreError, UpkeepStep,
+};
 
 use super::content::{Content, pattern};
 use super::ops::Op;
@@ -226,6 +228,10 @@ pub(super) fn perform(store: &Store, names: &Names, op: &Op) -> Result<(), Failu
         }
         Op::Rename { from, to } => store.rename(&names.branch(from), &branch_name(to))?,
         Op::Resize { name, size } => store.resize(&names.branch(name), *size)?,
+        Op::Defrag { name, shared } => {
+            let options = DefragOptions { shared: *shared };
+            store.defrag(&names.branch(name), &options, &mut go_on)?;
+        }
         Op::Drain => store.upkeep(UpkeepStep::Drain)?,
         Op::Checkpoint => store.upkeep(UpkeepStep::Checkpoint)?,
         Op::Reclaim => store.upkeep(UpkeepStep::Reclaim)?,

@@ -400,8 +400,13 @@ impl Runner {
                 }
             }
         }
-        if let Err(Failure::Failed(error) | Failure::Refused(error)) = upkeep {
-            failed.get_or_insert(error);
+        match upkeep {
+            // What was to be defragmented may be gone, or never was.
+            Ok(()) | Err(Failure::Refused(_) | Failure::Failed(StoreError::Dropped { .. })) => {}
+            Err(Failure::Failed(error)) => {
+                failed.get_or_insert(error);
+            }
+            Err(Failure::Wrong(why)) => return Err(why),
         }
         match failed {
             None if crashing => self.die(fate.unwrap_or(Fate::Process), again),

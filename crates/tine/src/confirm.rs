@@ -1,4 +1,4 @@
-//! Asking before something is destroyed.
+//! Asking before something is destroyed, or takes much space.
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,7 +8,7 @@ use crate::context::{Context, Missing};
 use crate::error::{CommandError, Outcome};
 use crate::ui::tell;
 
-/// Does `work` after the user has agreed to what `loss` says will be lost.
+/// Does `work` after the user has agreed to what `loss` says will be lost or taken.
 ///
 /// The store is not held while the question stands, so others may go on; when the loss has changed by the time of the
 /// answer, the question is put again. No loss, no question. `yes` answers it beforehand; off a terminal it must.

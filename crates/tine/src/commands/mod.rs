@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod create;
+mod defrag;
 mod demo;
 mod diff;
 mod drop;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Rename(rename::Args),
     Resize(resize::Args),
+    Defrag(defrag::Args),
     Drop(drop::Args),
     Check(check::Args),
     Stats(stats::Args),
@@ -68,6 +70,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Export(args) => export::run(args, context),
         Command::Rename(args) => rename::run(args, context),
         Command::Resize(args) => resize::run(args, context),
+        Command::Defrag(args) => defrag::run(args, context),
         Command::Drop(args) => drop::run(args, context),
         Command::Check(args) => check::run(args, context),
         Command::Stats(args) => stats::run(args, context),

@@ -107,6 +107,7 @@ fn every_field_of_json_is_documented() {
         "tine rename web shop",
         "tine resize shop 20M",
         "tine export shop shop.img",
+        "tine defrag shop --shared --yes",
         "tine drop shop --yes",
         "tine check --data",
         "rm $TINE_STORE/segments/*; ! tine check",

@@ -25,6 +25,7 @@ macro_rules! prints {
 mod bad_input;
 mod bytes;
 mod damage;
+mod defrag;
 mod documents;
 mod export;
 mod help;

@@ -1,0 +1,114 @@
+//! `tine defrag`: writes anew what lies in pieces.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use tine_store::{BranchName, DefragOptions, DefragReport, Fragmentation, Store};
+
+use crate::context::Context;
+use crate::error::{Exit, Outcome};
+use crate::progress::Meter;
+use crate::size::human;
+use crate::{args, confirm, interrupt};
+
+/// Writes what lies in many small pieces anew, in order
+///
+/// A disk that was written at random is read in order more slowly than it could be. Its content stays as it is, and others
+/// may go on once this ends. Only what the branch wrote since its last snapshot or fork is written anew: what it shares
+/// would be its own then and take space. `--shared` does that too, and asks first.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine defrag web1
+  tine defrag web1 --shared --yes")]
+pub(crate) struct Args {
+    /// The branch
+    #[arg(value_parser = args::branch)]
+    name: BranchName,
+    /// Also what it shares with snapshots, forks or its origin, which takes space
+    #[arg(long)]
+    shared: bool,
+    /// Does not ask before space is taken
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Defragmented<'a> {
+    name: &'a BranchName,
+    data: u64,
+    rewritten: u64,
+    unshared: u64,
+    extents_before: u64,
+    extents_after: u64,
+    mean_before: u64,
+    mean_after: u64,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let &Args {
+        ref name,
+        shared,
+        yes,
+    } = args;
+    let options = DefragOptions { shared };
+    let started = Instant::now();
+    let report = confirm::guarded(
+        context,
+        yes || !shared,
+        |store| cost(store, name, &options),
+        |store| {
+            interrupt::catch()?;
+            let mut meter = Meter::new(&context.ui, "Defragmenting");
+            let report = store.defrag(name, &options, &mut |progress| meter.report(progress));
+            interrupt::check()?;
+            Ok(report?)
+        },
+    )?;
+    let DefragReport { before, after, .. } = report;
+    if report.rewritten == 0 {
+        context
+            .ui
+            .say(format_args!("`{name}` lies well: {}", words(&after)));
+    } else {
+        let unshared = match report.unshared {
+            0 => String::new(),
+            unshared => format!(", {} of it not shared any more", human(unshared)),
+        };
+        context.ui.say(format_args!(
+            "Defragmented `{name}`: wrote {} anew{unshared}, in {:.1} s; {}, {} before",
+            human(report.rewritten),
+            started.elapsed().as_secs_f64(),
+            words(&after),
+            before.extents
+        ));
+    }
+    if context.ui.json {
+        context.ui.object(&Defragmented {
+            name,
+            data: after.data,
+            rewritten: report.rewritten,
+            unshared: report.unshared,
+            extents_before: before.extents,
+            extents_after: after.extents,
+            mean_before: before.mean_extent(),
+            mean_after: after.mean_extent(),
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+fn words(layout: &Fragmentation) -> String {
+    let pieces = if layout.extents == 1 { "piece" } else { "pieces" };
+    format!("{} in {} {pieces}", human(layout.data), layout.extents)
+}
+
+fn cost(store: &Store, name: &BranchName, options: &DefragOptions) -> Outcome<Option<String>> {
+    let plan = store.fragmentation(name, options, &mut |_| interrupt::go_on())?;
+    Ok((plan.due_shared > 0).then(|| {
+        format!(
+            "writing anew what `{name}` shares with others takes {} more",
+            human(plan.due_shared)
+        )
+    }))
+}

@@ -1,9 +1,10 @@
 //! Reading, the page cache warm or cold.
 
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use tine_store::Branch;
+use tine_store::{Branch, DefragOptions};
 
 use crate::Result;
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE, Random};
@@ -109,12 +110,25 @@ pub(super) fn sequential(context: &Context<'_>) -> Result {
     let room = context.place.room("sequential-read")?;
     let raw = RawFile::create(&room.join("raw"), bytes, &context.blocks)?;
     let (mut ordered, mut random) = two_beds(context, &room)?;
-    ordered.reopen()?;
-    random.reopen()?;
+    let mut moved = Bed::create(room.join("defragmented"), scale)?;
+    moved.golden_at_random("golden", bytes, &context.blocks)?;
+    let begun = Instant::now();
+    let report = moved
+        .store()?
+        .defrag(&"golden".parse()?, &DefragOptions::default(), &mut |_| {
+            ControlFlow::Continue(())
+        })?;
+    let took = begun.elapsed();
+    moved.fork("golden", "last")?;
+    for bed in [&mut ordered, &mut random, &mut moved] {
+        bed.reopen()?;
+    }
     let (in_order, at_random) = (ordered.branch("last")?, random.branch("last")?);
+    let defragmented = moved.branch("last")?;
     raw.read_all()?;
-    warm(context, &in_order)?;
-    warm(context, &at_random)?;
+    for branch in [&in_order, &at_random, &defragmented] {
+        warm(context, branch)?;
+    }
 
     let mut row = Comparison::new(
         "sequential-read",
@@ -130,8 +144,19 @@ pub(super) fn sequential(context: &Context<'_>) -> Result {
     row.add_fn("tine, written at random", |_| {
         read_all_in_order(bytes, &mut |bytes, at| Ok(at_random.read_at(bytes, at)?))
     });
+    row.add_fn("tine, then defragmented", |_| {
+        read_all_in_order(bytes, &mut |bytes, at| Ok(defragmented.read_at(bytes, at)?))
+    });
     row.target("tine", Goal::AtLeast(0.9, "pread".into()));
+    row.target("tine, then defragmented", Goal::AtLeast(0.95, "tine".into()));
     row.note("tine verifies a checksum of every block, pread none");
+    row.note(format!(
+        "defragmenting wrote {} MiB in {:.1} s: {} pieces became {}",
+        report.rewritten >> 20,
+        took.as_secs_f64(),
+        report.before.extents,
+        report.after.extents
+    ));
     context.run(row);
     Ok(())
 }

@@ -148,11 +148,11 @@ fn what_cannot_be_checked_is_no_damage() {
     );
     prints!(bench, "tine check", "tine ls"; @"
     $ tine check
-    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 2
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 3
     ! hint: open it with the version of tine that made it, or a newer one
     [2]
     $ tine ls
-    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 2
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 3
     ! hint: open it with the version of tine that made it, or a newer one
     [2]
     ");

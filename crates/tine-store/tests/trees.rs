@@ -13,8 +13,8 @@ use support::perform::{branch_name, describe, go_on, snapshot_name};
 use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions};
 use tine_store::planted::{Bug, plant};
 use tine_store::{
-    CreateOptions, ExtentKind, OpenOptions, State, Store, StoreError, Target, UpkeepMode, UpkeepStep,
-    make_small_nodes,
+    CreateOptions, DefragOptions, ExtentKind, OpenOptions, State, Store, StoreError, Target, UpkeepMode,
+    UpkeepStep, make_small_nodes,
 };
 
 const BLOCK: u64 = 4096;
@@ -387,6 +387,11 @@ impl History {
                     UpkeepStep::Reclaim,
                 ][self.chooser.choose(5)];
                 told(store.upkeep(step), "upkeep")?;
+                if id.is_multiple_of(4) {
+                    let options = DefragOptions::default();
+                    let done = store.defrag(&branch_name(&name), &options, &mut go_on);
+                    told(done, "defragmenting")?;
+                }
             }
             22 => {
                 let ((a, x), (b, y)) = (self.target(), self.target());

@@ -22,7 +22,7 @@ const RUNS_MAX: usize = 4;
 /// With the tree.
 pub(crate) const LAYERS_SOFT: usize = RUNS_MAX + 1;
 
-/// So many look-ups into runs, for each extent that a merge would have to move, pay for it.
+/// So many look-ups in vain, for each extent that a merge would have to move, pay for it.
 const LOOKS_PER_EXTENT: u64 = 4;
 
 /// After so many it is asked whether they do.
@@ -71,7 +71,7 @@ impl Layers {
             let before = self.looks.fetch_add(looks, Ordering::Relaxed);
             // Now and then, since adding up costs something too.
             if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN
-                && self.is_due()
+                && self.paid_merge().is_some()
                 && !self.told.swap(true, Ordering::Relaxed)
             {
                 nodes.note_due();
@@ -87,10 +87,26 @@ impl Layers {
             .flat_map(|tree| tree.record.homes.iter().map(|(segment, _)| *segment))
     }
 
-    /// Tells whether so much was looked for in vain that a merge into one tree is worth its cost.
-    pub(crate) fn is_due(&self) -> bool {
-        let cost: u64 = self.trees.iter().map(|tree| tree.record.extents).sum();
-        self.trees.len() > 1 && self.looks.load(Ordering::Relaxed) > LOOKS_PER_EXTENT * cost.max(1024)
+    /// Returns how many of the lower layers stay in the merge that look-ups in vain have paid for, if they have for one.
+    pub(crate) fn paid_merge(&self) -> Option<usize> {
+        let extents: Vec<u64> = self.trees.iter().map(|tree| tree.record.extents).collect();
+        paid_merge(&extents, self.looks.load(Ordering::Relaxed))
+    }
+}
+
+/// Merging all spares every look-up in vain; merging the runs with each other spares all but one of each read's, and
+/// moves only what they have: it is paid for long before.
+fn paid_merge(extents: &[u64], looks: u64) -> Option<usize> {
+    let (tree, runs) = extents.split_first().filter(|(_, runs)| !runs.is_empty())?;
+    let moved: u64 = runs.iter().sum();
+    let price = |moved: u64| LOOKS_PER_EXTENT * moved.max(1024);
+    let beside = runs.len() as u64;
+    if looks > price(tree + moved) {
+        Some(0)
+    } else if looks / beside * (beside - 1) > price(moved) {
+        Some(1)
+    } else {
+        None
     }
 }
 
@@ -196,6 +212,28 @@ mod tests {
         assert!(most <= 1 + RUNS_MAX, "{most} layers");
         // About 45 bytes a run are written anyway.
         assert!(moved / 10_000 < 45 * 50, "{} bytes a run", moved / 10_000);
+    }
+
+    #[test]
+    fn look_ups_pay_for_the_runs_first_and_for_the_tree_last() {
+        let disk = [1_000_000, 10_000, 1000];
+        assert_eq!(paid_merge(&disk, 0), None);
+        let runs = (0..).find(|looks| paid_merge(&disk, *looks).is_some()).unwrap();
+        assert_eq!(paid_merge(&disk, runs), Some(1));
+        // Half of what is looked for in vain would be left.
+        assert!(runs / 2 >= LOOKS_PER_EXTENT * 11_000, "after {runs}");
+        let all = LOOKS_PER_EXTENT * 1_011_000;
+        assert_eq!(paid_merge(&disk, all), Some(1));
+        assert_eq!(paid_merge(&disk, all + 1), Some(0));
+    }
+
+    #[test]
+    fn no_look_ups_pay_for_a_merge_that_spares_none() {
+        assert_eq!(paid_merge(&[], u64::MAX), None);
+        assert_eq!(paid_merge(&[1_000_000], u64::MAX), None);
+        // One run beside the tree: there is nothing to merge it with but that.
+        assert_eq!(paid_merge(&[1_000_000, 10], 1_000_000), None);
+        assert_eq!(paid_merge(&[1_000_000, 10], u64::MAX), Some(0));
     }
 
     #[test]

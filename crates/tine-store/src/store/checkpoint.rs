@@ -114,7 +114,9 @@ impl Engine {
                     Merging::Whole(whole) if whole == stretch.id => {
                         root.as_ref().is_some_and(|root| root.trees.len() > 1)
                     }
-                    Merging::Paced | Merging::Whole(_) => root.as_ref().is_some_and(|root| root.is_due()),
+                    Merging::Paced | Merging::Whole(_) => {
+                        root.as_ref().is_some_and(|root| root.paid_merge().is_some())
+                    }
                     Merging::Deep => root.as_ref().is_some_and(|root| root.trees.len() > 2),
                 };
                 if state.parts.is_empty() && !is_due {
@@ -184,13 +186,14 @@ impl Engine {
         let keep = match merging {
             Merging::Least if trees.len() < LAYERS_MAX => trees.len(),
             Merging::Whole(whole) if whole == stretch.id => 0,
-            _ if base.is_due() => 0,
             Merging::Deep => {
                 usize::from(base.owner != stretch.id || stretch.parent.is_some()).min(trees.len())
             }
             Merging::Paced | Merging::Whole(_) if run.is_empty() => trees.len(),
             Merging::Least | Merging::Paced | Merging::Whole(_) => layers_kept(trees, run_bytes),
         };
+        let paid = base.paid_merge().filter(|_| merging != Merging::Least);
+        let keep = paid.map_or(keep, |paid| keep.min(paid));
         let on_hidden = |hidden: &Extent| {
             if let (true, Content::Data { segment, .. }) = (hidden.birth == stretch.id, &hidden.content) {
                 *deaths.borrow_mut().entry(*segment).or_default() += hidden.count;

@@ -1,8 +1,14 @@
 //! Goal: what a manifest counts and what its reader counts on top of it are each block once; overlays are bounded.
 //! Method: a stretch is published while its parent is in memory still, as when a point is made beside a drain; more is
 //! discarded than overlays may keep.
+//!
+//! Goal: reading pays for a merge of the runs, and then for one of all; neither changes what the disk holds.
+//! Method: a tree with two runs beside it is looked into as often as that takes.
+
+use std::ops::Range;
 
 use super::Merging;
+use crate::index::leaf::{Piece, PieceContent};
 use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
 use crate::{CreateOptions, OpenOptions, Store, UpkeepMode};
 
@@ -40,6 +46,57 @@ fn blocks_that_no_root_covers_are_counted_once_after_a_crash() {
     medium.crash_process(false);
     let again = Store::open_on(medium.start(), options()).expect("the store opens");
     assert_eq!(head(&again).0, 1);
+}
+
+#[test]
+fn look_ups_in_vain_merge_the_runs_and_then_all() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+    let name = "a".parse().expect("a valid name");
+    let branch = store.create_branch(&name, 64 << 20).expect("a branch");
+    let engine = store.engine();
+    let checkpoint = || {
+        let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+        saved.expect("a checkpoint");
+    };
+    let root = || {
+        let stretch = branch.cell.head.read().stretch.clone();
+        let root = stretch.state.lock().root.clone();
+        root.expect("a root")
+    };
+    // Block by block; what was discarded is a hole in a run, and nothing in the lowest tree.
+    let content = || {
+        let mut found = Vec::new();
+        let mut each = |range: Range<u64>, piece: Option<Piece<'_>>| {
+            let piece = piece.filter(|piece| !matches!(piece.content, PieceContent::Hole));
+            found.extend(range.map(|block| piece.map(|piece| piece.within(block, block + 1).to_extent())));
+            Ok(true)
+        };
+        root().resolve(&engine.index, 0..16384, &mut each).expect("read");
+        found
+    };
+    // No two blocks lie together, so that each is an extent.
+    for (version, count) in [(1, 8000), (2, 100), (3, 20)] {
+        for at in 0..count {
+            branch.write_at(&[version; 4096], at * 2 * 4096).expect("written");
+        }
+        branch.discard(12_000 * 4096, 4096).expect("discarded");
+        checkpoint();
+    }
+    let before = content();
+    assert_eq!((before.len(), before[12_000].is_none()), (16384, true));
+    assert_eq!(root().trees.len(), 3);
+    for left in [2, 1] {
+        let layers = root();
+        while layers.paid_merge().is_none() {
+            let look = layers.resolve(&engine.index, 9..10, &mut |_, _| Ok(true));
+            look.expect("read");
+        }
+        assert_eq!(layers.paid_merge(), Some(left - 1));
+        checkpoint();
+        assert_eq!(root().trees.len(), left);
+        assert_eq!(content(), before);
+    }
 }
 
 #[test]

@@ -445,6 +445,7 @@ fn manifest() -> Manifest {
             offset: 0x3000,
         },
         place: FRAME,
+        ring_files: 4,
         next_branch: 5,
         next_stretch: 9,
         segments: vec![

@@ -80,6 +80,8 @@ pub(crate) struct Manifest {
     pub(crate) floor_place: Place,
     /// P.
     pub(crate) place: FrameRef,
+    /// How many files the journal had: it has no fewer since.
+    pub(crate) ring_files: u32,
     pub(crate) next_branch: u64,
     pub(crate) next_stretch: StretchId,
     pub(crate) segments: Vec<(SegmentId, SegmentKind, u64)>,
@@ -96,6 +98,7 @@ impl Manifest {
         out.u32(self.floor_place.file);
         out.u64(self.floor_place.offset);
         self.place.encode(&mut out);
+        out.u32(self.ring_files);
         out.u64(self.next_branch);
         out.u64(self.next_stretch);
         out.count(self.segments.len());
@@ -158,6 +161,7 @@ impl Manifest {
             offset: from.u64()?,
         };
         let place = FrameRef::decode(&mut from)?;
+        let ring_files = from.u32()?;
         let (next_branch, next_stretch) = (from.u64()?, from.u64()?);
         let count = from.count(17)?;
         let segments = (0..count)
@@ -189,6 +193,7 @@ impl Manifest {
             floor,
             floor_place,
             place,
+            ring_files,
             next_branch,
             next_stretch,
             segments,

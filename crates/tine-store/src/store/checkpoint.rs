@@ -327,6 +327,7 @@ impl Engine {
             .get()
             .ok_or_else(|| StoreError::damaged("a durable mark has no frame"))?;
         manifest.place = place;
+        manifest.ring_files = self.journal.with_ring(|ring| ring.files());
         let covered: HashMap<StretchId, u64> = manifest
             .stretches
             .iter()
@@ -359,7 +360,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The state of the store; floor and place are filled in once they are known.
+    /// The state of the store; floor, place and the ring are filled in once they are known.
     fn describe(&self, catalog: &Catalog, roots: &HashMap<StretchId, NewRoot>) -> Manifest {
         let unknown = FrameRef {
             epoch: 0,
@@ -447,6 +448,7 @@ impl Engine {
             floor: unknown,
             floor_place: Place { file: 0, offset: 0 },
             place: unknown,
+            ring_files: 0,
             next_branch: catalog.next_branch,
             next_stretch: catalog.next_stretch,
             segments: self.segments.list(),

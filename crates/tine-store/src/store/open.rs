@@ -164,6 +164,7 @@ impl Store {
             floor: ring.last(),
             floor_place: first,
             place: ring.last(),
+            ring_files: ring.files(),
             next_branch: 1,
             next_stretch: 1,
             segments: Vec::new(),
@@ -202,7 +203,13 @@ impl Store {
         let shape = parameters::read(&*medium)?;
         let segments = Arc::new(SegmentTable::new(Arc::clone(&medium)));
         let (manifest, mut path) = choose_manifest(&*medium, shape, options.read_damaged)?;
-        let damage = path.damage.take();
+        let damage = match path.damage.take() {
+            None => lost_journal_file(&*medium, &manifest, shape)?,
+            damage => damage,
+        };
+        if let Some(damage) = damage.clone().filter(|_| !options.read_damaged) {
+            return Err(damage);
+        }
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -361,6 +368,32 @@ fn is_unwritable(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
     )
+}
+
+/// Tells whether the journal has lost, wholly or in part, a file that was added to it before the manifest.
+fn lost_journal_file(medium: &dyn Medium, manifest: &Manifest, shape: Shape) -> Result<Option<StoreError>> {
+    // Where nothing can be written again a file is made when it is needed, and is as long as what lies in it.
+    if !medium.can_overwrite() {
+        return Ok(None);
+    }
+    let files = medium
+        .journal_files()
+        .map_err(|e| StoreError::io("journal/", "list", e))?;
+    if files < manifest.ring_files {
+        return Ok(Some(StoreError::damaged(format!("journal/{files} is missing"))));
+    }
+    for file in 0..manifest.ring_files {
+        let length = medium
+            .journal_file_bytes(file)
+            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "look at", e))?;
+        if length < shape.file_bytes {
+            return Ok(Some(StoreError::damaged(format!(
+                "journal/{file} is cut: it has {length} of its {} bytes",
+                shape.file_bytes
+            ))));
+        }
+    }
+    Ok(None)
 }
 
 /// Finds the newest announced manifest and walks the journal from its floor.

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::Merging;
 use crate::index::leaf::{Piece, PieceContent};
+use crate::medium::simulated::FileName;
 use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
 use crate::{CreateOptions, OpenOptions, Store, UpkeepMode};
 
@@ -97,6 +98,36 @@ fn look_ups_in_vain_merge_the_runs_and_then_all() {
         assert_eq!(root().trees.len(), left);
         assert_eq!(content(), before);
     }
+}
+
+#[test]
+fn a_file_that_the_ring_grew_by_is_missed() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let create = CreateOptions {
+        journal_file_bytes: 32 << 10,
+        journal_files: 3,
+    };
+    let store = Store::create_on(medium.start(), &create, options()).expect("a store");
+    let engine = store.engine();
+    let more_than_there_is = 8 * create.journal_file_bytes;
+    engine.journal.grow(more_than_there_is).expect("another file");
+    let mut upkeep = engine.upkeep.lock();
+    engine
+        .checkpoint(&mut upkeep, Merging::Paced)
+        .expect("a manifest");
+    drop(upkeep);
+    store.close().expect("a clean close");
+    let damage = |harm: &dyn Fn(&SimulatedMedium) -> bool| {
+        let harmed = medium.fork();
+        assert!(harm(&harmed));
+        let opened = Store::open_on(harmed.start(), options());
+        opened.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let grown = FileName::Journal(3);
+    let lost = damage(&|medium| medium.lose(grown));
+    assert!(lost.contains("journal/3 is missing"), "{lost}");
+    let cut = damage(&|medium| medium.truncate(grown, 0));
+    assert!(cut.contains("journal/3 is cut"), "{cut}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(crate) struct Manifest {
     pub(crate) floor_place: Place,
     /// P.
     pub(crate) place: FrameRef,
-    /// How many files the journal had: it has no fewer since.
+    /// How many whole files the journal had: it has no fewer since.
     pub(crate) ring_files: u32,
     pub(crate) next_branch: u64,
     pub(crate) next_stretch: StretchId,

@@ -28,8 +28,8 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) file_bytes: u64,
-    /// How many files it began with. All of them were whole before the store was one; on write-once media each is made
-    /// when it is needed.
+    /// How many files it has at least: it began with so many, or its manifest counts them. All of them were whole before;
+    /// on write-once media each is made when it is needed.
     pub(crate) files: u32,
     pub(crate) key: JournalKey,
 }
@@ -84,6 +84,8 @@ pub(crate) struct Ring {
     pub(crate) shape: Shape,
     /// How many files there are now.
     files: u32,
+    /// For each whether it is known to be whole on the medium.
+    durable: Vec<bool>,
     /// Where the next frame goes, if it fits.
     place: Place,
     /// The last frame written.
@@ -203,9 +205,13 @@ impl Ring {
             sequence: 0,
             chain: 0,
         };
+        let can_overwrite = medium.can_overwrite();
         Ok(Self {
             medium,
             held: vec![1; files as usize],
+            durable: (0..files)
+                .map(|file| file < shape.files && can_overwrite)
+                .collect(),
             shape,
             files,
             place: Place {
@@ -301,20 +307,33 @@ impl Ring {
         self.sync_directory()?;
         self.files += 1;
         self.held.push(0);
+        self.durable.push(true);
         Ok(())
     }
 
-    /// A process that died while it made a file may have left a short one.
-    fn make_whole(&self, file: u32) -> Result<()> {
-        let length = self
-            .medium
-            .journal_file_bytes(file)
-            .map_err(|e| StoreError::io(format_args!("journal/{file}"), "look at", e))?;
-        if length >= self.shape.file_bytes {
+    /// Returns how many files are known to be whole on the medium, the first ones; none where they are made when needed.
+    pub(crate) fn durable_files(&self) -> u32 {
+        self.durable.iter().take_while(|&&durable| durable).count() as u32
+    }
+
+    /// Makes sure that a file is whole on the medium before a frame lies in it. A process that died while it made the file
+    /// may have left it short; or whole, but only for those who do not look past the cache.
+    fn make_whole(&mut self, file: u32) -> Result<()> {
+        if self.durable[file as usize] {
             return Ok(());
         }
-        add_file(&*self.medium, file, self.shape.file_bytes)?;
-        self.sync_directory()
+        let name = || format!("journal/{file}");
+        let length = self.medium.journal_file_bytes(file);
+        if length.map_err(|e| StoreError::io(name(), "look at", e))? < self.shape.file_bytes {
+            add_file(&*self.medium, file, self.shape.file_bytes)?;
+        } else {
+            self.medium
+                .sync_journal(file)
+                .map_err(|e| StoreError::io(name(), "sync", e))?;
+        }
+        self.sync_directory()?;
+        self.durable[file as usize] = true;
+        Ok(())
     }
 
     fn sync_directory(&self) -> Result<()> {

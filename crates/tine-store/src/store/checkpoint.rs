@@ -327,7 +327,7 @@ impl Engine {
             .get()
             .ok_or_else(|| StoreError::damaged("a durable mark has no frame"))?;
         manifest.place = place;
-        manifest.ring_files = self.journal.with_ring(|ring| ring.files());
+        manifest.ring_files = self.journal.with_ring(|ring| ring.durable_files());
         let covered: HashMap<StretchId, u64> = manifest
             .stretches
             .iter()

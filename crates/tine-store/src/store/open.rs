@@ -164,7 +164,7 @@ impl Store {
             floor: ring.last(),
             floor_place: first,
             place: ring.last(),
-            ring_files: ring.files(),
+            ring_files: ring.durable_files(),
             next_branch: 1,
             next_stretch: 1,
             segments: Vec::new(),
@@ -200,7 +200,7 @@ impl Store {
         options: OpenOptions,
         no_writing: Option<StoreError>,
     ) -> Result<Self> {
-        let shape = parameters::read(&*medium)?;
+        let mut shape = parameters::read(&*medium)?;
         let segments = Arc::new(SegmentTable::new(Arc::clone(&medium)));
         let (manifest, mut path) = choose_manifest(&*medium, shape, options.read_damaged)?;
         let damage = match path.damage.take() {
@@ -210,6 +210,7 @@ impl Store {
         if let Some(damage) = damage.clone().filter(|_| !options.read_damaged) {
             return Err(damage);
         }
+        shape.files = shape.files.max(manifest.ring_files);
         let buffered = Arc::new(AtomicU64::new(0));
         let log = log(&path);
         let clean_end = path.clean_end;
@@ -372,10 +373,6 @@ fn is_unwritable(error: &io::Error) -> bool {
 
 /// Tells whether the journal has lost, wholly or in part, a file that was added to it before the manifest.
 fn lost_journal_file(medium: &dyn Medium, manifest: &Manifest, shape: Shape) -> Result<Option<StoreError>> {
-    // Where nothing can be written again a file is made when it is needed, and is as long as what lies in it.
-    if !medium.can_overwrite() {
-        return Ok(None);
-    }
     let files = medium
         .journal_files()
         .map_err(|e| StoreError::io("journal/", "list", e))?;

@@ -216,9 +216,10 @@ impl Journal {
             ..
         } = self.queue.lock().room;
         Level {
-            now: ((files - free_files) * self.file_bytes).saturating_sub(tail),
+            // A store that is only read may have lost its ring.
+            now: (files.saturating_sub(free_files) * self.file_bytes).saturating_sub(tail),
             soft: files / 2 * self.file_bytes,
-            hard: (files - 1) * self.file_bytes,
+            hard: files.saturating_sub(1) * self.file_bytes,
         }
     }
 

@@ -89,6 +89,13 @@ impl Opened {
         }
     }
 
+    /// Removes an object that is no part of the store. What cannot be removed is an orphan, which the next opening removes.
+    pub(super) fn remove(&self, name: ObjectName) {
+        if self.medium.can_overwrite() {
+            let _ = self.medium.remove_object(name);
+        }
+    }
+
     /// Waits for the right to open an object. Whoever has it waits for no other.
     fn opening(&self) -> Opening<'_> {
         let mut openings = self.openings.lock();

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -26,11 +27,16 @@ pub(crate) struct Segment {
     pub(super) this: Weak<Self>,
     pub(super) place: Place,
     opened: Arc<Opened>,
+    /// It is no part of the store yet: whoever refers to it last removes the object.
+    is_stream: AtomicBool,
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
         self.opened.forget(&mut self.place);
+        if *self.is_stream.get_mut() {
+            self.opened.remove(self.name());
+        }
     }
 }
 
@@ -41,7 +47,13 @@ impl Segment {
             this: Weak::clone(this),
             place: Place::default(),
             opened: Arc::clone(opened),
+            is_stream: AtomicBool::new(false),
         })
+    }
+
+    /// Says whether the segment is a stream, so no part of the store yet.
+    pub(super) fn set_stream(&self, is_stream: bool) {
+        self.is_stream.store(is_stream, Ordering::Relaxed);
     }
 
     fn name(&self) -> ObjectName {

@@ -123,7 +123,7 @@ impl Engine {
         let Plan {
             segments,
             mut streams,
-        } = plan(captured);
+        } = plan(captured)?;
         let mut ended = 0;
         let published = self.publish_all(segments, &mut streams, &mut ended, records);
         if published.is_err() {

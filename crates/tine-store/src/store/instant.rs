@@ -165,7 +165,9 @@ impl Engine {
             }
             let mut instant = self.freeze(purpose, branches)?;
             let planned = plan(&mut instant)?;
-            if instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE {
+            // What is streamed no frame can have: another branch may have got the name meanwhile.
+            let is_streamed = instant.unflushed_bytes == usize::MAX;
+            if is_streamed || (instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE) {
                 // A flush leaves throwaway forks in memory.
                 much_is_unjournalled = !instant.settled.is_empty();
                 continue;

@@ -9,7 +9,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place};
@@ -40,6 +40,15 @@ const LITTLE_LARGE_WRITES: u64 = 8;
 pub(crate) struct OpenStream {
     pub(super) stream: Arc<Stream>,
     pub(super) writer: SegmentWriter,
+    /// Bytes of its blocks, which count among what is streamed while they can still be published.
+    bytes: u64,
+    account: Arc<AtomicU64>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.account.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -79,8 +88,12 @@ impl Engine {
         let id = self.new_segment_id();
         let writer = SegmentWriter::create(self, id, Writing::PastCache)?;
         let segment = self.segments.handle(id);
-        let stream = Stream::new(segment, Arc::clone(&self.medium), &self.streamed);
-        Ok(OpenStream { stream, writer })
+        Ok(OpenStream {
+            stream: Stream::new(segment),
+            writer,
+            bytes: 0,
+            account: Arc::clone(&self.streamed),
+        })
     }
 
     /// Takes the blocks of a stream that cannot be stored into memory, so that they go to another segment (rule 19): the
@@ -120,6 +133,11 @@ impl Engine {
 }
 
 impl OpenStream {
+    fn count(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.account.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn is_full(&self) -> bool {
         u64::from(self.writer.blocks()) * BLOCK_BYTES >= SEGMENT_DATA_BYTES
     }
@@ -161,6 +179,9 @@ impl Branch {
         engine.make_stream_room(length)?;
         let _gate = self.cell.gate.read();
         let mut streams = self.cell.streams.lock();
+        let end = offset + bytes.len() as u64;
+        // Who drops the branch says so first, and then takes the streams away: nothing is appended behind that.
+        drop(self.writable(end)?);
         if streams.last().is_none_or(OpenStream::is_full) {
             streams.push(engine.open_stream()?);
         }
@@ -173,10 +194,12 @@ impl Branch {
             {
                 engine.rescue(&self.groups_in(&open.stream));
             }
+            drop(streams);
+            engine.settle_space();
             return Err(error);
         }
-        open.stream.count(length);
-        let mut head = self.writable(offset + bytes.len() as u64)?;
+        open.count(length);
+        let mut head = self.writable(end)?;
         head.write_streamed(offset / BLOCK_BYTES, &new, &open.stream, first);
         Ok(())
     }
@@ -206,4 +229,91 @@ fn divide(bytes: &[u8]) -> (Vec<NewBlock>, Vec<IoSlice<'_>>) {
     });
     let pieces = pieces.collect();
     (new, pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
+    use crate::{CreateOptions, OpenOptions, Store};
+
+    /// A store in which every write of whole blocks is streamed, with a branch and what lies on its medium.
+    fn store() -> (SimulatedMedium, Store, Branch) {
+        let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+        let options = OpenOptions {
+            upkeep: UpkeepMode::Inline,
+            large_write_bytes: 0,
+            ..OpenOptions::default()
+        };
+        let store = Store::create_on(medium.start(), &CreateOptions::default(), options).expect("a store");
+        let branch = store
+            .create_branch(&"a".parse().expect("a valid name"), 1 << 20)
+            .expect("a branch");
+        (medium, store, branch)
+    }
+
+    fn segments(medium: &SimulatedMedium) -> usize {
+        let files = medium.files().into_iter();
+        files
+            .filter(|(name, _)| matches!(name, FileName::Object(ObjectName::Segment(_))))
+            .count()
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_streamed_to_a_dropped_branch() {
+        let (medium, store, branch) = store();
+        branch.write_at(&[1; 4 * BLOCK], 0).expect("written");
+        assert_eq!(
+            (store.engine().streamed_bytes(), segments(&medium)),
+            (4 * BLOCK_BYTES, 1)
+        );
+        store.drop_branches(&[branch.name()]).expect("dropped");
+        for _ in 0..3 {
+            let refused = branch.write_at(&[2; 4 * BLOCK], 0);
+            assert!(matches!(refused, Err(StoreError::Dropped { .. })), "{refused:?}");
+        }
+        assert_eq!((store.engine().streamed_bytes(), segments(&medium)), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_streamed_before_a_rollback() {
+        let (medium, store, branch) = store();
+        let snapshot = "s".parse().expect("a valid name");
+        store.snapshot(&[(branch.name(), snapshot)]).expect("a snapshot");
+        let snapshot = "s".parse().expect("a valid name");
+        branch.write_at(&[1; 4 * BLOCK], 0).expect("written");
+        store
+            .rollback(&branch.name(), Some(&snapshot), None)
+            .expect("rolled back");
+        let engine = store.engine();
+        engine.drain_streams(&mut engine.upkeep.lock()).expect("a drain");
+        assert_eq!((engine.streamed_bytes(), segments(&medium)), (0, 0));
+    }
+
+    #[test]
+    fn a_read_that_is_under_way_keeps_what_is_streamed() {
+        let (medium, store, branch) = store();
+        branch.write_at(&[7; 2 * BLOCK], 0).expect("written");
+        let state = branch.state().expect("a view");
+        store.drop_branches(&[branch.name()]).expect("dropped");
+        let mut bytes = [0; 2 * BLOCK];
+        state.read_at(&mut bytes, 0).expect("it is kept");
+        assert!(bytes.iter().all(|&byte| byte == 7));
+        drop(state);
+        assert_eq!(segments(&medium), 0);
+    }
+
+    #[test]
+    fn a_stream_whose_sync_fails_comes_back_into_memory() {
+        let (medium, store, branch) = store();
+        branch.write_at(&[7; 2 * BLOCK], 0).expect("written");
+        medium.inject(crate::medium::simulated::Fault::Sync, 1);
+        branch.flush().expect_err("the segment's sync failed");
+        assert_eq!(store.engine().streamed_bytes(), 0);
+        assert_eq!(store.engine().buffered_bytes(), 2 * BLOCK_BYTES);
+        branch.flush().expect("it goes elsewhere");
+        let mut bytes = [0; 2 * BLOCK];
+        branch.read_at(&mut bytes, 0).expect("read");
+        assert!(bytes.iter().all(|&byte| byte == 7));
+    }
 }

@@ -128,7 +128,10 @@ impl ObjectWriter for FileWriter {
                 Ok(())
             }
             Err(error) => {
-                let undone = error.kind() == io::ErrorKind::StorageFull;
+                let undone = matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                );
                 self.torn = !undone || self.file.set_len(self.length).is_err();
                 Err(error)
             }

@@ -26,7 +26,10 @@ pub(super) struct TakenStream<'a> {
 impl Drop for TakenStream<'_> {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            self.cell.streams.lock().insert(0, open);
+            let mut streams = self.cell.streams.lock();
+            if !self.cell.head.read().dropped {
+                streams.insert(0, open);
+            }
         }
     }
 }
@@ -100,14 +103,16 @@ impl CapturedGroup {
 
 /// Captures a head: closing its group and looking at all its groups is one step for its writers.
 pub(super) fn capture_head(cell: &BranchCell) -> Option<Captured<'_>> {
+    // Whoever has appended to a stream has told the head when this is locked.
+    let mut streams = cell.streams.lock();
     {
         let head = cell.head.read();
         if !head.has_open_writes() && head.stretch.state.lock().groups.is_empty() {
+            // What lies in them was overwritten, or is of a state before a rollback.
+            streams.clear();
             return None;
         }
     }
-    // Whoever has appended to a stream has told the head when this is locked.
-    let mut streams = cell.streams.lock();
     let mut head = cell.head.write();
     head.close_group();
     let mut captured = capture(&head.stretch)?;

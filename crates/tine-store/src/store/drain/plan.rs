@@ -1,14 +1,15 @@
 //! Planning: which captured blocks go to which segment, and what the footers say of them.
 //!
-//! Invariant: no block has two versions among what was captured of a stretch, and none lies under a cleared range: what
-//! was overwritten or cleared is dead. So the first part of a stretch holds all of its cleared ranges, and the order of
-//! its other parts is of no consequence.
+//! Invariant: no block has two versions among what was captured of a stretch, and none lies under a range that was cleared
+//! after it was written: what was overwritten or cleared is dead. So the first part of a stretch holds all of its cleared
+//! ranges, and the order of its other parts is of no consequence.
 
 use std::sync::Arc;
 
 use super::capture::{Captured, CapturedBlock, CapturedBlocks, CapturedGroup, TakenStream};
 use crate::block::BLOCK_BYTES;
 use crate::buffer::{BufferedBlock, Group, NOT_STORED};
+use crate::error::{Result, StoreError};
 use crate::medium::Writing;
 use crate::segment::format::{Part, StoredBlock};
 use crate::store::durable::NewPart;
@@ -50,16 +51,19 @@ enum At {
 }
 
 /// Plans for everything that was captured: small stretches share a segment, and a group never straddles two.
-pub(super) fn plan(captured: Vec<Captured<'_>>) -> Plan<'_> {
+///
+/// # Errors
+/// [`StoreError::Damaged`] if a group's stream is gone: its blocks could not be published.
+pub(super) fn plan(captured: Vec<Captured<'_>>) -> Result<Plan<'_>> {
     let mut plan = Plan::default();
     for captured in captured {
-        plan.add(captured);
+        plan.add(captured)?;
     }
-    plan
+    Ok(plan)
 }
 
 impl<'a> Plan<'a> {
-    fn add(&mut self, captured: Captured<'a>) {
+    fn add(&mut self, captured: Captured<'a>) -> Result<()> {
         let Captured {
             stretch,
             groups,
@@ -96,7 +100,11 @@ impl<'a> Plan<'a> {
             let part = PlannedPart::streamed(&stretch, groups);
             self.streams.push(PlannedStream { taken, part });
         }
-        debug_assert!(streamed.is_empty(), "a streamed group's stream is the branch's");
+        if !streamed.is_empty() {
+            return Err(StoreError::damaged(
+                "a group lies in a stream that its branch does not have",
+            ));
+        }
         // Ascending, and below that of any group to come.
         let last = parts.len().saturating_sub(1);
         for (number, &at) in parts.iter().enumerate() {
@@ -105,6 +113,7 @@ impl<'a> Plan<'a> {
         if let Some(&first) = parts.first() {
             self.part(first).part.tombstones = tombstones;
         }
+        Ok(())
     }
 
     fn part(&mut self, at: At) -> &mut PlannedPart {

@@ -1,0 +1,35 @@
+//! A store and those who use its disks.
+
+use std::fmt;
+
+use tine_store::Store;
+
+/// A store and those who use its disks.
+///
+/// A command that opens the store itself makes one, too; nobody is attached to its disks.
+pub struct Daemon {
+    store: Store,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Daemon").finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Takes charge of an open store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns the store again, to close it or to read on from it.
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+}

@@ -1,0 +1,44 @@
+//! How much a server lets its clients have.
+
+use std::time::Duration;
+
+/// The smallest unit that a client may address, as told by `NBD_INFO_BLOCK_SIZE`.
+pub const MIN_BLOCK_BYTES: u32 = 1;
+
+/// The unit that clients do best to address, as told by `NBD_INFO_BLOCK_SIZE`.
+pub const PREFERRED_BLOCK_BYTES: u32 = 4096;
+
+/// The most that one read or write may carry, as told by `NBD_INFO_BLOCK_SIZE`. Longer reads are refused; a longer write
+/// ends its connection.
+pub const MAX_REQUEST_BYTES: u32 = 32 << 20;
+
+/// Bounds of a server, each for itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at a time; one more is closed as soon as it is accepted.
+    pub connections: usize,
+    /// How long a client has from connecting to the begin of transmission.
+    pub handshake_time: Duration,
+    /// What a client may send until then.
+    pub handshake_bytes: usize,
+    /// Requests of one connection that wait for a disk at a time; while they are so many, no further one is read from its socket.
+    pub requests_waiting: usize,
+    /// Memory that one connection's requests hold: payloads that are being written, replies that were not taken yet. While it
+    /// is more, no further request is read from its socket; so one more request may exceed it.
+    pub bytes_waiting: usize,
+    /// Threads beside one for each connection: they do what waits for a disk.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake_time: Duration::from_secs(10),
+            handshake_bytes: 1 << 20,
+            requests_waiting: 64,
+            bytes_waiting: 8 << 20,
+            threads: 64,
+        }
+    }
+}

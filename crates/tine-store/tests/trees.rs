@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use parking_lot::Mutex;
 use support::catch::catch;
@@ -457,7 +458,7 @@ impl History {
             .filter(|block| **block < short);
         expected.extend(both.filter(|block| x.blocks.get(block) != y.blocks.get(block)));
         if found == expected {
-            return Ok(());
+            return self.diff_parts(&left, &right, &found);
         }
         let missed = expected.difference(&found).count();
         let wrong = found.difference(&expected).count();
@@ -465,6 +466,27 @@ impl History {
             format!("the diff of {a:?} and {b:?} misses {missed} blocks and has {wrong} that are equal")
                 .into(),
         )
+    }
+
+    /// Compares the parts of two disks whose differing blocks are known.
+    fn diff_parts(&self, left: &State, right: &State, differing: &BTreeSet<u64>) -> Told<()> {
+        let ends = [0, 1, 1000, BLOCKS / 3, BLOCKS / 2 + 1, BLOCKS, 2 * BLOCKS];
+        for (from, to) in ends.into_iter().zip(ends.into_iter().skip(1)) {
+            let mut found = BTreeSet::new();
+            for range in told(
+                self.store().diff_in(left, right, from * BLOCK..to * BLOCK),
+                "a diff",
+            )? {
+                let range = told(range, "a diff")?;
+                found.extend(range.offset / BLOCK..(range.offset + range.length) / BLOCK);
+            }
+            if !found.iter().eq(differing.range(from..to)) {
+                return Err(
+                    format!("the diff of the blocks {from}..{to} is not that part of the whole").into(),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Compares all that the store shows.
@@ -540,7 +562,21 @@ fn compare(state: &State, disk: &Disk, written: Option<&BTreeSet<u64>>) -> Told<
     }
     let mut known = disk.blocks.iter().peekable();
     let mut bytes = Vec::new();
-    for extent in told(state.extents(0..state.size()), "extents")? {
+    let extents = told(state.extents(0..state.size()), "extents")?;
+    let mut first = Vec::new();
+    let visited = state.visit_extents(0..state.size(), &mut |extent| {
+        first.push(extent);
+        if first.len() < 3 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    told(visited, "visiting extents")?;
+    if first != extents[..extents.len().min(3)] {
+        return Err(format!("the first extents are {first:?} for who stops there").into());
+    }
+    for extent in extents {
         let blocks = extent.offset / BLOCK..(extent.offset + extent.length) / BLOCK;
         if extent.kind != ExtentKind::Data {
             if let Some((block, id)) = known.peek().filter(|(block, _)| **block < blocks.end) {

@@ -86,7 +86,13 @@ fn pieces_of<'a>(pieces: impl Iterator<Item = (Range<u64>, &'a Value)>) -> Piece
 type Differences = Pieces<(Option<u32>, Option<u32>)>;
 
 fn differences(left: &RadixMap<Value>, right: &RadixMap<Value>) -> Differences {
-    join(left.diff(right).map(|(range, left, right)| {
+    differences_from(left, right, 0)
+}
+
+fn differences_from(left: &RadixMap<Value>, right: &RadixMap<Value>, key: u64) -> Differences {
+    let mut diff = left.diff(right);
+    diff.skip_before(key);
+    join(diff.map(|(range, left, right)| {
         let (first, last) = ends(&range);
         (
             first,
@@ -94,6 +100,18 @@ fn differences(left: &RadixMap<Value>, right: &RadixMap<Value>) -> Differences {
             (left.map(|value| **value), right.map(|value| **value)),
         )
     }))
+}
+
+/// Skipping what lies before a key leaves exactly what lies behind it.
+fn check_skipping(left: &RadixMap<Value>, right: &RadixMap<Value>, keys: impl IntoIterator<Item = u64>) {
+    let all = differences(left, right);
+    for key in keys {
+        let behind = all.iter().filter(|(_, last, _)| *last >= key);
+        let expected: Differences = behind
+            .map(|&(first, last, values)| (first.max(key), last, values))
+            .collect();
+        assert_eq!(differences_from(left, right, key), expected, "from {key}");
+    }
 }
 
 /// What holds for every map, whatever is in it.
@@ -355,6 +373,7 @@ proptest! {
             for other in &versions {
                 let one = &versions[step.to];
                 prop_assert_eq!(differences(&one.map, &other.map), one.differences(other, base, size));
+                check_skipping(&one.map, &other.map, [base, base + size as u64 / 3, base + (size as u64 - 1)]);
                 prop_assert_eq!(one.map == other.map, one.model == other.model);
             }
         }
@@ -377,6 +396,7 @@ proptest! {
             for other in &versions {
                 let one = &versions[step.to];
                 prop_assert_eq!(differences(&one.map, &other.map), one.differences(other, &cuts));
+                check_skipping(&one.map, &other.map, cuts.iter().copied().step_by(7));
                 prop_assert_eq!(one.map == other.map, one.model == other.model);
             }
         }

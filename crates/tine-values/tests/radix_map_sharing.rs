@@ -184,6 +184,15 @@ fn a_diff_looks_only_at_what_differs() {
     assert_eq!(looks.get(), 4 * 64, "the values of four leaves");
 
     looks.set(0);
+    let mut rest = map.diff_by(&fork, same);
+    rest.skip_before(77_778);
+    assert_eq!(
+        rest.map(|(range, ..)| range.start).collect::<Vec<_>>(),
+        changed[3..]
+    );
+    assert!(looks.get() <= 3 * 64, "{} values were looked at", looks.get());
+
+    looks.set(0);
     assert_eq!(map.diff_by(&map.clone(), same).count(), 0);
     assert_eq!(looks.get(), 0);
 }

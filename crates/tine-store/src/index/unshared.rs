@@ -1,4 +1,4 @@
-//! What two trees do not share, found by skipping the nodes that both have.
+//! What two trees do not share in a range of blocks, found by skipping the nodes that both have.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -38,8 +38,14 @@ pub(crate) struct Unshared {
     pub(crate) right: Vec<Child>,
 }
 
-/// Walks two trees at once. Reads only inner nodes that are not shared: O(what differs).
-pub(crate) fn unshared(nodes: &dyn Nodes, left: Option<&Tree>, right: Option<&Tree>) -> Result<Unshared> {
+/// Walks two trees at once. Reads only inner nodes that are not shared and may have something in the range: O(what
+/// differs there).
+pub(crate) fn unshared(
+    nodes: &dyn Nodes,
+    left: Option<&Tree>,
+    right: Option<&Tree>,
+    blocks: &Range<u64>,
+) -> Result<Unshared> {
     let mut found = Unshared::default();
     let mut x: VecDeque<Open> = left.map(Open::root).into_iter().collect();
     let mut y: VecDeque<Open> = right.map(Open::root).into_iter().collect();
@@ -58,16 +64,22 @@ pub(crate) fn unshared(nodes: &dyn Nodes, left: Option<&Tree>, right: Option<&Tr
             (Some(a), Some(b)) => (a.level >= b.level, b.level >= a.level),
         };
         if take_x {
-            open(nodes, &mut x, &mut found.left)?;
+            open(nodes, &mut x, &mut found.left, blocks)?;
         }
         if take_y {
-            open(nodes, &mut y, &mut found.right)?;
+            open(nodes, &mut y, &mut found.right, blocks)?;
         }
     }
 }
 
-/// Replaces the first node by its children, or takes note of it if it is a leaf.
-fn open(nodes: &dyn Nodes, queue: &mut VecDeque<Open>, leaves: &mut Vec<Child>) -> Result<()> {
+/// Replaces the first node by those of its children that may have something in the range, or takes note of it if it is a
+/// leaf.
+fn open(
+    nodes: &dyn Nodes,
+    queue: &mut VecDeque<Open>,
+    leaves: &mut Vec<Child>,
+    blocks: &Range<u64>,
+) -> Result<()> {
     let Some(first) = queue.pop_front() else {
         return Ok(());
     };
@@ -79,7 +91,14 @@ fn open(nodes: &dyn Nodes, queue: &mut VecDeque<Open>, leaves: &mut Vec<Child>) 
     }
     let node = nodes.load(&first.child(), first.level)?;
     if let NodeKind::Inner { level, children } = node.kind() {
-        for child in children.iter().rev() {
+        // A child ends where the next one begins at the latest.
+        let ends = children.iter().skip(1).map(|next| next.first).chain([u64::MAX]);
+        let within = children
+            .iter()
+            .zip(ends)
+            .filter(|(child, end)| child.first < blocks.end && *end > blocks.start);
+        let within: Vec<_> = within.map(|(child, _)| child).collect();
+        for child in within.into_iter().rev() {
             queue.push_front(Open {
                 first: child.first,
                 at: child.at,

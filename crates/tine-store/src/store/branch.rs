@@ -1,6 +1,6 @@
 //! Branches: writable disks.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +19,7 @@ use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
 use crate::store::lookup::Lookup;
 use crate::store::read_ahead::ReadAhead;
-use crate::store::state::{Extent, One, Pin, State, check_bounds, check_range, extents, only_block};
+use crate::store::state::{Extent, One, Pin, State, check_bounds, check_range, only_block, visit_extents};
 use crate::store::stretch::ReadGuard;
 use crate::store::view::View;
 use crate::store::{BranchInfo, Engine, Running, Store};
@@ -85,6 +85,11 @@ impl Branch {
         self.cell.name.lock().clone()
     }
 
+    /// Returns the branch's number: it keeps it when it is renamed or kept, and no other ever gets it.
+    pub fn id(&self) -> u64 {
+        self.cell.id
+    }
+
     /// Returns the disk's size in bytes.
     pub fn size(&self) -> u64 {
         self.cell.head.read().size
@@ -125,8 +130,11 @@ impl Branch {
         result
     }
 
-    /// Lets the medium begin to fetch what is still on the disk of a range.
-    fn will_read(&self, range: Range<u64>) -> Result<()> {
+    /// Lets the medium begin to fetch a range, so that reading it waits less. What lies beyond the end does not count.
+    ///
+    /// # Errors
+    /// [`StoreError::Dropped`], and those of reading the index.
+    pub fn will_read(&self, range: Range<u64>) -> Result<()> {
         let lookup = {
             let head = self.cell.head.read();
             self.check(&head)?;
@@ -349,6 +357,23 @@ impl Branch {
     /// # Errors
     /// [`StoreError::OutOfBounds`], [`StoreError::Dropped`].
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        self.visit_extents(range, &mut |extent| {
+            extents.push(extent);
+            ControlFlow::Continue(())
+        })?;
+        Ok(extents)
+    }
+
+    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(extents told).
+    ///
+    /// # Errors
+    /// As [`Branch::extents`].
+    pub fn visit_extents(
+        &self,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> Result<()> {
         let (view, stretch, _guard) = {
             let head = self.cell.head.read();
             self.check(&head)?;
@@ -359,7 +384,7 @@ impl Branch {
                 ReadGuard::new(&head.stretch),
             )
         };
-        extents(&view, self.index(), range, stretch)
+        visit_extents(&view, self.index(), range, stretch, each)
     }
 
     /// Returns the disk as it is now, with what was not flushed. O(1).

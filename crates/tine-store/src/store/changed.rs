@@ -20,10 +20,17 @@ pub(crate) struct Changed<'a> {
     sources: Vec<Peekable<Ranges<'a>>>,
 }
 
-/// Compares two views. O(inner nodes that differ) before the first range.
-pub(crate) fn changed<'a>(nodes: &'a dyn Nodes, left: &'a View, right: &'a View) -> Result<Changed<'a>> {
+/// Compares some blocks of two views; ranges may reach over the ends. O(inner nodes that differ there) before the first
+/// range.
+pub(crate) fn changed<'a>(
+    nodes: &'a dyn Nodes,
+    left: &'a View,
+    right: &'a View,
+    blocks: &Range<u64>,
+) -> Result<Changed<'a>> {
     let mut sources: Vec<Ranges<'a>> = Vec::new();
-    let overlays = left.overlay.diff_by(&right.overlay, Entry::same);
+    let mut overlays = left.overlay.diff_by(&right.overlay, Entry::same);
+    overlays.skip_before(blocks.start);
     sources.push(Box::new(overlays.map(|(range, ..)| Ok(range))));
     let (x, y) = (&left.base.trees, &right.base.trees);
     let shared = x.iter().zip(y).take_while(|(a, b)| same(a, b)).count();
@@ -32,11 +39,12 @@ pub(crate) fn changed<'a>(nodes: &'a dyn Nodes, left: &'a View, right: &'a View)
         nodes,
         x.get(shared).map(Arc::as_ref),
         y.get(shared).map(Arc::as_ref),
+        blocks,
     )?;
     sources.push(Box::new(ranges(nodes, versions.left)));
     sources.push(Box::new(ranges(nodes, versions.right)));
     for tree in x.iter().skip(shared + 1).chain(y.iter().skip(shared + 1)) {
-        let leaves = unshared(nodes, Some(tree), None)?.left;
+        let leaves = unshared(nodes, Some(tree), None, blocks)?.left;
         sources.push(Box::new(ranges(nodes, leaves)));
     }
     Ok(Changed {

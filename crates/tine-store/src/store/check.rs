@@ -380,7 +380,7 @@ impl Engine {
         let mut needed: HashMap<SegmentId, u64> = HashMap::new();
         let mut missing = HashSet::new();
         let mut batch: Vec<Stored> = Vec::new();
-        for range in changed(&self.index, &before, &view)? {
+        for range in changed(&self.index, &before, &view, &(0..u64::MAX))? {
             view.resolve(&self.index, range?, &mut |range, found| {
                 let stored: Option<(Arc<Segment>, u32, &[u32])> = match found {
                     Found::Entry(Entry::Data {

@@ -36,8 +36,8 @@ pub struct DiffRange {
 pub struct Diff<'a> {
     left: &'a State,
     right: &'a State,
-    /// Blocks that both have.
-    blocks: u64,
+    /// What is compared, of what both have.
+    blocks: Range<u64>,
     candidates: Changed<'a>,
     /// What is left of a candidate.
     open: Range<u64>,
@@ -123,8 +123,8 @@ impl Diff<'_> {
             }
             if self.open.is_empty() {
                 match self.candidates.next().transpose()? {
-                    Some(range) if range.start < self.blocks => {
-                        self.open = range.start..range.end.min(self.blocks);
+                    Some(range) if range.start < self.blocks.end => {
+                        self.open = range.start.max(self.blocks.start)..range.end.min(self.blocks.end);
                     }
                     _ => return Ok(self.rest.take()),
                 }
@@ -214,17 +214,29 @@ impl Store {
     /// Those of reading the index; those of reading data from the iterator: a damaged block is no difference but an
     /// error.
     pub fn diff<'a>(&self, a: &'a State, b: &'a State) -> Result<Diff<'a>> {
+        self.diff_in(a, b, 0..u64::MAX)
+    }
+
+    /// Compares a range of two disks, at a cost that follows the difference there. A range that is no multiple of blocks
+    /// is compared as if it were, and what differs in its first and last block is told as a whole.
+    ///
+    /// # Errors
+    /// As [`Store::diff`].
+    pub fn diff_in<'a>(&self, a: &'a State, b: &'a State, range: Range<u64>) -> Result<Diff<'a>> {
         let (short, long) = (a.size.min(b.size), a.size.max(b.size));
+        let end = range.end.div_ceil(BLOCK_BYTES).min(block_count(short));
+        let blocks = (range.start / BLOCK_BYTES).min(end)..end;
+        let rest = range.start.max(short)..range.end.min(long);
         Ok(Diff {
             left: a,
             right: b,
-            blocks: block_count(short),
-            candidates: changed(a.index(), &a.view, &b.view)?,
+            candidates: changed(a.index(), &a.view, &b.view, &blocks)?,
+            blocks,
             open: 0..0,
             found: VecDeque::new(),
-            rest: (long > short).then_some(DiffRange {
-                offset: short,
-                length: long - short,
+            rest: (!rest.is_empty()).then(|| DiffRange {
+                offset: rest.start,
+                length: rest.end - rest.start,
             }),
             pending: None,
             failed: false,

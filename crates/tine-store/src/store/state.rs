@@ -1,6 +1,6 @@
 //! Reading: from an immutable view of a disk, without any lock across I/O.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -190,14 +190,16 @@ pub(crate) fn check_range(range: &Range<u64>, size: u64) -> Result<()> {
     check_bounds(range.start, range.end - range.start, size)
 }
 
-/// Describes a range of a disk, coalesced.
-pub(crate) fn extents(
+/// Tells `each` what a range of a disk holds, coalesced, until it has heard enough.
+pub(crate) fn visit_extents(
     view: &View,
     index: &Index,
     range: Range<u64>,
     stretch: StretchId,
-) -> Result<Vec<Extent>> {
-    let mut extents: Vec<Extent> = Vec::new();
+    each: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+) -> Result<()> {
+    // Perhaps continued by what comes next.
+    let mut pending: Option<Extent> = None;
     let blocks = blocks_touched(range.start, range.end - range.start);
     view.resolve(index, blocks, &mut |found, what| {
         let (kind, birth) = match what {
@@ -222,17 +224,44 @@ pub(crate) fn extents(
         let shared = kind == ExtentKind::Data && birth != stretch;
         let from = (found.start * BLOCK_BYTES).max(range.start);
         let to = (found.end * BLOCK_BYTES).min(range.end);
-        match extents.last_mut() {
-            _ if from >= to => {}
+        if from >= to {
+            return Ok(true);
+        }
+        match &mut pending {
             Some(last) if last.kind == kind && last.shared == shared => last.length += to - from,
-            _ => extents.push(Extent {
-                offset: from,
-                length: to - from,
-                kind,
-                shared,
-            }),
+            pending => {
+                let whole = pending.replace(Extent {
+                    offset: from,
+                    length: to - from,
+                    kind,
+                    shared,
+                });
+                if whole.is_some_and(|whole| each(whole).is_break()) {
+                    *pending = None;
+                    return Ok(false);
+                }
+            }
         }
         Ok(true)
+    })?;
+    if let Some(last) = pending {
+        // It was the last one anyway.
+        let _ = each(last);
+    }
+    Ok(())
+}
+
+/// Describes a range of a disk, coalesced.
+pub(crate) fn extents(
+    view: &View,
+    index: &Index,
+    range: Range<u64>,
+    stretch: StretchId,
+) -> Result<Vec<Extent>> {
+    let mut extents = Vec::new();
+    visit_extents(view, index, range, stretch, &mut |extent| {
+        extents.push(extent);
+        ControlFlow::Continue(())
     })?;
     Ok(extents)
 }
@@ -256,15 +285,12 @@ impl State {
         if let Some((block, skip)) = only_block(offset, bytes.len()) {
             return One::new(&self.view, block, None).read(self.index(), block, skip, bytes);
         }
-        let end = offset + bytes.len() as u64;
-        let lookup = |range: Range<u64>| {
-            let blocks = blocks_touched(range.start, range.end.min(self.size).saturating_sub(range.start));
-            Lookup::new(&self.view, blocks, None)
-        };
-        lookup(offset..end).read_and(self.index(), bytes, offset, |waits| {
-            if let Some(range) = self.ahead.note(offset..end, waits) {
+        let read = offset..offset + bytes.len() as u64;
+        let blocks = blocks_touched(offset, bytes.len() as u64);
+        Lookup::new(&self.view, blocks, None).read_and(self.index(), bytes, offset, |waits| {
+            if let Some(range) = self.ahead.note(read, waits) {
                 // Whoever reads there is told what is wrong.
-                let _ = lookup(range).will_read(self.index());
+                let _ = self.will_read(range);
             }
         })
     }
@@ -276,6 +302,28 @@ impl State {
     pub fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         check_range(&range, self.size)?;
         extents(&self.view, self.index(), range, self.stretch)
+    }
+
+    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(extents told).
+    ///
+    /// # Errors
+    /// As [`State::extents`].
+    pub fn visit_extents(
+        &self,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> Result<()> {
+        check_range(&range, self.size)?;
+        visit_extents(&self.view, self.index(), range, self.stretch, each)
+    }
+
+    /// Lets the medium begin to fetch a range, so that reading it waits less. What lies beyond the end does not count.
+    ///
+    /// # Errors
+    /// Those of reading the index.
+    pub fn will_read(&self, range: Range<u64>) -> Result<()> {
+        let blocks = blocks_touched(range.start, range.end.min(self.size).saturating_sub(range.start));
+        Lookup::new(&self.view, blocks, None).will_read(self.index())
     }
 }
 

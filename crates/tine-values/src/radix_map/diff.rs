@@ -195,6 +195,24 @@ impl<'a, T, F> Diff<'a, T, F> {
     }
 }
 
+impl<T, F> Diff<'_, T, F> {
+    /// Passes over everything before `key`, without looking into what lies there. O(height).
+    ///
+    /// A range that reaches over `key` is returned from there on.
+    pub fn skip_before(&mut self, key: u64) {
+        while let Some(pair) = self.pairs.pop_if(|pair| pair.first < key) {
+            if pair.last < key {
+                continue;
+            }
+            if pair.is_constant() {
+                self.pairs.push(Pair { first: key, ..pair });
+                return;
+            }
+            self.push_children(&pair);
+        }
+    }
+}
+
 impl<'a, T, F: Fn(&T, &T) -> bool> Iterator for Diff<'a, T, F> {
     type Item = (Range<u64>, Option<&'a T>, Option<&'a T>);
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::buffer::StretchId;
@@ -26,7 +26,7 @@ use crate::store::view::{Found, View};
 use crate::store::{Engine, Progress, Store};
 
 /// Something that is damaged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// What, and how that was found.
     pub what: String,
@@ -35,7 +35,7 @@ pub struct Damage {
 }
 
 /// What a check looked at and found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// Frames of the journal.
     pub frames: u64,

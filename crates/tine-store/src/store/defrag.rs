@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::buffer::StretchId;
@@ -29,7 +29,7 @@ use crate::store::{Branch, Progress, State, Store};
 const DRAIN_BYTES: u64 = 16 << 20;
 
 /// What to write anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefragOptions {
     /// Also what the branch shares with snapshots, forks or its origin. It is the branch's own then: this takes the space
     /// of what is written anew, for as long as the others need what they shared.
@@ -37,7 +37,7 @@ pub struct DefragOptions {
 }
 
 /// How a branch's data lie on the medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fragmentation {
     /// Bytes of data, whole blocks.
     pub data: u64,
@@ -57,7 +57,7 @@ impl Fragmentation {
 }
 
 /// What a defragmentation has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefragReport {
     /// How the data lay.
     pub before: Fragmentation,

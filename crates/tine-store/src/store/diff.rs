@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::{BLOCK, BLOCK_BYTES, block_count};
 use crate::buffer::{BufferedBlock, Located};
@@ -21,7 +21,7 @@ const PIECES_MAX: usize = 1024;
 const READ_BLOCKS_MAX: u64 = 256;
 
 /// A range in which two disks differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffRange {
     /// Where it begins, in bytes.
     pub offset: u64,

@@ -53,7 +53,9 @@ pub use report::{
     SegmentStats, SnapshotInfo, StoreStats, StreamStats,
 };
 pub use state::{Extent, ExtentKind, State};
-pub use transfer::{ExportReport, ExportTarget, ImportReport, ImportSource, Progress};
+pub use transfer::{
+    ExportReport, ExportTarget, Image, ImportReport, ImportSource, Piece, PieceSource, Progress, StreamSource,
+};
 #[cfg(feature = "simulation")]
 pub use upkeep::UpkeepStep;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::BLOCK_BYTES;
 use crate::buffer::StretchId;
@@ -16,7 +16,7 @@ use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
 /// A branch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BranchInfo {
     /// Its name.
     pub name: BranchName,
@@ -33,7 +33,7 @@ pub struct BranchInfo {
 }
 
 /// What a branch was forked from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// As it was called then.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Origin {
 }
 
 /// A snapshot.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SnapshotInfo {
     /// Its name.
     pub name: SnapshotName,
@@ -55,7 +55,7 @@ pub struct SnapshotInfo {
 }
 
 /// A stretch of the family tree: a point, or the head of a branch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PointInfo {
     /// Its number.
     pub id: u64,
@@ -72,7 +72,7 @@ pub struct PointInfo {
 }
 
 /// The write buffer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BufferStats {
     /// Bytes of written blocks in memory.
     pub bytes: u64,
@@ -85,7 +85,7 @@ pub struct BufferStats {
 }
 
 /// Segments that large writes fill, and that are no part of the store yet.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StreamStats {
     /// Bytes of blocks in them.
     pub bytes: u64,
@@ -96,7 +96,7 @@ pub struct StreamStats {
 }
 
 /// What upkeep has still to do for what is in segments.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DebtStats {
     /// Bytes of blocks in segments that no saved index covers, as of when they were counted last.
     pub bytes: u64,
@@ -109,7 +109,7 @@ pub struct DebtStats {
 }
 
 /// The objects of segments that are open.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DescriptorStats {
     /// How many.
     pub open: u64,
@@ -120,7 +120,7 @@ pub struct DescriptorStats {
 }
 
 /// The journal.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalStats {
     /// Files of its ring.
     pub files: u64,
@@ -145,7 +145,7 @@ pub struct JournalStats {
 }
 
 /// The nodes of the index that are in memory.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IndexStats {
     /// Bytes of them.
     pub cached_bytes: u64,
@@ -160,7 +160,7 @@ pub struct IndexStats {
 }
 
 /// The segments.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SegmentStats {
     /// How many there are.
     pub count: u64,
@@ -175,7 +175,7 @@ pub struct SegmentStats {
 }
 
 /// A store.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoreStats {
     /// Branches.
     pub branches: u64,

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched};
 use crate::buffer::{BufferedBlock, Located, StretchId};
@@ -52,7 +52,7 @@ impl Drop for Pin {
 }
 
 /// What a range of a disk holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExtentKind {
     /// Data.
@@ -64,7 +64,7 @@ pub enum ExtentKind {
 }
 
 /// A range of a disk that is of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// Where it begins, in bytes.
     pub offset: u64,

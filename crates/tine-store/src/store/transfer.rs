@@ -2,24 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::fs::SeekFrom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::block::DISK_BYTES_MAX;
 use crate::error::{Result, StoreError};
 use crate::names::BranchName;
 use crate::store::catalog::Stay;
-use crate::store::state::ExtentKind;
-use crate::store::{Branch, State, Store};
+use crate::store::state::{Extent, ExtentKind};
+use crate::store::{State, Store};
 
 const PIECE_BYTES: usize = 1 << 20;
+/// Zeroes that are written at once.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+/// Extents are looked up for so many bytes at once.
+const EXTENTS_BYTES: u64 = 1 << 30;
 
 /// How far a long operation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Bytes done.
     pub done: u64,
@@ -34,6 +38,13 @@ pub enum ImportSource<'a> {
     File(&'a File),
     /// A stream of unknown length.
     Stream(&'a mut dyn StreamSource),
+    /// Pieces of a disk in any order; what none of them covers is a hole.
+    Pieces {
+        /// The disk's size in bytes; without one it ends where the last piece does.
+        size: Option<u64>,
+        /// The pieces.
+        pieces: &'a mut dyn PieceSource,
+    },
 }
 
 /// A stream that an image comes from: anything that can be read.
@@ -47,8 +58,63 @@ impl std::fmt::Debug for dyn StreamSource + '_ {
     }
 }
 
+/// Pieces of a disk, one after the other.
+pub trait PieceSource {
+    /// Returns where the next piece begins, and its bytes; nothing when there are no more.
+    ///
+    /// # Errors
+    /// If the source fails, or is cut off.
+    fn next(&mut self) -> io::Result<Option<(u64, &[u8])>>;
+}
+
+impl std::fmt::Debug for dyn PieceSource + '_ {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("PieceSource")
+    }
+}
+
+impl ImportSource<'_> {
+    /// Returns the size of the disk that it is an image of, if that is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Caller`].
+    pub fn size(&self) -> Result<Option<u64>> {
+        match self {
+            Self::File(file) => {
+                let size = file_size(file).map_err(caller("find the size of the source"))?;
+                Ok(Some(size))
+            }
+            Self::Stream(_) => Ok(None),
+            Self::Pieces { size, .. } => Ok(*size),
+        }
+    }
+
+    /// Reads it from beginning to end: gives `each` where data lie and what they are, at most 1 MiB at once of a file or a
+    /// stream, and whole blocks. Of a file that has grown since no more than `size`, as [`ImportSource::size`] told it, is
+    /// read.
+    ///
+    /// # Errors
+    /// [`StoreError::Caller`], and those of `each`.
+    pub fn visit(self, size: Option<u64>, each: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        let failed = caller("read the source");
+        match self {
+            Self::File(file) => {
+                let now = file_size(file).map_err(caller("find the size of the source"))?;
+                visit_file(file, size.unwrap_or(now).min(now), each)
+            }
+            Self::Stream(stream) => visit_stream(stream, each),
+            Self::Pieces { pieces, .. } => {
+                while let Some((offset, bytes)) = pieces.next().map_err(&failed)? {
+                    each(offset, bytes)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// What was imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportReport {
     /// The disk's size in bytes.
     pub size: u64,
@@ -75,8 +141,104 @@ impl std::fmt::Debug for ExportTarget<'_> {
     }
 }
 
+/// An image in the making.
+#[derive(Debug)]
+pub struct Image<'a> {
+    target: ExportTarget<'a>,
+    is_sparse: bool,
+    report: ExportReport,
+}
+
+impl<'a> ExportTarget<'a> {
+    /// Begins an image of `size` bytes. What was in a file is gone first: only data are written.
+    ///
+    /// # Errors
+    /// [`StoreError::Caller`].
+    pub fn begin(self, size: u64) -> Result<Image<'a>> {
+        let mut is_sparse = false;
+        if let Self::File(file) = &self {
+            is_sparse = file.metadata().map_err(caller("examine the target"))?.is_file();
+            if is_sparse {
+                file.set_len(0)
+                    .and_then(|()| file.set_len(size))
+                    .map_err(caller("set the size of the target"))?;
+            }
+        }
+        Ok(Image {
+            target: self,
+            is_sparse,
+            report: ExportReport { size, data: 0 },
+        })
+    }
+}
+
+impl Image<'_> {
+    /// Adds the next piece; `follow` is told after each 64 KiB of zeroes, and behind data, where it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Caller`], and those of `follow`.
+    pub fn put(&mut self, piece: Piece<'_>, follow: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        match piece {
+            Piece::Data { offset, bytes } => {
+                self.report.data += bytes.len() as u64;
+                self.write(bytes, offset)?;
+                follow(offset + bytes.len() as u64)
+            }
+            Piece::Hole { offset, length } if self.is_sparse => follow(offset + length),
+            Piece::Hole { offset, length } => {
+                let (mut at, end) = (offset, offset + length);
+                while at < end {
+                    let step = (end - at).min(ZEROES.len() as u64);
+                    self.write(&ZEROES[..step as usize], at)?;
+                    at += step;
+                    follow(at)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        match &mut self.target {
+            ExportTarget::File(file) => file.write_all_at(bytes, offset),
+            ExportTarget::Stream(stream) => stream.write_all(bytes),
+        }
+        .map_err(caller("write to the target"))
+    }
+
+    /// Ends the image. A file is not synced.
+    ///
+    /// # Errors
+    /// [`StoreError::Caller`].
+    pub fn finish(self) -> Result<ExportReport> {
+        if let ExportTarget::Stream(stream) = self.target {
+            stream.flush().map_err(caller("write to the target"))?;
+        }
+        Ok(self.report)
+    }
+}
+
+/// A piece of a disk that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Data.
+    Data {
+        /// Where they begin, in bytes.
+        offset: u64,
+        /// What they are.
+        bytes: &'a [u8],
+    },
+    /// A range that reads as zeroes.
+    Hole {
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// Its bytes.
+        length: u64,
+    },
+}
+
 /// What was exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportReport {
     /// The disk's size in bytes.
     pub size: u64,
@@ -115,10 +277,7 @@ impl Store {
     ) -> Result<ImportReport> {
         let engine = &self.running.engine;
         engine.catalog.lock().check_free(name)?;
-        let size = match &source {
-            ImportSource::File(file) => Some(file_size(file).map_err(caller("find the size of the source"))?),
-            ImportSource::Stream(_) => None,
-        };
+        let size = source.size()?;
         let unfinished = engine.make_branch(name, size.unwrap_or(DISK_BYTES_MAX), Stay::Unfinished)?;
         let import = || {
             let cell = {
@@ -131,21 +290,28 @@ impl Store {
                 )
             };
             let branch = self.handle(cell)?;
-            let (size, read) = match source {
-                ImportSource::File(file) => copy_file(&branch, file, progress)?,
-                ImportSource::Stream(stream) => {
-                    let read = copy_stream(&branch, stream, progress)?;
-                    branch.resize(read)?;
-                    (read, read)
-                }
-            };
+            let (mut read, mut end) = (0, 0);
+            source.visit(size, &mut |offset, bytes| {
+                branch.write_at(bytes, offset)?;
+                read += bytes.len() as u64;
+                end = end.max(offset + bytes.len() as u64);
+                tell(progress, end, size)
+            })?;
+            match size {
+                Some(size) => tell(progress, size, Some(size))?,
+                None => branch.resize(end)?,
+            }
             branch.flush()?;
             let data = {
                 let head = branch.cell.head.read();
                 head.stretch.alive().unwrap_or(0) * crate::block::BLOCK_BYTES
             };
             engine.rename(&unfinished, name, Stay::Unfinished)?;
-            Ok(ImportReport { size, read, data })
+            Ok(ImportReport {
+                size: size.unwrap_or(end),
+                read,
+                data,
+            })
         };
         let result = import();
         if result.is_err() {
@@ -166,54 +332,45 @@ impl Store {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<ExportReport> {
         let size = state.size();
-        let mut data = 0;
-        let mut buffer = vec![0; PIECE_BYTES];
-        let (mut stream, file) = match to {
-            ExportTarget::Stream(stream) => (Some(stream), None),
-            ExportTarget::File(file) => {
-                let sparse = file.metadata().map_err(caller("examine the target"))?.is_file();
-                if sparse {
-                    // What was in the file is gone first: only data are written.
-                    file.set_len(0)
-                        .and_then(|()| file.set_len(size))
-                        .map_err(caller("set the size of the target"))?;
-                }
-                (None, Some((file, sparse)))
-            }
-        };
-        let mut at = 0;
-        while at < size {
-            let end = size.min(at.saturating_add(1 << 30));
-            for extent in state.extents(at..end)? {
-                let is_data = extent.kind == ExtentKind::Data;
-                if is_data {
-                    data += extent.length;
-                }
-                if !is_data && file.is_some_and(|(_, sparse)| sparse) {
+        let mut image = to.begin(size)?;
+        state.visit(0..size, &mut |piece| {
+            image.put(piece, &mut |at| tell(progress, at, Some(size)))
+        })?;
+        image.finish()
+    }
+}
+
+impl State {
+    /// Reads a range in order, every block verified: gives `each` data, at most 1 MiB at once, and holes, which are not
+    /// read, at most 1 GiB.
+    ///
+    /// # Errors
+    /// Those of reading, and those of `each`.
+    pub fn visit(&self, range: Range<u64>, each: &mut dyn FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        let length = range.end.saturating_sub(range.start);
+        let mut buffer = vec![0; length.min(PIECE_BYTES as u64) as usize];
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at.saturating_add(EXTENTS_BYTES));
+            for Extent {
+                offset, length, kind, ..
+            } in self.extents(at..end)?
+            {
+                if kind != ExtentKind::Data {
+                    each(Piece::Hole { offset, length })?;
                     continue;
                 }
-                let mut done = 0;
-                while done < extent.length {
-                    let piece = &mut buffer[..(extent.length - done).min(PIECE_BYTES as u64) as usize];
-                    let offset = extent.offset + done;
-                    state.read_at(piece, offset)?;
-                    match (&mut stream, file) {
-                        (Some(stream), _) => stream.write_all(piece),
-                        (None, Some((file, _))) => file.write_all_at(piece, offset),
-                        (None, None) => Ok(()),
-                    }
-                    .map_err(caller("write to the target"))?;
-                    done += piece.len() as u64;
-                    tell(progress, offset + piece.len() as u64, Some(size))?;
+                let (mut offset, end) = (offset, offset + length);
+                while offset < end {
+                    let bytes = &mut buffer[..(end - offset).min(PIECE_BYTES as u64) as usize];
+                    self.read_at(bytes, offset)?;
+                    each(Piece::Data { offset, bytes })?;
+                    offset += bytes.len() as u64;
                 }
             }
             at = end;
-            tell(progress, at, Some(size))?;
         }
-        if let Some(stream) = stream {
-            stream.flush().map_err(caller("write to the target"))?;
-        }
-        Ok(ExportReport { size, data })
+        Ok(())
     }
 }
 
@@ -242,10 +399,9 @@ fn next_data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> 
     Ok((start < size).then_some((start, end.min(size))))
 }
 
-fn copy_file(branch: &Branch, file: &File, progress: OnProgress<'_>) -> Result<(u64, u64)> {
-    let size = branch.size();
+fn visit_file(file: &File, size: u64, each: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
-    let (mut at, mut read) = (0, 0);
+    let mut at = 0;
     while let Some((start, end)) = next_data(file, at, size).map_err(caller("look for data in the source"))? {
         at = start;
         while at < end {
@@ -253,17 +409,14 @@ fn copy_file(branch: &Branch, file: &File, progress: OnProgress<'_>) -> Result<(
             let length = (PIECE_BYTES as u64 - at % PIECE_BYTES as u64).min(end - at) as usize;
             file.read_exact_at(&mut buffer[..length], at)
                 .map_err(caller("read the source"))?;
-            branch.write_at(&buffer[..length], at)?;
+            each(at, &buffer[..length])?;
             at += length as u64;
-            read += length as u64;
-            tell(progress, at, Some(size))?;
         }
     }
-    tell(progress, size, Some(size))?;
-    Ok((size, read))
+    Ok(())
 }
 
-fn copy_stream(branch: &Branch, stream: &mut dyn StreamSource, progress: OnProgress<'_>) -> Result<u64> {
+fn visit_stream(stream: &mut dyn StreamSource, each: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     let mut at = 0;
     loop {
@@ -277,10 +430,9 @@ fn copy_stream(branch: &Branch, stream: &mut dyn StreamSource, progress: OnProgr
             }
         }
         if filled == 0 {
-            return Ok(at);
+            return Ok(());
         }
-        branch.write_at(&buffer[..filled], at)?;
+        each(at, &buffer[..filled])?;
         at += filled as u64;
-        tell(progress, at, None)?;
     }
 }

@@ -204,7 +204,7 @@ impl Journal {
         {
             self.poison(error.clone());
         }
-        result
+        result.map(|_| ())
     }
 
     /// Returns how full the ring is; users' frames leave one file free.

@@ -34,6 +34,17 @@ pub(crate) struct Shape {
     pub(crate) key: JournalKey,
 }
 
+/// Whether a file of the ring is whole: a process that died while it made one may have left it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wholeness {
+    /// It is known to be whole on the medium.
+    Durable,
+    /// It has its length, but perhaps only for those who do not look past the cache.
+    Unsynced,
+    /// It is short: making it whole takes space, as making another does, so it is not free.
+    Short,
+}
+
 /// A frame that recovery could still need.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFrame {
@@ -84,8 +95,8 @@ pub(crate) struct Ring {
     pub(crate) shape: Shape,
     /// How many files there are now.
     files: u32,
-    /// For each whether it is known to be whole on the medium.
-    durable: Vec<bool>,
+    /// For each whether it is whole.
+    wholeness: Vec<Wholeness>,
     /// Where the next frame goes, if it fits.
     place: Place,
     /// The last frame written.
@@ -205,13 +216,26 @@ impl Ring {
             sequence: 0,
             chain: 0,
         };
-        let can_overwrite = medium.can_overwrite();
+        let wholeness = |file: u32| {
+            if !medium.can_overwrite() {
+                return Ok(Wholeness::Unsynced);
+            }
+            if file < shape.files {
+                return Ok(Wholeness::Durable);
+            }
+            let length = medium.journal_file_bytes(file);
+            let length = length.map_err(|e| StoreError::io(format_args!("journal/{file}"), "look at", e))?;
+            Ok(if length < shape.file_bytes {
+                Wholeness::Short
+            } else {
+                Wholeness::Unsynced
+            })
+        };
+        let wholeness = (0..files).map(wholeness).collect::<Result<_>>()?;
         Ok(Self {
             medium,
             held: vec![1; files as usize],
-            durable: (0..files)
-                .map(|file| file < shape.files && can_overwrite)
-                .collect(),
+            wholeness,
             shape,
             files,
             place: Place {
@@ -283,7 +307,9 @@ impl Ring {
     }
 
     fn is_free(&self, file: u32) -> bool {
-        file != self.place.file && self.held[file as usize] == 0
+        file != self.place.file
+            && self.held[file as usize] == 0
+            && self.wholeness[file as usize] != Wholeness::Short
     }
 
     /// Returns the next free file in ring order, adding one to the ring if there is none. On write-once media every
@@ -293,46 +319,46 @@ impl Ring {
             let next = self.place.file + 1;
             let mut files = (0..self.files).map(|step| (next + step) % self.files);
             if let Some(file) = files.find(|&file| self.is_free(file)) {
-                self.make_whole(file)?;
+                self.make_durable(file)?;
                 return Ok(file);
             }
         }
-        self.grow()?;
-        Ok(self.files - 1)
+        self.grow()
     }
 
-    /// Adds a free file to the ring.
-    pub(crate) fn grow(&mut self) -> Result<()> {
-        add_file(&*self.medium, self.files, self.shape.file_bytes)?;
+    /// Adds a free file to the ring; one that was left short is made whole for that.
+    ///
+    /// Returns its number.
+    pub(crate) fn grow(&mut self) -> Result<u32> {
+        let short = self.wholeness.iter().position(|&is| is == Wholeness::Short);
+        let file = short.map_or(self.files, |file| file as u32);
+        add_file(&*self.medium, file, self.shape.file_bytes)?;
         self.sync_directory()?;
-        self.files += 1;
-        self.held.push(0);
-        self.durable.push(true);
-        Ok(())
+        if file == self.files {
+            self.files += 1;
+            self.held.push(0);
+            self.wholeness.push(Wholeness::Durable);
+        } else {
+            self.wholeness[file as usize] = Wholeness::Durable;
+        }
+        Ok(file)
     }
 
     /// Returns how many files are known to be whole on the medium, the first ones; none where they are made when needed.
     pub(crate) fn durable_files(&self) -> u32 {
-        self.durable.iter().take_while(|&&durable| durable).count() as u32
+        let durable = self.wholeness.iter().take_while(|&&is| is == Wholeness::Durable);
+        durable.count() as u32
     }
 
-    /// Makes sure that a file is whole on the medium before a frame lies in it. A process that died while it made the file
-    /// may have left it short; or whole, but only for those who do not look past the cache.
-    fn make_whole(&mut self, file: u32) -> Result<()> {
-        if self.durable[file as usize] {
-            return Ok(());
-        }
-        let name = || format!("journal/{file}");
-        let length = self.medium.journal_file_bytes(file);
-        if length.map_err(|e| StoreError::io(name(), "look at", e))? < self.shape.file_bytes {
-            add_file(&*self.medium, file, self.shape.file_bytes)?;
-        } else {
+    /// Makes sure that a file is whole on the medium before a frame lies in it.
+    fn make_durable(&mut self, file: u32) -> Result<()> {
+        if self.wholeness[file as usize] == Wholeness::Unsynced {
             self.medium
                 .sync_journal(file)
-                .map_err(|e| StoreError::io(name(), "sync", e))?;
+                .map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?;
+            self.sync_directory()?;
+            self.wholeness[file as usize] = Wholeness::Durable;
         }
-        self.sync_directory()?;
-        self.durable[file as usize] = true;
         Ok(())
     }
 
@@ -451,3 +477,6 @@ fn add_file(medium: &dyn Medium, file: u32, bytes: u64) -> Result<()> {
 pub(crate) fn frame_bytes(records: usize, blocks: usize) -> usize {
     head_bytes(records) + blocks * crate::block::BLOCK
 }
+
+#[cfg(test)]
+mod tests;

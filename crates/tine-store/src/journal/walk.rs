@@ -350,7 +350,7 @@ impl<'a> Walker<'a> {
         if planted(Bug::StaleFrame) && behind.is_none() {
             behind = self.find(last.end)?.filter(|found| found.is_epoch().is_none());
         }
-        let mut epoch: Option<(Found, Place)> = None;
+        let mut epochs: Vec<(Found, Place)> = Vec::new();
         for base in [last.end].into_iter().chain(self.starts()) {
             for (found, cut) in self.find_epochs(base)? {
                 let names_last = cut == Some(frame)
@@ -358,15 +358,12 @@ impl<'a> Walker<'a> {
                         && behind.is_none()
                         && cut.is_some_and(|cut| cut.nonce == frame.nonce)
                         && !known.contains(&found.header.frame.nonce);
-                // Of two with one number the later file's is the later opening's: write-once media have both.
-                let higher = epoch
-                    .as_ref()
-                    .is_none_or(|(best, _)| found.header.frame.epoch >= best.header.frame.epoch);
-                if names_last && higher {
-                    epoch = Some((found, base));
+                if names_last {
+                    epochs.push((found, base));
                 }
             }
         }
+        let epoch = self.last_continued(epochs)?;
         match (epoch, behind) {
             (Some((found, base)), behind) if !(planted(Bug::CutForgotten) && behind.is_some()) => {
                 self.epoch(found, base).map(Some)
@@ -374,6 +371,44 @@ impl<'a> Walker<'a> {
             (_, Some(found)) => self.plain(found).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Returns of epochs that continue one frame the one to follow.
+    ///
+    /// On write-once media an opening that died leaves its epoch, and a later opening that did not see that begins another
+    /// with the same cut and number in a later file. Some later one may see the first only, and go on there; it makes what
+    /// it relies on durable, and what the second held was not. So the latest opening whose epoch is there tells: of epochs
+    /// with one number the later file's is the later opening's.
+    fn last_continued(&mut self, epochs: Vec<(Found, Place)>) -> Result<Option<(Found, Place)>> {
+        let mut chosen: Option<((u64, u32), (Found, Place))> = None;
+        let has_rivals = epochs
+            .windows(2)
+            .any(|pair| pair[0].0.header.frame.nonce != pair[1].0.header.frame.nonce);
+        let mut all = Vec::new();
+        if has_rivals {
+            for base in self.starts() {
+                for (found, cut) in self.find_epochs(base)? {
+                    all.extend(cut.map(|cut| (found.header.frame, cut, base.file)));
+                }
+            }
+            // Each comes behind those that it may continue.
+            all.sort_unstable_by_key(|(frame, ..)| frame.epoch);
+        }
+        for (found, base) in epochs {
+            let first = found.header.frame;
+            let mut line = HashSet::from([first.nonce]);
+            let mut last = (first.epoch, base.file);
+            for (frame, cut, file) in &all {
+                if frame.epoch > first.epoch && line.contains(&cut.nonce) {
+                    line.insert(frame.nonce);
+                    last = last.max((frame.epoch, *file));
+                }
+            }
+            if chosen.as_ref().is_none_or(|(best, _)| last >= *best) {
+                chosen = Some((last, (found, base)));
+            }
+        }
+        Ok(chosen.map(|(_, epoch)| epoch))
     }
 
     /// Walks from the floor to the end; an error if the floor itself is missing.
@@ -485,3 +520,6 @@ fn cut_at_torn(frames: &mut Vec<Walked>) {
         frames.truncate(torn);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,6 +233,16 @@ impl StoreError {
         }
     }
 
+    /// The answer to one who wants only what the medium need not be waited for.
+    pub(crate) fn not_at_hand() -> Self {
+        Self::io("a block", "read at once", io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Tells whether the medium would have to be waited for.
+    pub(crate) fn is_not_at_hand(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }

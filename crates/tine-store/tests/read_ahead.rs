@@ -280,3 +280,63 @@ fn who_reads_at_random_has_nothing_fetched_beside_it() {
         assert!(!log.lock().iter().any(hinted));
     });
 }
+
+/// Reads until all is at hand; returns how often it was not. `wait` reads, and waits.
+fn insist(
+    log: &Mutex<Vec<Asked>>,
+    once: impl Fn(&mut [u8]) -> bool,
+    wait: impl Fn(&mut [u8]),
+    bytes: &mut [u8],
+) -> usize {
+    let mut tries = 0;
+    while !once(bytes) {
+        let of_reads = |asked: &Asked| matches!(asked, Asked::Waited(..));
+        assert!(tries > 0 || !log.lock().iter().any(of_reads), "it waited");
+        tries += 1;
+        assert!(tries < 100, "what was asked for never comes");
+        wait(&mut vec![0; bytes.len()]);
+    }
+    tries
+}
+
+#[test]
+fn a_read_at_once_never_waits() {
+    for blocks in [1, 64] {
+        with_disk(1025, |_, branch, log| {
+            let mut bytes = vec![0; blocks * BLOCK];
+            let at = 77 * BLOCK as u64;
+            let tries = insist(
+                log,
+                |bytes| branch.read_at_once(bytes, at).unwrap(),
+                |bytes| branch.read_at(bytes, at).unwrap(),
+                &mut bytes,
+            );
+            assert!(tries > 0, "nothing is at hand in a store that was just opened");
+            check(&bytes, 77);
+            let before = log.lock().len();
+            assert!(branch.read_at_once(&mut bytes, at).unwrap());
+            assert_eq!(log.lock().len(), before);
+            assert!(branch.state().unwrap().read_at_once(&mut bytes, at).unwrap());
+            check(&bytes, 77);
+
+            branch.write_at(&content(0), DISK - BLOCK as u64).unwrap();
+            let written = &mut bytes[..BLOCK];
+            assert!(branch.read_at_once(written, DISK - BLOCK as u64).unwrap());
+            check(written, 0);
+            assert!(branch.read_at_once(&mut bytes, DISK).is_err());
+        });
+    }
+}
+
+#[test]
+fn who_asks_is_told_which_writes_may_wait() {
+    with_disk(1, |_, branch, _| {
+        assert!(!branch.write_may_wait(0, 4096));
+        assert!(branch.write_may_wait(1, 4096) && branch.write_may_wait(0, 100));
+        assert!(!branch.write_may_wait(0, 128 << 10));
+        assert!(
+            branch.write_may_wait(0, 1 << 20),
+            "more than the buffer's soft bound"
+        );
+    });
+}

@@ -101,6 +101,11 @@ impl Index {
         home.handle.upgrade().unwrap_or_else(|| self.segment(home.id()))
     }
 
+    /// Returns its nodes for one who reads them so.
+    pub(crate) fn nodes(&self, reading: Reading) -> NodesFrom<'_> {
+        NodesFrom { index: self, reading }
+    }
+
     /// Reads and verifies a node, past every cache.
     pub(crate) fn read_node(&self, at: &NodeRef, level: u8) -> Result<Node> {
         let node = Node::decode(&self.read(at, Reading::PastCache)?, &self.segments)?;
@@ -131,14 +136,31 @@ impl Index {
     }
 }
 
-impl Nodes for Index {
+/// The nodes of an index as one who reads asks for them.
+pub(crate) struct NodesFrom<'a> {
+    index: &'a Index,
+    reading: Reading,
+}
+
+impl Nodes for NodesFrom<'_> {
     fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
-        let node = self.cache.load(child, || {
-            let bytes = self.read(&child.at, Reading::Cached)?;
-            Node::decode(&bytes, &self.segments)
+        let index = self.index;
+        let node = index.cache.load(child, || {
+            let bytes = index.read(&child.at, self.reading)?;
+            Node::decode(&bytes, &index.segments)
         })?;
         check_level(&node, &child.at, level)?;
         Ok(node)
+    }
+
+    fn note_due(&self) {
+        self.index.note_due();
+    }
+}
+
+impl Nodes for Index {
+    fn load(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        self.nodes(Reading::Cached).load(child, level)
     }
 
     fn note_due(&self) {

@@ -89,9 +89,9 @@ impl Segment {
     }
 
     /// Reads whole blocks that lie one behind the other. Their checksums are the caller's to verify.
-    pub(crate) fn read_blocks(&self, bytes: &mut [u8], first: u32) -> Result<()> {
+    pub(crate) fn read_blocks(&self, bytes: &mut [u8], first: u32, reading: Reading) -> Result<()> {
         debug_assert!(bytes.len().is_multiple_of(BLOCK));
-        self.read(bytes, block_offset(first), Reading::Cached)
+        self.read(bytes, block_offset(first), reading)
     }
 
     /// Reads as [`Segment::read_blocks`] does, into places that do not lie together. Tells whether the bytes are there:

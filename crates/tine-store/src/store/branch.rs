@@ -12,6 +12,7 @@ use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::index::layers::Layers;
+use crate::medium::Reading;
 use crate::names::BranchName;
 use crate::options::UpkeepMode;
 use crate::overlay::Entry;
@@ -19,7 +20,9 @@ use crate::store::catalog::BranchCell;
 use crate::store::head::{Head, NewBlock};
 use crate::store::lookup::Lookup;
 use crate::store::read_ahead::ReadAhead;
-use crate::store::state::{Extent, One, Pin, State, check_bounds, check_range, only_block, visit_extents};
+use crate::store::state::{
+    Extent, One, Pin, State, check_bounds, check_range, only_block, visit_extents, was_at_hand,
+};
 use crate::store::stretch::ReadGuard;
 use crate::store::view::View;
 use crate::store::{BranchInfo, Engine, Running, Store};
@@ -100,6 +103,20 @@ impl Branch {
     /// # Errors
     /// [`StoreError::OutOfBounds`], [`StoreError::BlockDamaged`], [`StoreError::Dropped`], and those of the medium.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        self.read_from(bytes, offset, Reading::Cached)
+    }
+
+    /// As [`Branch::read_at`], but does not wait for the medium: false if it would have to be waited for. Then the medium has
+    /// begun to fetch what is missing, and `bytes` hold anything. So who serves many readers need not keep those whose
+    /// blocks are in memory waiting for the others.
+    ///
+    /// # Errors
+    /// As [`Branch::read_at`].
+    pub fn read_at_once(&self, bytes: &mut [u8], offset: u64) -> Result<bool> {
+        was_at_hand(self.read_from(bytes, offset, Reading::AtHand))
+    }
+
+    fn read_from(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> Result<()> {
         let head = self.cell.head.read();
         self.check(&head)?;
         check_bounds(offset, bytes.len() as u64, head.size)?;
@@ -108,14 +125,14 @@ impl Branch {
             Some((block, skip)) => {
                 let found = One::new(view, block, Some(&head.stretch));
                 drop(head);
-                found.read(self.index(), block, skip, bytes)
+                found.read(self.index(), block, skip, bytes, reading)
             }
             None => {
                 let bytes_read = bytes.len() as u64;
                 let blocks = blocks_touched(offset, bytes_read);
                 let lookup = Lookup::new(view, blocks, Some(&head.stretch));
                 drop(head);
-                lookup.read_and(self.index(), bytes, offset, |waits| {
+                lookup.read_and(self.index(), bytes, offset, reading, |waits| {
                     let read = offset..offset + bytes_read;
                     if let Some(range) = self.ahead.note(read, waits) {
                         // Whoever reads there is told what is wrong.
@@ -143,6 +160,17 @@ impl Branch {
             Lookup::new(loaded(&head)?, blocks, Some(&head.stretch))
         };
         lookup.will_read(self.index())
+    }
+
+    /// Tells whether a write there may have to wait for the medium: as it covers a block in part, goes past the buffer, or is
+    /// slowed down. It may also do so when this is false, but only where others were quicker. Costs next to nothing.
+    pub fn write_may_wait(&self, offset: u64, length: u64) -> bool {
+        let engine = self.engine();
+        let (buffer, debt) = (engine.buffer_level(), engine.debt_level());
+        !offset.is_multiple_of(BLOCK_BYTES)
+            || !length.is_multiple_of(BLOCK_BYTES)
+            || buffer.now + length > buffer.soft
+            || debt.is_above_soft()
     }
 
     /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].

@@ -83,8 +83,14 @@ impl Pieces {
     }
 
     /// Adds what the layers have of a range. May read index nodes.
-    fn push_below(&mut self, layers: &Layers, index: &Index, range: Range<u64>) -> Result<()> {
-        layers.resolve(index, range, &mut |range, found| {
+    fn push_below(
+        &mut self,
+        layers: &Layers,
+        index: &Index,
+        range: Range<u64>,
+        reading: Reading,
+    ) -> Result<()> {
+        layers.resolve(&index.nodes(reading), range, &mut |range, found| {
             match found.map(|found| found.content) {
                 Some(PieceContent::Data {
                     home,
@@ -139,7 +145,7 @@ impl Lookup {
     }
 
     /// Asks the layers for what the overlay did not know.
-    fn settle(self, index: &Index) -> Result<Pieces> {
+    fn settle(self, index: &Index, reading: Reading) -> Result<Pieces> {
         let Some((layers, _guard)) = self.below else {
             return Ok(self.pieces);
         };
@@ -152,7 +158,7 @@ impl Lookup {
         let mut known = self.pieces.checksums.as_slice();
         for (range, piece) in self.pieces.list {
             match piece {
-                Piece::Below => settled.push_below(&layers, index, range)?,
+                Piece::Below => settled.push_below(&layers, index, range, reading)?,
                 Piece::Stored { segment, first } => {
                     let (own, others) = known.split_at((range.end - range.start) as usize);
                     known = others;
@@ -166,18 +172,20 @@ impl Lookup {
 
     /// Fills `bytes` with the disk's content from `offset` on; every block from a segment is verified.
     pub(crate) fn read(self, index: &Index, bytes: &mut [u8], offset: u64) -> Result<()> {
-        self.read_and(index, bytes, offset, |_| ())
+        self.read_and(index, bytes, offset, Reading::Cached, |_| ())
     }
 
-    /// As [`Lookup::read`]; calls `meanwhile` with whether the medium has to be waited for, before it is.
+    /// As [`Lookup::read`]; calls `meanwhile` with whether the medium has to be waited for, before it is. If only what is
+    /// at hand was asked for and not all is, that is an [error](StoreError::is_not_at_hand), and the rest is being fetched.
     pub(crate) fn read_and(
         self,
         index: &Index,
         bytes: &mut [u8],
         offset: u64,
+        reading: Reading,
         meanwhile: impl FnOnce(bool),
     ) -> Result<()> {
-        let Pieces { list, checksums } = self.settle(index)?;
+        let Pieces { list, checksums } = self.settle(index, reading)?;
         // Blocks are fetched whole, those at the ends that are asked for in part beside the others.
         let skip = (offset % BLOCK_BYTES) as usize;
         let head_bytes = if skip == 0 {
@@ -215,7 +223,7 @@ impl Lookup {
             }
         }
         stored.sort_unstable_by_key(|fetch| (fetch.segment.id, fetch.first));
-        fetch(stored, meanwhile)?;
+        fetch(stored, reading, meanwhile)?;
         let (first, last) = edges.split_at(if head.is_empty() { 0 } else { BLOCK });
         if !head.is_empty() {
             head.copy_from_slice(&first[skip..skip + head.len()]);
@@ -229,7 +237,7 @@ impl Lookup {
     /// Lets the medium begin to fetch the blocks. May read index nodes.
     pub(crate) fn will_read(self, index: &Index) -> Result<()> {
         let mut stored: Vec<(&Segment, Range<u32>)> = Vec::new();
-        let Pieces { list, .. } = self.settle(index)?;
+        let Pieces { list, .. } = self.settle(index, Reading::Cached)?;
         let mut runs: Vec<(&Arc<Segment>, Range<u32>)> = list
             .iter()
             .filter_map(|(blocks, piece)| match piece {
@@ -277,7 +285,7 @@ struct Fetch<'a> {
 
 /// Fetches and verifies blocks that are sorted by where they lie. What is not at hand the medium begins to fetch while
 /// the rest is read, so all of it is waited for together; `meanwhile` is told before whether there is such.
-fn fetch(stored: Vec<Fetch<'_>>, meanwhile: impl FnOnce(bool)) -> Result<()> {
+fn fetch(stored: Vec<Fetch<'_>>, reading: Reading, meanwhile: impl FnOnce(bool)) -> Result<()> {
     let mut late = Vec::new();
     let mut request = Request::default();
     for mut next in stored {
@@ -291,9 +299,12 @@ fn fetch(stored: Vec<Fetch<'_>>, meanwhile: impl FnOnce(bool)) -> Result<()> {
     if !request.perform(Reading::AtHand)? {
         late.push(request);
     }
+    if !late.is_empty() && reading == Reading::AtHand {
+        return Err(StoreError::not_at_hand());
+    }
     meanwhile(!late.is_empty());
     for request in &mut late {
-        request.perform(Reading::Cached)?;
+        request.perform(reading)?;
     }
     Ok(())
 }

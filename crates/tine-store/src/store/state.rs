@@ -12,6 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::index::layers::Layers;
 use crate::index::leaf::PieceContent;
+use crate::medium::Reading;
 use crate::overlay::Entry;
 use crate::segment::table::Segment;
 use crate::store::Running;
@@ -111,9 +112,16 @@ impl One {
     }
 
     /// Fills `bytes` with the block's content from `skip` on, verified if it comes from a segment.
-    pub(crate) fn read(self, index: &Index, block: u64, skip: usize, bytes: &mut [u8]) -> Result<()> {
+    pub(crate) fn read(
+        self,
+        index: &Index,
+        block: u64,
+        skip: usize,
+        bytes: &mut [u8],
+        reading: Reading,
+    ) -> Result<()> {
         let (found, _guard) = match self {
-            Self::Below(layers, guard) => (find_below(&layers, index, block)?, guard),
+            Self::Below(layers, guard) => (find_below(&layers, index, block, reading)?, guard),
             found => (found, None),
         };
         match found {
@@ -123,14 +131,14 @@ impl One {
                 segment,
                 at,
                 checksum,
-            } if bytes.len() == BLOCK => fetch(&segment, at, checksum, bytes)?,
+            } if bytes.len() == BLOCK => fetch(&segment, at, checksum, bytes, reading)?,
             Self::Stored {
                 segment,
                 at,
                 checksum,
             } => {
                 let mut whole = [0; BLOCK];
-                fetch(&segment, at, checksum, &mut whole)?;
+                fetch(&segment, at, checksum, &mut whole, reading)?;
                 bytes.copy_from_slice(&whole[skip..skip + bytes.len()]);
             }
         }
@@ -138,9 +146,9 @@ impl One {
     }
 }
 
-fn find_below(layers: &Layers, index: &Index, block: u64) -> Result<One> {
+fn find_below(layers: &Layers, index: &Index, block: u64, reading: Reading) -> Result<One> {
     let mut found = One::Zero;
-    layers.resolve(index, block..block + 1, &mut |_, piece| {
+    layers.resolve(&index.nodes(reading), block..block + 1, &mut |_, piece| {
         if let Some(PieceContent::Data {
             home,
             first,
@@ -165,9 +173,18 @@ pub(crate) fn only_block(offset: u64, length: usize) -> Option<(u64, usize)> {
 }
 
 /// Reads a block of a segment and verifies it.
-fn fetch(segment: &Segment, at: u32, checksum: u32, block: &mut [u8]) -> Result<()> {
-    segment.read_blocks(block, at)?;
+fn fetch(segment: &Segment, at: u32, checksum: u32, block: &mut [u8], reading: Reading) -> Result<()> {
+    segment.read_blocks(block, at, reading)?;
     verify(segment, at, block, checksum)
+}
+
+/// Tells whether what was asked for at hand alone was there.
+pub(crate) fn was_at_hand(read: Result<()>) -> Result<bool> {
+    match read {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_at_hand() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Fails unless the range lies within the disk.
@@ -281,13 +298,26 @@ impl State {
     /// # Errors
     /// [`StoreError::OutOfBounds`], [`StoreError::BlockDamaged`], and those of the medium.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        self.read_from(bytes, offset, Reading::Cached)
+    }
+
+    /// As [`State::read_at`], but never waits for the medium; see [`Branch::read_at_once`](crate::Branch::read_at_once).
+    ///
+    /// # Errors
+    /// As [`State::read_at`].
+    pub fn read_at_once(&self, bytes: &mut [u8], offset: u64) -> Result<bool> {
+        was_at_hand(self.read_from(bytes, offset, Reading::AtHand))
+    }
+
+    fn read_from(&self, bytes: &mut [u8], offset: u64, reading: Reading) -> Result<()> {
         check_bounds(offset, bytes.len() as u64, self.size)?;
         if let Some((block, skip)) = only_block(offset, bytes.len()) {
-            return One::new(&self.view, block, None).read(self.index(), block, skip, bytes);
+            let found = One::new(&self.view, block, None);
+            return found.read(self.index(), block, skip, bytes, reading);
         }
         let read = offset..offset + bytes.len() as u64;
         let blocks = blocks_touched(offset, bytes.len() as u64);
-        Lookup::new(&self.view, blocks, None).read_and(self.index(), bytes, offset, |waits| {
+        Lookup::new(&self.view, blocks, None).read_and(self.index(), bytes, offset, reading, |waits| {
             if let Some(range) = self.ahead.note(read, waits) {
                 // Whoever reads there is told what is wrong.
                 let _ = self.will_read(range);

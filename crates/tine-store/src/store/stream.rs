@@ -15,7 +15,7 @@ use crate::block::{BLOCK, BLOCK_BYTES};
 use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place};
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
-use crate::medium::{ObjectName, Writing};
+use crate::medium::{ObjectName, Reading, Writing};
 use crate::options::UpkeepMode;
 use crate::segment::format::SEGMENT_HEADER_BYTES;
 use crate::segment::stream::Stream;
@@ -112,7 +112,7 @@ impl Engine {
                 continue;
             };
             let mut bytes = vec![0; slots.len() * BLOCK].into_boxed_slice();
-            stream.segment.read_blocks(&mut bytes, *first)?;
+            stream.segment.read_blocks(&mut bytes, *first, Reading::Cached)?;
             for (block, slot) in bytes.chunks(BLOCK).zip(slots.iter()) {
                 if crc32c(block) != slot.checksum {
                     return Err(StoreError::damaged(format!(

@@ -18,6 +18,11 @@ fn every_short_history_of_throwaway_forks_survives_every_crash() {
     go_through(Alphabet::Throwaways);
 }
 
+#[test]
+fn every_short_history_of_large_writes_survives_every_crash() {
+    go_through(Alphabet::Streams);
+}
+
 fn go_through(alphabet: Alphabet) {
     let bounds = match number_from_environment("TINE_DEPTH") {
         Some(depth) => Bounds::of(

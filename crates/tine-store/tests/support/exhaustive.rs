@@ -24,7 +24,8 @@
 //!   in memory when it finds nothing to do. So the history is a shorter one;
 //! - with a write to one branch right behind a write or a flush of the other. A write that fits into the buffer, as all of
 //!   them do together, only touches its own head, and a flush its own branch and the journal; so both orders lead to the
-//!   same engine, and the one in which the write comes first (of two writes, that to `a`) is gone through;
+//!   same engine, and the one in which the write comes first (of two writes, that to `a`) is gone through. (Not so where
+//!   writes go past the buffer: they make segments.)
 //! - with a crash or a clean close after which medium and world are those of another history that has as many operations
 //!   left: a process that begins knows nothing else. Numbers of writes may differ, since those still to come were in
 //!   neither history used before.
@@ -134,11 +135,13 @@ impl fmt::Display for Explored {
 /// Goes through everything within the bounds; returns the first history that goes wrong, told in words. Of those as long
 /// as it, others may be wrong too.
 pub(crate) fn explore(alphabet: Alphabet, bounds: Bounds) -> Result<Explored, String> {
-    let start = catch(start).unwrap_or_else(Err)?;
+    let config = alphabet.config();
+    let start = catch(|| start(&config)).unwrap_or_else(Err)?;
     let search = Search {
         alphabet,
         bounds,
-        prover: Prover::new(CONFIG),
+        prover: Prover::new(config.clone()),
+        config,
         bases: Mutex::default(),
         histories: AtomicU64::new(0),
         disguised: AtomicU64::new(0),
@@ -156,7 +159,7 @@ pub(crate) fn explore(alphabet: Alphabet, bounds: Bounds) -> Result<Explored, St
 
 /// Does some histories twice and returns how many; fails where the media differ. On that all skipping stands.
 pub(crate) fn repeat() -> Result<u64, String> {
-    let start = catch(start).unwrap_or_else(Err)?;
+    let start = catch(|| start(&CONFIG)).unwrap_or_else(Err)?;
     // No letter, but a write of one block.
     const ONE_BLOCK: usize = usize::MAX;
     let letters = branches(&[]).len();
@@ -209,6 +212,7 @@ struct Place<'a> {
 
 struct Search {
     alphabet: Alphabet,
+    config: Config,
     bounds: Bounds,
     prover: Prover,
     /// Which history first came to a base with so many operations left.
@@ -278,7 +282,7 @@ impl Search {
             if !mine || depth == 1 && share[1] > 0 {
                 continue;
             }
-            if swaps(place.ops.last(), &op) {
+            if self.alphabet.writes_swap() && swaps(place.ops.last(), &op) {
                 self.disguised.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
@@ -319,7 +323,7 @@ impl Search {
     /// Does the operations up to the last one.
     fn runner(&self, place: &Place<'_>) -> Result<Runner, Wrong> {
         let (base, since) = (place.base, &place.ops[place.ops.len() - place.since..]);
-        let mut runner = Runner::on(&CONFIG, base.medium.fork(), vec![base.world.clone()]);
+        let mut runner = Runner::on(&self.config, base.medium.fork(), vec![base.world.clone()]);
         runner.recover(&[])?;
         for op in &since[..since.len() - 1] {
             runner.step(&Step::plain(op.clone()))?;
@@ -414,8 +418,8 @@ fn swaps(before: Option<&Op>, op: &Op) -> bool {
 }
 
 /// Returns a closed store with two branches, and what it was told.
-fn start() -> Result<Base, Wrong> {
-    let mut runner = Runner::create(CONFIG, Chooser::fixed(Vec::new(), 0))?;
+fn start(config: &Config) -> Result<Base, Wrong> {
+    let mut runner = Runner::create(config.clone(), Chooser::fixed(Vec::new(), 0))?;
     for op in [
         Op::Create {
             name: "a".into(),
@@ -458,14 +462,32 @@ pub(crate) enum Alphabet {
     Branches,
     /// What is done to throwaway forks, and forks of these.
     Throwaways,
+    /// What is done to branches whose whole blocks go past the buffer.
+    Streams,
 }
 
 impl Alphabet {
+    fn config(self) -> Config {
+        match self {
+            Self::Branches | Self::Throwaways => CONFIG,
+            Self::Streams => Config {
+                large_write_bytes: 0,
+                ..CONFIG
+            },
+        }
+    }
+
+    /// Tells whether writes touch only their own branch; see the [module](self).
+    fn writes_swap(self) -> bool {
+        self != Self::Streams
+    }
+
     /// Returns what may come next, always as many. Writes are numbered by branch.
     fn letters(self, ops: &[Op]) -> Vec<Op> {
         match self {
             Self::Branches => branches(ops),
             Self::Throwaways => throwaways(ops),
+            Self::Streams => streams(ops),
         }
     }
 }
@@ -516,6 +538,41 @@ fn throwaways(ops: &[Op]) -> Vec<Op> {
             names: vec!["t0".into()],
         },
         Op::Checkpoint,
+        Op::Reopen,
+        Op::Crash { fate: Fate::Process },
+        Op::Crash { fate: Fate::Power },
+    ]
+}
+
+fn streams(ops: &[Op]) -> Vec<Op> {
+    let flush = |name: &str| Op::Flush { name: name.into() };
+    vec![
+        next_write(ops, "a", 2, 10),
+        next_write(ops, "b", 1, 20),
+        // A part of a block goes through the buffer, into the same group.
+        Op::Write {
+            name: "a".into(),
+            offset: 700,
+            length: 300,
+            id: 80,
+        },
+        flush("a"),
+        flush("b"),
+        Op::Fork {
+            source: Target("a".into(), None),
+            name: "c".into(),
+        },
+        Op::Rollback {
+            name: "b".into(),
+            to: None,
+            keep: None,
+        },
+        Op::Drop {
+            names: vec!["a".into()],
+        },
+        Op::Drain,
+        Op::Checkpoint,
+        Op::Reclaim,
         Op::Reopen,
         Op::Crash { fate: Fate::Process },
         Op::Crash { fate: Fate::Power },

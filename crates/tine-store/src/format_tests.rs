@@ -493,6 +493,7 @@ fn manifest() -> Manifest {
             origin: Some((7, "golden@clean".into())),
             created: 0x1122_3344_5566_7788,
             ephemeral: true,
+            protected: false,
             snapshots: vec![SnapshotRecord {
                 name: "clean".into(),
                 point: 7,
@@ -589,7 +590,7 @@ fn the_parameters_are_pinned() {
     let pinned = [
         "{",
         "  \"format\": \"tine\",",
-        "  \"version\": 3,",
+        "  \"version\": 4,",
         "  \"stable\": false,",
         "  \"incompatible_features\": [],",
         "  \"id\": ...",
@@ -611,7 +612,7 @@ fn the_parameters_are_pinned() {
         "{summed}"
     );
     assert!(
-        FORMAT_MD.contains("Format version: **3**."),
+        FORMAT_MD.contains("Format version: **4**."),
         "docs/format.md tells another version"
     );
 }

@@ -68,6 +68,7 @@ pub(crate) struct BranchRecord {
     pub(crate) origin: Option<(StretchId, String)>,
     pub(crate) created: u64,
     pub(crate) ephemeral: bool,
+    pub(crate) protected: bool,
     pub(crate) snapshots: Vec<SnapshotRecord>,
 }
 
@@ -143,6 +144,7 @@ impl Manifest {
             out.text(branch.origin.as_ref().map_or("", |(_, name)| name));
             out.u64(branch.created);
             out.u8(u8::from(branch.ephemeral));
+            out.u8(u8::from(branch.protected));
             out.count(branch.snapshots.len());
             for snapshot in &branch.snapshots {
                 out.text(&snapshot.name);
@@ -372,7 +374,8 @@ fn decode_stretch(from: &mut Decoder<'_>) -> Result<StretchRecord> {
 fn decode_branch(from: &mut Decoder<'_>) -> Result<BranchRecord> {
     let (id, name, head) = (from.u64()?, from.text()?.to_owned(), from.u64()?);
     let (point, origin_name) = (from.option()?, from.text()?.to_owned());
-    let (created, ephemeral) = (from.u64()?, from.flag()?);
+    let created = from.u64()?;
+    let (ephemeral, protected) = (from.flag()?, from.flag()?);
     let count = from.count(20)?;
     let snapshots = (0..count)
         .map(|_| {
@@ -390,6 +393,7 @@ fn decode_branch(from: &mut Decoder<'_>) -> Result<BranchRecord> {
         origin: point.map(|point| (point, origin_name)),
         created,
         ephemeral,
+        protected,
         snapshots,
     })
 }

@@ -114,6 +114,13 @@ pub(super) fn records() -> Vec<(Record, &'static str)> {
             },
             "0b04000000000000000400000077656231",
         ),
+        (
+            Record::Protected {
+                branch: 4,
+                protected: true,
+            },
+            "0f040000000000000001",
+        ),
         (Record::SegmentRemoved { segment: SEGMENT }, "0c0500000003000000"),
         (Record::Announced { manifest: 6 }, "0d0600000000000000"),
         (Record::Closed, "0e"),

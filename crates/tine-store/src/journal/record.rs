@@ -128,6 +128,8 @@ pub(crate) enum Record {
     SnapshotDropped { branch: u64, name: String },
     /// A branch has another name; an ephemeral one is kept by this.
     Renamed { branch: u64, name: String },
+    /// A branch may, or may not any more, be written to by clients.
+    Protected { branch: u64, protected: bool },
     /// Nothing refers to a segment any more; its object is removed when this is durable.
     SegmentRemoved { segment: SegmentId },
     /// A manifest is durable; older ones are not needed.
@@ -150,6 +152,7 @@ const RENAMED: u8 = 11;
 const SEGMENT_REMOVED: u8 = 12;
 const ANNOUNCED: u8 = 13;
 const CLOSED: u8 = 14;
+const PROTECTED: u8 = 15;
 
 impl Record {
     pub(crate) fn encode(&self, out: &mut Encoder) {
@@ -244,6 +247,11 @@ impl Record {
                 out.u8(RENAMED);
                 out.u64(*branch);
                 out.text(name);
+            }
+            Self::Protected { branch, protected } => {
+                out.u8(PROTECTED);
+                out.u64(*branch);
+                out.u8(u8::from(*protected));
             }
             Self::SegmentRemoved { segment } => {
                 out.u8(SEGMENT_REMOVED);
@@ -345,6 +353,10 @@ impl Record {
                 manifest: from.u64()?,
             },
             CLOSED => Self::Closed,
+            PROTECTED => Self::Protected {
+                branch: from.u64()?,
+                protected: from.flag()?,
+            },
             unknown => return Err(from.invalid(&format!("record of unknown kind {unknown}"))),
         })
     }

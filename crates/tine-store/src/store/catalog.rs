@@ -69,6 +69,8 @@ pub(crate) struct BranchEntry {
     /// Nanoseconds since 1970.
     pub(crate) created: u64,
     pub(crate) stay: Stay,
+    /// Clients may not write to it.
+    pub(crate) protected: bool,
     pub(crate) snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 

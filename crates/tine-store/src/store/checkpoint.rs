@@ -431,6 +431,7 @@ impl Engine {
                 origin: entry.origin.clone(),
                 created: entry.created,
                 ephemeral: !entry.is_kept(),
+                protected: entry.protected,
                 snapshots: entry
                     .snapshots
                     .iter()

@@ -53,6 +53,7 @@ impl Engine {
             origin,
             created: made.created,
             stay,
+            protected: false,
             snapshots: std::collections::BTreeMap::new(),
         };
         catalog.branches.insert(name, entry);

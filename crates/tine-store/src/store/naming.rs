@@ -273,6 +273,41 @@ impl Store {
         self.engine().rename(from, to, Stay::Kept)
     }
 
+    /// Says whether those to whom the branch is served may write to it: a mark that servers heed, and that forks do not
+    /// inherit. The engine itself writes to a protected branch like to any. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`], and those of writing.
+    pub fn protect(&self, name: &BranchName, protected: bool) -> Result<()> {
+        let engine = self.engine();
+        let protect = || {
+            let catalog = engine.catalog.lock();
+            let entry = catalog.entry(name)?;
+            if !entry.is_kept() {
+                return Err(StoreError::UnknownBranch { name: name.clone() });
+            }
+            let mut records = Encoder::default();
+            Record::Protected {
+                branch: entry.cell.id,
+                protected,
+            }
+            .encode(&mut records);
+            Ok((
+                catalog,
+                Item {
+                    records: records.bytes,
+                    ..Item::default()
+                },
+            ))
+        };
+        let ticket = engine.commit(Priority::User, protect, |mut catalog, _| {
+            if let Some(entry) = catalog.branches.get_mut(name) {
+                entry.protected = protected;
+            }
+        })?;
+        engine.wait(ticket)
+    }
+
     /// Changes a disk's size. What a smaller disk loses reads as zeroes if it grows again. Durable on return.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::journal::ring::Shape;
 use crate::medium::{Medium, ObjectName, Reading};
 
 const FORMAT: &str = "tine";
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 /// The smallest journal file: an epoch's copies and some frames.
 pub(super) const JOURNAL_FILE_BYTES_MIN: u64 = 32 << 10;

@@ -61,6 +61,7 @@ struct FoundBranch {
     origin: Option<(StretchId, String)>,
     created: u64,
     ephemeral: bool,
+    protected: bool,
     snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
@@ -140,6 +141,7 @@ impl<'a> Replayer<'a> {
                 origin: record.origin,
                 created: record.created,
                 ephemeral: record.ephemeral,
+                protected: record.protected,
                 snapshots,
             };
             branches.insert(record.id, branch);
@@ -349,6 +351,10 @@ impl<'a> Replayer<'a> {
                 branch.ephemeral = false;
                 Ok(())
             }
+            Record::Protected { branch, protected } => {
+                self.branch(branch)?.protected = protected;
+                Ok(())
+            }
             // Handled where they stand, or of no consequence for the state.
             Record::Epoch { .. }
             | Record::Announced { .. }
@@ -379,6 +385,7 @@ impl<'a> Replayer<'a> {
             origin: made.parent.zip(made.origin),
             created: made.created,
             ephemeral: made.ephemeral,
+            protected: false,
             snapshots: BTreeMap::new(),
         };
         if self.branches.insert(made.branch, branch).is_some() {
@@ -472,6 +479,7 @@ impl<'a> Replayer<'a> {
                 } else {
                     Stay::Kept
                 },
+                protected: branch.protected,
                 snapshots: branch.snapshots,
             };
             catalog.branches.insert(branch.name, entry);

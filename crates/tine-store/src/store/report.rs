@@ -28,6 +28,8 @@ pub struct BranchInfo {
     pub created: SystemTime,
     /// What it was forked from.
     pub origin: Option<Origin>,
+    /// Clients may not write to it; see [`Store::protect`].
+    pub protected: bool,
     /// Its snapshots, by name.
     pub snapshots: Vec<SnapshotInfo>,
 }
@@ -236,6 +238,7 @@ impl Engine {
                 written: 0,
                 created: time(entry.created),
                 origin: entry.origin.clone().map(|(point, name)| Origin { name, point }),
+                protected: entry.protected,
                 snapshots,
             };
             (std::sync::Arc::clone(&head.stretch), info)

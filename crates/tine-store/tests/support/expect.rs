@@ -95,6 +95,7 @@ pub(crate) fn tell(world: &World, op: &Op) -> Result<World, Refusal> {
         Op::Drop { names } => world.drop_branches(names)?,
         Op::DropSnapshot { name, snapshot } => world.drop_snapshot(name, snapshot)?,
         Op::Rename { from, to } => world.rename(from, to)?,
+        Op::Protect { name, protected } => world.protect(name, *protected)?,
         Op::Resize { name, size } => world.resize(name, *size)?,
         Op::Diff { a, b } => {
             world.content(a)?;

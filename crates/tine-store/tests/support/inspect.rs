@@ -10,7 +10,7 @@ use super::content::{BLOCK, Content};
 use super::ops::Op;
 use super::perform::{Failure, describe, go_on, read_state};
 use super::runner::{Runner, Wrong};
-use super::world::{Shown, Target};
+use super::world::{Shown, ShownBranch, Target};
 
 impl Runner {
     pub(crate) fn check_damage(&self) -> Result<(), Wrong> {
@@ -43,7 +43,7 @@ impl Runner {
         Ok(shown)
     }
 
-    fn one_shown(&self, info: &BranchInfo) -> Result<(Content, BTreeMap<String, Content>), StoreError> {
+    fn one_shown(&self, info: &BranchInfo) -> Result<ShownBranch, StoreError> {
         let store = self.store();
         let mut snapshots = BTreeMap::new();
         for snapshot in &info.snapshots {
@@ -53,7 +53,11 @@ impl Runner {
         let branch = store.branch(&info.name)?;
         let mut bytes = vec![0; branch.size() as usize];
         branch.read_at(&mut bytes, 0)?;
-        Ok((Content::from_bytes(&bytes), snapshots))
+        Ok(ShownBranch {
+            content: Content::from_bytes(&bytes),
+            snapshots,
+            is_protected: info.protected,
+        })
     }
 
     /// Compares everything shown with the first world.

@@ -71,6 +71,10 @@ pub(crate) enum Op {
         from: String,
         to: String,
     },
+    Protect {
+        name: String,
+        protected: bool,
+    },
     Resize {
         name: String,
         size: u64,
@@ -424,7 +428,11 @@ impl<'a> Generator<'a> {
                 let (name, snapshot) = self.snapshot_of(world);
                 Op::DropSnapshot { name, snapshot }
             }
-            74..76 => Op::Rename {
+            74 => Op::Protect {
+                name: self.name(world),
+                protected: !self.chooser.one_in(3),
+            },
+            75 => Op::Rename {
                 from: self.name(world),
                 to: self.new_name(world),
             },

@@ -227,6 +227,7 @@ pub(super) fn perform(store: &Store, names: &Names, op: &Op) -> Result<(), Failu
             store.drop_snapshot(&names.branch(name), &snapshot_name(snapshot))?;
         }
         Op::Rename { from, to } => store.rename(&names.branch(from), &branch_name(to))?,
+        Op::Protect { name, protected } => store.protect(&names.branch(name), *protected)?,
         Op::Resize { name, size } => store.resize(&names.branch(name), *size)?,
         Op::Defrag { name, shared } => {
             let options = DefragOptions { shared: *shared };

@@ -217,12 +217,15 @@ fn wrong(shown: &Shown, worlds: &[World]) -> Option<(Shown, String)> {
 }
 
 fn describe(shown: &Shown) -> String {
-    let branches = shown.iter().map(|(name, (content, snapshots))| {
-        let snapshots: Vec<_> = snapshots
+    let branches = shown.iter().map(|(name, branch)| {
+        let snapshots: Vec<_> = branch
+            .snapshots
             .iter()
             .map(|(name, content)| format!(" @{name} [{}]", content.describe()))
             .collect();
-        format!("{name} [{}]{}", content.describe(), snapshots.concat())
+        let protected = if branch.is_protected { " protected" } else { "" };
+        let content = branch.content.describe();
+        format!("{name} [{content}]{protected}{}", snapshots.concat())
     });
     branches.collect::<Vec<_>>().join(", ")
 }

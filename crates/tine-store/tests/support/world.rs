@@ -17,12 +17,14 @@ pub(crate) struct Branch {
     pub(crate) snapshots: BTreeMap<String, Content>,
     /// It does not outlive the process.
     pub(crate) is_throwaway: bool,
+    pub(crate) is_protected: bool,
 }
 
 impl Branch {
     fn new(content: Content, origin: Option<Content>) -> Self {
         Self {
             is_throwaway: false,
+            is_protected: false,
             states: vec![content],
             floor: 0,
             origin,
@@ -259,6 +261,15 @@ impl World {
         Ok(())
     }
 
+    pub(crate) fn protect(&mut self, name: &str, protected: bool) -> Told {
+        let branch = self.branch_mut(name)?;
+        if branch.is_throwaway {
+            return Err(Refusal::UnknownBranch);
+        }
+        branch.is_protected = protected;
+        Ok(())
+    }
+
     pub(crate) fn resize(&mut self, name: &str, size: u64) -> Told {
         let branch = self.branch_mut(name)?;
         branch.change(|content| content.resize(size));
@@ -267,8 +278,16 @@ impl World {
     }
 }
 
-/// What a store shows after it was opened: contents by name.
-pub(crate) type Shown = BTreeMap<String, (Content, BTreeMap<String, Content>)>;
+/// What a store shows of a branch after it was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ShownBranch {
+    pub(crate) content: Content,
+    pub(crate) snapshots: BTreeMap<String, Content>,
+    pub(crate) is_protected: bool,
+}
+
+/// What a store shows after it was opened, by name.
+pub(crate) type Shown = BTreeMap<String, ShownBranch>;
 
 impl World {
     /// Returns the world as it goes on after a recovery that shows `shown`, or why no crash may leave that.
@@ -290,7 +309,17 @@ impl World {
         }
         let mut world = self;
         for (name, branch) in &mut world.branches {
-            let (content, snapshots) = &shown[name];
+            let ShownBranch {
+                content,
+                snapshots,
+                is_protected,
+            } = &shown[name];
+            if branch.is_protected != *is_protected {
+                return Err(format!(
+                    "{name} is protected: {is_protected}; should be: {}",
+                    branch.is_protected
+                ));
+            }
             let told: Vec<_> = branch.snapshots.keys().collect();
             let found: Vec<_> = snapshots.keys().collect();
             if told != found {

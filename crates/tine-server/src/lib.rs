@@ -8,5 +8,6 @@
 
 pub mod api;
 mod daemon;
+pub mod words;
 
-pub use daemon::Daemon;
+pub use daemon::{Claim, Daemon};

@@ -1,0 +1,90 @@
+//! `write`: bytes to a disk, piece after piece.
+
+use serde::{Deserialize, Serialize};
+use tine_store::{Branch, BranchName};
+
+use super::{Failure, near};
+use crate::Daemon;
+use crate::words::count;
+
+/// Writes bytes to a branch. What came before a failure stays.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Write {
+    /// The branch.
+    pub name: BranchName,
+}
+
+/// What was written, all of it durable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Written {
+    /// The bytes.
+    pub length: u64,
+}
+
+impl Write {
+    /// What it is called in the path.
+    pub const VERB: &'static str = "write";
+
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// Those of [`tine_store::Store::branch`].
+    pub fn begin(self, daemon: &Daemon) -> Result<Writing, Failure> {
+        let store = daemon.store();
+        let branch = store.branch(&self.name);
+        let branch = branch.map_err(|error| near::with_near_names(store, error.into()))?;
+        Ok(Writing { branch, length: 0 })
+    }
+}
+
+/// Writing to a branch, under way.
+#[derive(Debug)]
+pub struct Writing {
+    branch: Branch,
+    length: u64,
+}
+
+impl Writing {
+    /// Returns the disk's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.branch.size()
+    }
+
+    /// Writes a piece.
+    ///
+    /// # Errors
+    /// Those of [`Branch::write_at`]; the failure tells how much was written before, which is durable then.
+    pub fn put(&mut self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
+        match self.branch.write_at(bytes, offset) {
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => Err(self.stopped(error.into())),
+        }
+    }
+
+    /// Ends before all was written, because of `failure`: makes durable what was, and adds to the failure how much.
+    pub fn stopped(&self, failure: Failure) -> Failure {
+        if self.branch.flush().is_err() {
+            return failure;
+        }
+        failure.hint_more(before_that(self.length))
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// Those of [`Branch::flush`].
+    pub fn finish(self) -> Result<Written, Failure> {
+        self.branch.flush()?;
+        Ok(Written { length: self.length })
+    }
+}
+
+/// Says how much was written before a failure.
+fn before_that(bytes: u64) -> String {
+    let verb = if bytes == 1 { "was" } else { "were" };
+    format!("{} {verb} written before that", count(bytes, "byte"))
+}

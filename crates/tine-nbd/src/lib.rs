@@ -4,10 +4,20 @@
 //! the protocol and sockets, and nothing of what a disk is made of. Sections cited as "proto.md" are those of the
 //! [public document](https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md).
 
+mod buffer;
 mod client;
+mod connection;
 mod error;
 mod export;
+mod greeting;
+mod handshake;
+mod lead;
 mod limits;
+mod output;
+mod protocol;
+mod server;
+mod socket;
+mod work;
 
 pub use client::{Client, Peer};
 pub use error::{Errno, Fault, Refusal, RefusalKind};
@@ -15,3 +25,5 @@ pub use export::{
     BASE_ALLOCATION, Export, ExportInfo, Exports, Extent, Features, Listing, STATE_HOLE, STATE_ZERO, Zeroing,
 };
 pub use limits::{Limits, MAX_REQUEST_BYTES, MIN_BLOCK_BYTES, PREFERRED_BLOCK_BYTES};
+pub use server::Server;
+pub use socket::{Listener, Stream};

@@ -1,0 +1,252 @@
+//! A connection in transmission, and who works on it.
+//!
+//! One thread at a time has the **lead**: it reads the socket and does at once what needs no waiting. Before it waits for
+//! a disk it lets the lead go; as soon as the client sends more, another thread takes it up. When the wait is over and nobody has, it takes
+//! the lead back and reads on: a client with one request in flight is served by one thread, which never changes.
+//!
+//! ```text
+//!            takes it up                    has to wait, or nothing came for a while
+//! epoll ────────────────────> Held ────────────────────────────────────────────────────> Free (epoll watches)
+//!                              │  ^── takes it back when it has waited ──────────────────┘
+//!                              │  ^── when there is room again ──── Paused (nobody watches: too much waits already)
+//!                              └──── the client has ended, or sent garbage ──> Ended
+//! ```
+//!
+//! **Invariant:** a lead that is free is watched by epoll, and one that is paused is taken up by whoever makes the room: each that
+//! ends a request or sends a reply looks for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::export::{Export, Features};
+use crate::handshake::Opened;
+use crate::lead::{Leftover, Workspace};
+use crate::output::Output;
+use crate::protocol::{Context, Headers};
+use crate::server::Shared;
+use crate::socket::Stream;
+use crate::work::Job;
+
+/// A connection in transmission.
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) socket: Arc<Stream>,
+    pub(crate) export: Arc<dyn Export>,
+    pub(crate) features: Features,
+    pub(crate) headers: Headers,
+    pub(crate) contexts: Vec<Context>,
+    pub(crate) server: Arc<Shared>,
+    pub(crate) state: Mutex<State>,
+    /// Told when the thread that sent has ended doing so.
+    pub(crate) sent: Condvar,
+}
+
+/// What the threads of a connection share. Held for a few instructions, never while anything waits.
+pub(crate) struct State {
+    lead: Lead,
+    /// Requests that were read and are not done, except what the lead does at once.
+    waiting: usize,
+    /// What these requests' payloads have, and replies in the queue.
+    pub(crate) bytes: usize,
+    /// A read that needs the socket for itself is among them.
+    streaming: bool,
+    pub(crate) output: Output,
+}
+
+enum Lead {
+    Held,
+    Free(Leftover),
+    Paused(Leftover, Pause),
+    Ended,
+}
+
+/// Why no further request is taken on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pause {
+    /// Too many wait, or hold too much.
+    Load,
+    /// It needs the socket for itself, and another that does is not done.
+    Streaming,
+}
+
+/// What is to be done with the lead.
+pub(crate) enum Next {
+    /// Whoever sees first that the client sent something takes it up.
+    Watch(Leftover),
+    /// It is taken up when there is room.
+    Pause(Leftover, Pause),
+    /// There is nothing more to read.
+    End,
+}
+
+impl Connection {
+    /// Returns a connection whose lead the caller has.
+    pub(crate) fn new(id: u64, socket: Arc<Stream>, opened: Opened, server: Arc<Shared>) -> Self {
+        let Opened {
+            export,
+            features,
+            headers,
+            contexts,
+        } = opened;
+        Self {
+            id,
+            socket,
+            export,
+            features,
+            headers,
+            contexts,
+            server,
+            state: Mutex::new(State {
+                lead: Lead::Held,
+                waiting: 0,
+                bytes: 0,
+                streaming: false,
+                output: Output::default(),
+            }),
+            sent: Condvar::new(),
+        }
+    }
+
+    /// Works for the connection, as the thread that has the lead, until there is nothing to do for this thread.
+    pub(crate) fn serve(self: &Arc<Self>, work: &mut Workspace, leftover: Leftover) {
+        let mut leftover = leftover;
+        loop {
+            let mut jobs = self.lead(work, leftover).into_iter();
+            let Some(first) = jobs.next() else {
+                self.end_if_over();
+                return;
+            };
+            self.server.share(self, jobs);
+            self.run(first);
+            match self.take_lead_back() {
+                Some(left) => leftover = left,
+                None => return,
+            }
+        }
+    }
+
+    /// Does a job that another thread has read, and goes on as [`Connection::serve`] if nobody leads then.
+    pub(crate) fn serve_job(self: &Arc<Self>, work: &mut Workspace, job: Job) {
+        self.run(job);
+        if let Some(leftover) = self.take_lead_back() {
+            self.serve(work, leftover);
+        }
+    }
+
+    /// Takes the lead, after epoll said that the client sent something.
+    pub(crate) fn take_lead(&self) -> Option<Leftover> {
+        self.state.lock().take_lead(&self.server.limits)
+    }
+
+    /// Takes the lead, if nobody has it and there is something that could be done. Otherwise this may have been the last that the connection
+    /// needed.
+    fn take_lead_back(self: &Arc<Self>) -> Option<Leftover> {
+        let taken = self.state.lock().take_lead(&self.server.limits);
+        match taken {
+            // Else the next request would wake another thread.
+            Some(_) => self.server.unwatch(self),
+            None => self.end_if_over(),
+        }
+        taken
+    }
+
+    /// Gives the lead away. Returns what was left over if it is to be had again at once.
+    pub(crate) fn put_lead(self: &Arc<Self>, next: Next) -> Option<Leftover> {
+        let mut state = self.state.lock();
+        match next {
+            Next::Watch(leftover) => {
+                state.lead = Lead::Free(leftover);
+                drop(state);
+                self.server.watch(self);
+                None
+            }
+            Next::Pause(leftover, pause) => {
+                state.lead = Lead::Paused(leftover, pause);
+                // Room may have been made since this was found necessary.
+                state.take_lead(&self.server.limits)
+            }
+            Next::End => {
+                state.lead = Lead::Ended;
+                None
+            }
+        }
+    }
+
+    /// Takes note of a request that is going to wait, with what its payload or its reply holds. Returns whether it is the last for now.
+    pub(crate) fn begin_waiting(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        state.waiting += 1;
+        state.bytes += bytes;
+        state.is_full(&self.server.limits)
+    }
+
+    /// Takes note that such a request is done; its reply was sent, or is in the queue.
+    pub(crate) fn end_waiting(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.waiting -= 1;
+        state.bytes -= bytes;
+    }
+
+    /// Tells whether no further request can be taken on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.lock().is_full(&self.server.limits)
+    }
+
+    /// Takes note of a read that needs the socket for itself; `false` if there is one.
+    pub(crate) fn begin_streaming(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().streaming, true)
+    }
+
+    /// Takes note that there is none any more.
+    pub(crate) fn end_streaming(&self) {
+        self.state.lock().streaming = false;
+    }
+
+    /// Tells whether new requests are refused.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.server.draining.load(Ordering::Acquire)
+    }
+
+    /// Ends the connection for good, whatever its state.
+    pub(crate) fn abandon(&self) {
+        self.state.lock().lead = Lead::Ended;
+        self.socket.end();
+        self.server.forget(self.id);
+    }
+
+    /// Lets the server forget the connection if all is done.
+    fn end_if_over(&self) {
+        let over = {
+            let state = self.state.lock();
+            matches!(state.lead, Lead::Ended) && state.waiting == 0 && state.output.is_idle()
+        };
+        if over {
+            self.socket.end();
+            self.server.forget(self.id);
+        }
+    }
+}
+
+impl State {
+    fn is_full(&self, limits: &crate::limits::Limits) -> bool {
+        self.waiting >= limits.requests_waiting || self.bytes >= limits.bytes_waiting
+    }
+
+    fn take_lead(&mut self, limits: &crate::limits::Limits) -> Option<Leftover> {
+        let possible = match &self.lead {
+            Lead::Free(_) => true,
+            Lead::Paused(_, Pause::Load) => !self.is_full(limits),
+            Lead::Paused(_, Pause::Streaming) => !self.streaming,
+            Lead::Held | Lead::Ended => false,
+        };
+        if !possible {
+            return None;
+        }
+        match std::mem::replace(&mut self.lead, Lead::Held) {
+            Lead::Free(leftover) | Lead::Paused(leftover, _) => Some(leftover),
+            Lead::Held | Lead::Ended => None,
+        }
+    }
+}

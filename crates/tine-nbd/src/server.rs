@@ -1,0 +1,457 @@
+//! The server: its threads, its listeners, its connections.
+//!
+//! Threads that have nothing to do wait in one epoll for all: for connections, for clients that send something while nobody
+//! leads their connection, for jobs. Whoever takes one of these up sees to it that somebody else waits there.
+//!
+//! **Invariant:** there are threads enough for one in each connection, and [`Limits::threads`] more. A client that does not take its replies
+//! holds one of its connection, so the others always make progress.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::fd::OwnedFd;
+
+use crate::buffer::Pieces;
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::export::Exports;
+use crate::greeting::greet;
+use crate::lead::Workspace;
+use crate::limits::Limits;
+use crate::socket::{Listener, Stream};
+use crate::work::Job;
+
+/// So long a thread waits for something to do before it ends; the last one waits on.
+const IDLE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// So long the thread that leads a connection waits for its client, before it lets epoll do that.
+const LEADING: Duration = Duration::from_secs(1);
+
+/// What the operating system refuses, descriptors above all, is tried again after so long.
+const SHORTAGE: Duration = Duration::from_millis(50);
+
+/// The stack of a thread: room for an engine's call, untouched memory costs nothing.
+const STACK_BYTES: usize = 512 << 10;
+
+/// The eventfd's place in epoll; connections and listeners have theirs from 1 on.
+const JOBS: u64 = 0;
+
+/// Tells connections apart, in the whole process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A server of exports. It has threads of its own, from the first connection on.
+///
+/// Dropping it ends all connections, and waits for what their requests are doing.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Server")
+            .field("connections", &self.connections())
+            .field("limits", &self.shared.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all threads of a server share.
+pub(crate) struct Shared {
+    pub(crate) exports: Arc<dyn Exports>,
+    pub(crate) limits: Limits,
+    pub(crate) pieces: Arc<Pieces>,
+    /// No new requests are taken on.
+    pub(crate) draining: AtomicBool,
+    epoll: OwnedFd,
+    /// Counts the jobs for which nobody was woken yet.
+    wake: OwnedFd,
+    tables: Mutex<Tables>,
+    /// Told when a connection or a thread has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Tables {
+    listeners: HashMap<u64, Arc<Listener>>,
+    connections: HashMap<u64, Entry>,
+    tasks: VecDeque<Task>,
+    threads: usize,
+    /// Threads that wait in epoll, or are about to.
+    idle: usize,
+    stopping: bool,
+}
+
+/// A connection, from its acceptance on.
+struct Entry {
+    socket: Arc<Stream>,
+    /// In transmission.
+    connection: Option<Arc<Connection>>,
+}
+
+/// What is to be done by any thread.
+enum Task {
+    Greet(u64),
+    Job(Arc<Connection>, Job),
+}
+
+impl Server {
+    /// Returns a server that has no connections yet.
+    ///
+    /// # Errors
+    /// When there are no descriptors for it.
+    pub fn new(exports: Arc<dyn Exports>, limits: Limits) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+        let wake = eventfd(0, flags)?;
+        epoll::add(
+            &epoll,
+            &wake,
+            epoll::EventData::new_u64(JOBS),
+            epoll::EventFlags::IN,
+        )?;
+        let shared = Arc::new(Shared {
+            exports,
+            limits,
+            pieces: Arc::default(),
+            draining: AtomicBool::new(false),
+            epoll,
+            wake,
+            tables: Mutex::default(),
+            ended: Condvar::new(),
+        });
+        Ok(Self { shared })
+    }
+
+    /// Accepts connections on `listener` from now on.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn listen(&self, listener: impl Into<Listener>) -> io::Result<()> {
+        let shared = &self.shared;
+        let listener = Arc::new(listener.into());
+        listener.prepare()?;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let kept = Arc::clone(&listener);
+        shared.tables.lock().listeners.insert(id, kept);
+        epoll::add(&shared.epoll, &*listener, epoll::EventData::new_u64(id), WATCHED)?;
+        shared.ensure_watcher();
+        Ok(())
+    }
+
+    /// Serves a connection that was accepted elsewhere, or one end of a pair of sockets. Returns at once.
+    ///
+    /// # Errors
+    /// When there are as many connections as [`Limits::connections`] allows, or the operating system refuses. The connection
+    /// is closed then.
+    pub fn serve(&self, stream: impl Into<Stream>) -> io::Result<()> {
+        let id = self.shared.admit(stream.into())?;
+        self.shared.push([Task::Greet(id)]);
+        Ok(())
+    }
+
+    /// Returns how many connections there are, those that have not chosen an export yet included.
+    pub fn connections(&self) -> usize {
+        self.shared.tables.lock().connections.len()
+    }
+
+    /// Ends the serving: accepts no more, answers what comes from now on with `NBD_ESHUTDOWN`, finishes what is in
+    /// flight, and ends each connection after that. What is not done after `limit` is cut off.
+    ///
+    /// Returns whether everything was finished in time.
+    pub fn drain(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        self.shared.draining.store(true, Ordering::Release);
+        let mut tables = self.shared.tables.lock();
+        tables.listeners.clear();
+        for entry in tables.connections.values() {
+            entry.socket.end_receiving();
+        }
+        while !tables.connections.is_empty() {
+            if self.shared.ended.wait_until(&mut tables, deadline).timed_out() {
+                break;
+            }
+        }
+        for entry in tables.connections.values() {
+            entry.socket.end();
+        }
+        tables.connections.is_empty()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+        let shared = &self.shared;
+        let mut tables = shared.tables.lock();
+        while !tables.connections.is_empty() {
+            shared.ended.wait(&mut tables);
+        }
+        tables.stopping = true;
+        while tables.threads > 0 {
+            shared.wake_threads(tables.threads);
+            shared.ended.wait(&mut tables);
+        }
+    }
+}
+
+/// A source that is watched until it reports something, once.
+const WATCHED: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ONESHOT);
+
+impl Shared {
+    /// Has epoll tell when the client sends something, once.
+    pub(crate) fn watch(&self, connection: &Connection) {
+        self.set_watched(&connection.socket, connection.id, WATCHED);
+    }
+
+    /// Has epoll tell no more.
+    pub(crate) fn unwatch(&self, connection: &Connection) {
+        self.set_watched(&connection.socket, connection.id, epoll::EventFlags::ONESHOT);
+    }
+
+    fn set_watched(&self, source: &impl std::os::fd::AsFd, id: u64, flags: epoll::EventFlags) {
+        // The source is in epoll for as long as it is open, so this cannot fail.
+        let set = epoll::modify(&self.epoll, source, epoll::EventData::new_u64(id), flags);
+        debug_assert!(set.is_ok(), "{set:?}");
+    }
+
+    /// Lets other threads do jobs of a connection.
+    pub(crate) fn share(self: &Arc<Self>, connection: &Arc<Connection>, jobs: impl Iterator<Item = Job>) {
+        self.push(jobs.map(|job| Task::Job(Arc::clone(connection), job)));
+    }
+
+    /// Lets go of a connection that has ended.
+    pub(crate) fn forget(&self, id: u64) {
+        // Dropped after the lock is let go: with it the export goes, which may take its time.
+        let gone = self.tables.lock().connections.remove(&id);
+        drop(gone);
+        self.ended.notify_all();
+    }
+
+    fn push(self: &Arc<Self>, tasks: impl IntoIterator<Item = Task>) {
+        let mut tasks = tasks.into_iter().peekable();
+        if tasks.peek().is_none() {
+            return;
+        }
+        let mut tables = self.tables.lock();
+        let before = tables.tasks.len();
+        tables.tasks.extend(tasks);
+        let new = tables.tasks.len() - before;
+        let missing = new.saturating_sub(tables.idle);
+        self.spawn(&mut tables, missing);
+        drop(tables);
+        self.wake_threads(new);
+    }
+
+    fn wake_threads(&self, count: usize) {
+        // It fails when the counter would overflow, and then all are awake.
+        let _ = rustix::io::write(&self.wake, &(count as u64).to_ne_bytes());
+    }
+
+    /// Sees to it that a thread waits in epoll.
+    fn ensure_watcher(self: &Arc<Self>) {
+        let mut tables = self.tables.lock();
+        if tables.idle == 0 {
+            self.spawn(&mut tables, 1);
+        }
+    }
+
+    /// Adds threads, as far as there may be more.
+    fn spawn(self: &Arc<Self>, tables: &mut Tables, count: usize) {
+        let most = self.limits.connections + self.limits.threads;
+        for _ in 0..count.min(most.saturating_sub(tables.threads)) {
+            let shared = Arc::clone(self);
+            let thread = std::thread::Builder::new()
+                .name("nbd".into())
+                .stack_size(STACK_BYTES);
+            // Without it, the threads that are there do the work, later.
+            if thread.spawn(move || shared.run_thread()).is_ok() {
+                tables.threads += 1;
+                tables.idle += 1;
+            }
+        }
+    }
+
+    fn run_thread(self: Arc<Self>) {
+        let mut work = Workspace::new();
+        while let Some(task) = self.next_task() {
+            self.run(task, &mut work);
+            self.tables.lock().idle += 1;
+        }
+        let mut tables = self.tables.lock();
+        tables.threads -= 1;
+        drop(tables);
+        self.ended.notify_all();
+    }
+
+    /// Waits for something to do; `None` if the thread is to end. The thread counts as idle until this returns.
+    fn next_task(self: &Arc<Self>) -> Option<Assignment> {
+        loop {
+            {
+                let mut tables = self.tables.lock();
+                if let Some(task) = tables.tasks.pop_front() {
+                    self.leave_idle(&mut tables);
+                    return Some(Assignment::Task(task));
+                }
+                if tables.stopping {
+                    tables.idle -= 1;
+                    return None;
+                }
+            }
+            let mut event = Vec::with_capacity(1);
+            let waited = epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut event),
+                Some(&IDLE),
+            );
+            let mut tables = self.tables.lock();
+            match event.first().map(|event: &epoll::Event| event.data.u64()) {
+                Some(JOBS) => {
+                    // Another thread may have been quicker.
+                    let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+                }
+                Some(id) => {
+                    let assignment = if let Some(listener) = tables.listeners.get(&id) {
+                        Some(Assignment::Accept(id, Arc::clone(listener)))
+                    } else {
+                        let entry = tables.connections.get(&id);
+                        let connection = entry.and_then(|entry| entry.connection.clone());
+                        connection.map(Assignment::Lead)
+                    };
+                    if let Some(assignment) = assignment {
+                        self.leave_idle(&mut tables);
+                        return Some(assignment);
+                    }
+                }
+                // Interrupted.
+                None if waited.is_err() => (),
+                None if tables.idle > 1 && tables.tasks.is_empty() => {
+                    tables.idle -= 1;
+                    return None;
+                }
+                None => (),
+            }
+        }
+    }
+
+    /// Takes this thread from those that wait, and sees to it that one does.
+    fn leave_idle(self: &Arc<Self>, tables: &mut Tables) {
+        tables.idle -= 1;
+        if tables.idle == 0 {
+            self.spawn(tables, 1);
+        }
+    }
+
+    fn run(self: &Arc<Self>, assignment: Assignment, work: &mut Workspace) {
+        let (id, connection) = match &assignment {
+            Assignment::Lead(connection) | Assignment::Task(Task::Job(connection, _)) => {
+                (connection.id, Some(Arc::clone(connection)))
+            }
+            Assignment::Task(Task::Greet(id)) | Assignment::Accept(id, _) => (*id, None),
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| match assignment {
+            Assignment::Accept(id, listener) => self.accept(id, &listener, work),
+            Assignment::Lead(connection) => {
+                if let Some(leftover) = connection.take_lead() {
+                    connection.serve(work, leftover);
+                }
+            }
+            Assignment::Task(Task::Job(connection, job)) => connection.serve_job(work, job),
+            Assignment::Task(Task::Greet(id)) => self.greet(id, work),
+        }));
+        // An export's panic ends its connection, and no other.
+        if done.is_err() {
+            *work = Workspace::new();
+            match connection {
+                Some(connection) => connection.abandon(),
+                None => self.forget(id),
+            }
+        }
+    }
+
+    /// Takes the next connection, and serves it.
+    fn accept(self: &Arc<Self>, id: u64, listener: &Listener, work: &mut Workspace) {
+        let accepted = listener.accept();
+        let is_short = matches!(&accepted, Err(error) if error.kind() != io::ErrorKind::WouldBlock);
+        if is_short {
+            std::thread::sleep(SHORTAGE);
+        }
+        self.set_watched(listener, id, WATCHED);
+        // One too many is closed by not being kept.
+        if let Ok(stream) = accepted
+            && let Ok(connection) = self.admit(stream)
+        {
+            self.greet(connection, work);
+        }
+    }
+
+    /// Takes a connection in, if there may be one more. Returns its id.
+    fn admit(&self, stream: Stream) -> io::Result<u64> {
+        stream.prepare()?;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let mut tables = self.tables.lock();
+        if tables.connections.len() >= self.limits.connections || self.draining.load(Ordering::Acquire) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                format!("there are {} connections already", tables.connections.len()),
+            ));
+        }
+        let entry = Entry {
+            socket: Arc::new(stream),
+            connection: None,
+        };
+        tables.connections.insert(id, entry);
+        Ok(id)
+    }
+
+    /// Leads a connection through the handshake, and then in transmission.
+    fn greet(self: &Arc<Self>, id: u64, work: &mut Workspace) {
+        let socket = {
+            let tables = self.tables.lock();
+            tables.connections.get(&id).map(|entry| Arc::clone(&entry.socket))
+        };
+        let Some(socket) = socket else {
+            return;
+        };
+        let connection = self.begin(id, &socket);
+        let Some((connection, leftover)) = connection else {
+            socket.end();
+            self.forget(id);
+            return;
+        };
+        connection.serve(work, leftover.into());
+    }
+
+    fn begin(self: &Arc<Self>, id: u64, socket: &Arc<Stream>) -> Option<(Arc<Connection>, Vec<u8>)> {
+        let peer = socket.peer().ok()?;
+        let client = Client { connection: id, peer };
+        let (opened, leftover) = greet(socket, &*self.exports, &client, &self.limits, &self.draining)?;
+        socket.set_patience(LEADING, Duration::ZERO).ok()?;
+        let unwatched = epoll::EventFlags::ONESHOT;
+        epoll::add(&self.epoll, &**socket, epoll::EventData::new_u64(id), unwatched).ok()?;
+        let connection = Connection::new(id, Arc::clone(socket), opened, Arc::clone(self));
+        let connection = Arc::new(connection);
+        let mut tables = self.tables.lock();
+        let entry = tables.connections.get_mut(&id)?;
+        entry.connection = Some(Arc::clone(&connection));
+        Some((connection, leftover))
+    }
+}
+
+/// What a thread has to do.
+enum Assignment {
+    Accept(u64, Arc<Listener>),
+    /// The client sent something.
+    Lead(Arc<Connection>),
+    Task(Task),
+}

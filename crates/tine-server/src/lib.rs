@@ -7,7 +7,15 @@
 //! **Invariant:** nothing here prints, reads the environment or ends the process.
 
 pub mod api;
+mod attached;
 mod daemon;
+mod exports;
+mod serving;
+pub mod socket;
+mod throwaway;
 pub mod words;
 
-pub use daemon::{Claim, Daemon};
+pub use attached::Claim;
+pub use daemon::{Daemon, Policy};
+pub use exports::ExportName;
+pub use serving::{Endpoints, ServeError, Serving};

@@ -87,21 +87,24 @@ impl Fork {
             (Some(name), Some(count)) => (1..=count)
                 .map(|number| numbered(name.as_ref(), number))
                 .collect(),
-            (None, count) => {
-                let stem = stem(self.source.branch().as_ref());
-                // After the highest, not in the gaps: a dropped fork's name does not come back as another's.
-                let highest = store
-                    .branches()?
-                    .iter()
-                    .filter_map(|branch| number_behind(stem, branch.name.as_ref()))
-                    .max()
-                    .unwrap_or(0);
-                (1..=count.unwrap_or(1))
-                    .map(|number| numbered(stem, highest.saturating_add(number)))
-                    .collect()
-            }
+            (None, count) => free_names(store, &self.source, count.unwrap_or(1)),
         }
     }
+}
+
+/// Returns names for forks without one: that of the source, with the next free numbers.
+pub(super) fn free_names(store: &Store, source: &Target, count: u32) -> Result<Vec<BranchName>, Failure> {
+    let stem = stem(source.branch().as_ref());
+    // After the highest, not in the gaps: a dropped fork's name does not come back as another's.
+    let highest = store
+        .branches()?
+        .iter()
+        .filter_map(|branch| number_behind(stem, branch.name.as_ref()))
+        .max()
+        .unwrap_or(0);
+    (1..=count)
+        .map(|number| numbered(stem, highest.saturating_add(number)))
+        .collect()
 }
 
 fn number_behind(stem: &str, name: &str) -> Option<u32> {

@@ -10,6 +10,7 @@
 //! **Invariant:** a request that has a field which is not known is refused: it would be done otherwise than it was
 //! meant. Unknown fields of answers are ignored.
 
+mod attached;
 mod check;
 mod consent;
 mod create;
@@ -19,14 +20,17 @@ mod drop;
 mod failure;
 mod fork;
 mod import;
+mod keep;
 mod ls;
 mod near;
+mod protect;
 mod read;
 mod rename;
 mod resize;
 mod rollback;
 mod snapshot;
 mod stats;
+mod status;
 mod time;
 mod tree;
 mod write;
@@ -37,6 +41,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tine_store::{Progress, Reader, Store, Target};
 
+pub use attached::{AttachedClient, Job};
 pub use check::Check;
 pub use consent::Consent;
 pub use create::{Create, Created};
@@ -46,13 +51,16 @@ pub use drop::{Drop, Dropped};
 pub use failure::{Failure, Kind};
 pub use fork::{FORKS_MAX, Fork, Forked};
 pub use import::{Import, Imported};
+pub use keep::{Forget, Forgotten, Keep, Kept};
 pub use ls::{Branch, Listed, Ls, Show, Shown, SnapshotOf};
+pub use protect::{Protect, Protected};
 pub use read::{Pieces, Read, within};
 pub use rename::{Rename, Renamed};
 pub use resize::{Resize, Resized};
 pub use rollback::{Lost, Rollback, RolledBack, destination_in_words};
 pub use snapshot::{Snapshot, Snapshotted};
 pub use stats::Stats;
+pub use status::{NOT_SERVED, Served, Status};
 pub use time::Time;
 pub use tree::{Family, Point, Tree};
 pub use write::{Write, Writing, Written};

@@ -165,6 +165,22 @@ impl Store {
         self.handle(cell)
     }
 
+    /// Returns a branch's number, as [`Branch::id`] does, without loading it.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`].
+    pub fn branch_id(&self, name: &BranchName) -> Result<u64> {
+        Ok(self.engine().catalog.lock().entry(name)?.cell.id)
+    }
+
+    /// Tells whether a branch is protected from those to whom it is served; see [`Store::protect`]. O(1).
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBranch`].
+    pub fn is_protected(&self, name: &BranchName) -> Result<bool> {
+        Ok(self.engine().catalog.lock().entry(name)?.protected)
+    }
+
     pub(crate) fn handle(&self, cell: Arc<BranchCell>) -> Result<Branch> {
         self.engine().load(&cell)?;
         Ok(Branch {

@@ -1,13 +1,14 @@
 //! `tine show`: one branch or snapshot, in full.
 
-use tine_server::api::{Branch, Show, Shown, SnapshotOf};
-use tine_server::words::human;
-use tine_store::{BranchName, Target};
+use serde::Serialize;
+use tine_store::{BranchInfo, BranchName, SnapshotInfo, SnapshotName, StoreError, Target};
 
+use super::ls::Listed;
 use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::text::{columns, when};
+use crate::size::human;
+use crate::text::{columns, rfc3339, when};
 
 /// Shows one branch with its snapshots, or one snapshot
 #[derive(clap::Args)]
@@ -21,22 +22,48 @@ pub(crate) struct Args {
     target: Target,
 }
 
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a BranchName,
+    snapshot: &'a SnapshotName,
+    size: u64,
+    created: String,
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let target = args.target.clone();
-    let shown = context.ask(Missing::Refuse, Show { target })?;
-    if context.ui.json {
-        context.ui.object(&shown)?;
-        return Ok(Exit::Done);
-    }
-    match &shown {
-        Shown::Branch(branch) => show_branch(context, branch)?,
-        Shown::Snapshot { name, snapshot } => show_snapshot(context, name, snapshot)?,
+    let branch = context.with_store(Missing::Refuse, |store| {
+        let branch = store.branch_info(args.target.branch())?;
+        if let Target::Snapshot(name, snapshot) = &args.target
+            && find(&branch, snapshot).is_none()
+        {
+            return Err(StoreError::UnknownSnapshot {
+                branch: name.clone(),
+                snapshot: snapshot.clone(),
+            }
+            .into());
+        }
+        Ok(branch)
+    })?;
+    let snapshot = match &args.target {
+        Target::Branch(_) => None,
+        Target::Snapshot(_, snapshot) => find(&branch, snapshot),
+    };
+    match snapshot {
+        Some(snapshot) => show_snapshot(context, &branch.name, snapshot)?,
+        None => show_branch(context, &branch)?,
     }
     Ok(Exit::Done)
 }
 
-fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
+fn find<'a>(branch: &'a BranchInfo, name: &SnapshotName) -> Option<&'a SnapshotInfo> {
+    branch.snapshots.iter().find(|snapshot| &snapshot.name == name)
+}
+
+fn show_branch(context: &Context, branch: &BranchInfo) -> Outcome<()> {
     let ui = &context.ui;
+    if ui.json {
+        return ui.object(&Listed::new(branch));
+    }
     ui.heading(&branch.name)?;
     ui.line(format_args!("  size       {}", exact(branch.size)))?;
     ui.line(format_args!(
@@ -46,7 +73,10 @@ fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
     ui.line(format_args!("  created    {} UTC", when(branch.created)))?;
     ui.line(format_args!(
         "  origin     {}",
-        branch.origin.as_deref().unwrap_or("none")
+        branch
+            .origin
+            .as_ref()
+            .map_or("none", |origin| origin.name.as_str())
     ))?;
     ui.line(
         format_args!(
@@ -61,7 +91,7 @@ fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
         .iter()
         .map(|snapshot| {
             [
-                format!("    {}@{}", branch.name, snapshot.snapshot),
+                format!("    {}@{}", branch.name, snapshot.name),
                 human(snapshot.size),
                 when(snapshot.created),
             ]
@@ -73,9 +103,18 @@ fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
     Ok(())
 }
 
-fn show_snapshot(context: &Context, name: &BranchName, snapshot: &SnapshotOf) -> Outcome<()> {
+fn show_snapshot(context: &Context, name: &BranchName, snapshot: &SnapshotInfo) -> Outcome<()> {
     let ui = &context.ui;
-    ui.heading(format_args!("{name}@{}", snapshot.snapshot))?;
+    if ui.json {
+        let created = rfc3339(snapshot.created);
+        return ui.object(&Shown {
+            name,
+            snapshot: &snapshot.name,
+            size: snapshot.size,
+            created,
+        });
+    }
+    ui.heading(format_args!("{name}@{}", snapshot.name))?;
     ui.line(format_args!("  size     {}", exact(snapshot.size)))?;
     ui.line(format_args!("  created  {} UTC", when(snapshot.created)))
 }

@@ -1,11 +1,10 @@
 //! `tine stats`: the store in numbers.
 
 use serde_json::Value;
-use tine_server::api::Stats;
-use tine_server::words::human;
 
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
+use crate::size::human;
 
 /// Shows the store in numbers
 #[derive(clap::Args)]
@@ -16,7 +15,7 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let stats = context.ask(Missing::Refuse, Stats {})?;
+    let stats = context.with_store(Missing::Refuse, |store| Ok(store.stats()?))?;
     if context.ui.json {
         context.ui.object(&stats)?;
         return Ok(Exit::Done);

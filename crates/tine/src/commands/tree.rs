@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::env;
 
-use tine_server::api::{Family, Point};
-use tine_server::words::human;
-use tine_store::Target;
+use serde::Serialize;
+use tine_store::{BranchInfo, BranchName, PointInfo, Target};
 
 use super::ls::no_branches;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
+use crate::size::human;
 
 /// Draws which branch and snapshot comes from which
 ///
@@ -21,19 +21,38 @@ Example:
   tine tree")]
 pub(crate) struct Args {}
 
+#[derive(Serialize)]
+struct Listed<'a> {
+    point: u64,
+    parent: Option<u64>,
+    size: u64,
+    written: u64,
+    name: Option<&'a BranchName>,
+    snapshots: Vec<String>,
+}
+
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let Family { points, damaged } = context.ask(Missing::Refuse, tine_server::api::Tree {})?;
+    let (points, branches, damaged) = context.with_store(Missing::Refuse, |store| {
+        Ok((store.points()?, store.branches()?, store.damage().is_some()))
+    })?;
     let ui = &context.ui;
     if ui.json {
         for point in &points {
-            ui.object(point)?;
+            ui.object(&Listed {
+                point: point.id,
+                parent: point.parent,
+                size: point.size,
+                written: point.written,
+                name: point.branch.as_ref(),
+                snapshots: point.snapshots.iter().map(ToString::to_string).collect(),
+            })?;
         }
         return Ok(Exit::Done);
     }
     if points.is_empty() {
         ui.say(no_branches(damaged));
     }
-    for line in Tree::new(&points).draw(strokes()) {
+    for line in Tree::new(&points, &branches).draw(strokes()) {
         ui.line(line)?;
     }
     Ok(Exit::Done)
@@ -77,21 +96,23 @@ fn strokes() -> Strokes {
 }
 
 struct Tree<'a> {
-    points: &'a [Point],
+    points: &'a [PointInfo],
     /// By place in `points`, as all that follows.
     children: Vec<Vec<usize>>,
     roots: Vec<usize>,
     /// Where a line of points that nobody named and nothing else grows from ends, and what they wrote in all.
     ends: Vec<(usize, u64)>,
+    /// What a point without a name was called when it was forked, by its id.
+    origins: HashMap<u64, &'a str>,
 }
 
 impl<'a> Tree<'a> {
     /// Makes the tree of points that come parents first.
-    fn new(points: &'a [Point]) -> Self {
+    fn new(points: &'a [PointInfo], branches: &'a [BranchInfo]) -> Self {
         let places: HashMap<u64, usize> = points
             .iter()
             .enumerate()
-            .map(|(place, point)| (point.point, place))
+            .map(|(place, point)| (point.id, place))
             .collect();
         let mut children = vec![Vec::new(); points.len()];
         let mut roots = Vec::new();
@@ -101,7 +122,8 @@ impl<'a> Tree<'a> {
                 None => roots.push(place),
             }
         }
-        let ends = ends(points, &children);
+        let origins = origins(branches);
+        let ends = ends(points, &children, &origins);
         let order = |place: &usize| order(&points[ends[*place].0]);
         for children in &mut children {
             children.sort_by_cached_key(order);
@@ -112,6 +134,7 @@ impl<'a> Tree<'a> {
             children,
             roots,
             ends,
+            origins,
         }
     }
 
@@ -142,12 +165,12 @@ impl<'a> Tree<'a> {
 
     fn label(&self, place: usize, written: u64) -> String {
         let point = &self.points[place];
-        let mut names: Vec<String> = match &point.name {
+        let mut names: Vec<String> = match &point.branch {
             Some(branch) => vec![branch.to_string()],
             None => point.snapshots.iter().map(ToString::to_string).collect(),
         };
-        if let Some(origin) = &point.forked_as
-            && !names.contains(origin)
+        if let Some(origin) = self.origins.get(&point.id)
+            && !names.iter().any(|name| name == origin)
         {
             names.push(format!("({origin} when it was forked)"));
         }
@@ -164,7 +187,22 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn ends(points: &[Point], children: &[Vec<usize>]) -> Vec<(usize, u64)> {
+/// Returns what points were called when they were forked.
+fn origins(branches: &[BranchInfo]) -> HashMap<u64, &str> {
+    let mut forks: Vec<_> = branches
+        .iter()
+        .filter_map(|fork| Some((fork.created, fork.origin.as_ref()?)))
+        .collect();
+    forks.sort_by_key(|(created, _)| *created);
+    let mut origins = HashMap::new();
+    // The same point serves forks of forks that wrote nothing: the first one says what it was.
+    for (_, origin) in forks {
+        origins.entry(origin.point).or_insert(origin.name.as_str());
+    }
+    origins
+}
+
+fn ends(points: &[PointInfo], children: &[Vec<usize>], origins: &HashMap<u64, &str>) -> Vec<(usize, u64)> {
     let mut ends: Vec<_> = points
         .iter()
         .enumerate()
@@ -174,7 +212,7 @@ fn ends(points: &[Point], children: &[Vec<usize>]) -> Vec<(usize, u64)> {
     for (place, point) in points.iter().enumerate().rev() {
         if let [only] = children[place][..]
             && point.snapshots.is_empty()
-            && point.forked_as.is_none()
+            && !origins.contains_key(&point.id)
         {
             ends[place] = (ends[only].0, ends[only].1 + point.written);
         }
@@ -183,9 +221,9 @@ fn ends(points: &[Point], children: &[Vec<usize>]) -> Vec<(usize, u64)> {
 }
 
 /// Sorts siblings by the branch that they are, or are a snapshot of; numbers in its name by value.
-fn order(point: &Point) -> String {
+fn order(point: &PointInfo) -> String {
     let branch = point
-        .name
+        .branch
         .as_ref()
         .or_else(|| point.snapshots.first().map(Target::branch));
     by_value(branch.map_or("", AsRef::as_ref))
@@ -211,15 +249,14 @@ fn by_value(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn point(id: u64, parent: Option<u64>, branch: Option<&str>, snapshot: Option<&str>) -> Point {
-        Point {
-            point: id,
+    fn point(id: u64, parent: Option<u64>, branch: Option<&str>, snapshot: Option<&str>) -> PointInfo {
+        PointInfo {
+            id,
             parent,
             size: 1 << 20,
             written: if branch.is_some() { 0 } else { 4096 },
-            name: branch.map(|name| name.parse().unwrap()),
+            branch: branch.map(|name| name.parse().unwrap()),
             snapshots: snapshot.map(|name| name.parse().unwrap()).into_iter().collect(),
-            forked_as: None,
         }
     }
 
@@ -233,7 +270,7 @@ mod tests {
             point(5, Some(1), Some("job-10"), None),
             point(6, Some(1), Some("job-9"), None),
         ];
-        let drawn = Tree::new(&points).draw(BOX).join("\n");
+        let drawn = Tree::new(&points, &[]).draw(BOX).join("\n");
         let expected = "\
 golden@v1 [4.0 KiB]
 ├─ job-9
@@ -248,6 +285,6 @@ golden@v1 [4.0 KiB]
         let points: Vec<_> = (0..100_000)
             .map(|id: u64| point(id, id.checked_sub(1), None, None))
             .collect();
-        assert_eq!(Tree::new(&points).draw(ASCII).len(), 1);
+        assert_eq!(Tree::new(&points, &[]).draw(ASCII).len(), 1);
     }
 }

@@ -1,0 +1,483 @@
+//! Who is attached to which disk.
+//!
+//! A client is a process, by what the kernel says of a unix socket's other end, or else a connection by itself: several
+//! connections of one process are one client, as a program that reads with four connections is. The protocol does not tell
+//! who will write, so a client counts as a writing one if its connection may write.
+//!
+//! **Invariant:** a disk has one writing client at a time, unless the store is served to shared ones; or they asked for the
+//! same job's fork, which is there to be shared.
+//!
+//! **Invariant:** while a [`Claim`] lives, nobody new is attached to what it claims.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tine_nbd::{Client, Peer, Refusal, RefusalKind};
+use tine_store::SnapshotName;
+
+use crate::api::{AttachedClient, Failure, Kind};
+
+/// So long a client waits for the one before it, whose process is there still: it may be just taking its leave.
+const LEAVING: Duration = Duration::from_millis(250);
+
+/// So long it waits for one whose process has ended: what that had in flight is still worked on.
+const ENDED: Duration = Duration::from_secs(10);
+
+/// So long it waits for a rollback, a shrink or a drop.
+const CLAIMED: Duration = Duration::from_secs(30);
+
+/// A disk, whatever it is called by now.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DiskKey {
+    /// The number of the branch.
+    pub(crate) branch: u64,
+    /// One of its snapshots.
+    pub(crate) snapshot: Option<SnapshotName>,
+}
+
+/// Who counts as one client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Who {
+    Process(u32),
+    Connection(u64),
+}
+
+impl Who {
+    fn of(client: &Client) -> Self {
+        match client.peer {
+            Peer::Process { pid, .. } if pid != 0 => Self::Process(pid),
+            _ => Self::Connection(client.connection),
+        }
+    }
+
+    /// Tells whether this is a process that is no more: nothing but what it had in flight is left of its connections.
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Process(pid) => match fs::read_to_string(format!("/proc/{pid}/stat")) {
+                // A zombie has closed its files. The state is behind the name, which may contain anything.
+                Ok(stat) => stat
+                    .rsplit_once(") ")
+                    .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+                Err(_) => true,
+            },
+            Self::Connection(_) => false,
+        }
+    }
+}
+
+/// What a client may do with a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// Reading alone.
+    Read,
+    /// Writing, unless somebody else does.
+    Write,
+    /// Writing, beside others who asked for it in the same way.
+    WriteShared,
+}
+
+/// One connection to a disk.
+struct Entry {
+    disk: DiskKey,
+    who: Who,
+    access: Access,
+    export: String,
+    client: Client,
+    command: Option<String>,
+    since: SystemTime,
+    may_write: Arc<AtomicBool>,
+}
+
+impl Entry {
+    /// Says who it is, for people.
+    fn in_words(&self) -> String {
+        match (&self.client.peer, &self.command) {
+            (Peer::Process { pid, .. }, Some(command)) => format!("process {pid} (`{command}`)"),
+            (Peer::Process { pid, .. }, None) => format!("process {pid}"),
+            _ => self.client.to_string(),
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        self.may_write.load(Ordering::Relaxed)
+    }
+
+    fn forbids_writing(&self, disk: &DiskKey, who: &Who, access: Access) -> bool {
+        self.disk == *disk
+            && self.who != *who
+            && self.may_write()
+            && !(self.access == Access::WriteShared && access == Access::WriteShared)
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    /// By the connection's number: each has one disk.
+    entries: BTreeMap<u64, Entry>,
+    claims: BTreeMap<u64, Vec<DiskKey>>,
+    next_claim: u64,
+}
+
+/// Who is attached to which disk. See the module.
+pub(crate) struct Attached {
+    registry: Mutex<Registry>,
+    /// Somebody left, or a claim ended.
+    changed: Condvar,
+    shared: bool,
+}
+
+impl Attached {
+    /// Makes a registry, of clients that may or may not write to the same disk.
+    pub(crate) fn new(shared: bool) -> Self {
+        Self {
+            registry: Mutex::default(),
+            changed: Condvar::new(),
+            shared,
+        }
+    }
+
+    /// Attaches a client to a disk that it asked for as `export`, until what is returned is dropped. Waits for a moment
+    /// for who is about to leave.
+    ///
+    /// # Errors
+    /// When somebody else writes to it, or it is being rolled back, shrunk or dropped for too long.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        disk: DiskKey,
+        export: &str,
+        access: Access,
+        client: &Client,
+    ) -> Result<Attachment, Refusal> {
+        let who = Who::of(client);
+        let command = match client.peer {
+            Peer::Process { pid, .. } => command_of(pid),
+            _ => None,
+        };
+        let begun = Instant::now();
+        let mut registry = self.registry.lock();
+        loop {
+            let claimed = registry.claims.values().any(|claimed| claimed.contains(&disk));
+            let other = registry.entries.values().find(|entry| {
+                !self.shared && access != Access::Read && entry.forbids_writing(&disk, &who, access)
+            });
+            let patience = match other {
+                _ if claimed => CLAIMED,
+                Some(other) if other.who.has_ended() => ENDED,
+                Some(_) => LEAVING,
+                None => break,
+            };
+            let waited = begun.elapsed();
+            if waited < patience {
+                // Nobody tells when a process ends, so that is looked at again before long.
+                self.changed
+                    .wait_for(&mut registry, (patience - waited).min(LEAVING / 4));
+                continue;
+            }
+            return Err(match other {
+                Some(other) if !claimed => in_use(export, other),
+                _ => Refusal::new(
+                    RefusalKind::Policy,
+                    format!("`{export}` is being rolled back, shrunk or dropped; try again"),
+                ),
+            });
+        }
+        let connection = client.connection;
+        let may_write = Arc::new(AtomicBool::new(access != Access::Read));
+        registry.entries.insert(
+            connection,
+            Entry {
+                disk,
+                who,
+                access,
+                export: export.to_owned(),
+                client: client.clone(),
+                command,
+                since: SystemTime::now(),
+                may_write: Arc::clone(&may_write),
+            },
+        );
+        Ok(Attachment {
+            attached: Arc::clone(self),
+            connection,
+            may_write,
+        })
+    }
+
+    /// Keeps disks for what cannot be done under a client's feet, or of those who write alone.
+    ///
+    /// # Errors
+    /// [`Kind::Attached`] when such clients are attached, unless it is forced.
+    pub(crate) fn claim(
+        &self,
+        disks: Vec<DiskKey>,
+        (doing, only_writers): (&str, bool),
+        force: bool,
+    ) -> Result<Claim<'_>, Failure> {
+        let mut registry = self.registry.lock();
+        let attached = || {
+            registry
+                .entries
+                .values()
+                .filter(|entry| disks.contains(&entry.disk) && (!only_writers || entry.may_write()))
+        };
+        if !force && let Some(first) = attached().next() {
+            let mut words = Vec::new();
+            for entry in attached() {
+                let one = entry.in_words();
+                if !words.contains(&one) {
+                    words.push(one);
+                }
+            }
+            let more = words.len().saturating_sub(3);
+            words.truncate(3);
+            let mut words = words.join(", ");
+            if more > 0 {
+                words = format!("{words} and {more} more");
+            }
+            let is_one = !words.contains(", ") && more == 0;
+            return Err(Failure::new(
+                Kind::Attached,
+                format!(
+                    "{doing} `{}` would pull it out from under {}, which {} attached",
+                    first.export,
+                    words,
+                    if is_one { "is" } else { "are" }
+                ),
+            )
+            .hint("nothing was changed; wait until it is detached, or `--force` does it all the same"));
+        }
+        let id = registry.next_claim;
+        registry.next_claim += 1;
+        registry.claims.insert(id, disks);
+        Ok(Claim { attached: self, id })
+    }
+
+    /// Returns the clients, each once for a disk, in the order in which they came.
+    pub(crate) fn clients(&self) -> Vec<AttachedClient> {
+        let registry = self.registry.lock();
+        let mut clients: Vec<(&Entry, AttachedClient)> = Vec::new();
+        for entry in registry.entries.values() {
+            let same = clients
+                .iter_mut()
+                .find(|(first, _)| first.who == entry.who && first.export == entry.export);
+            if let Some((_, client)) = same {
+                client.connections += 1;
+                client.writes |= entry.may_write();
+                continue;
+            }
+            let (pid, user, address) = match entry.client.peer {
+                Peer::Process { pid, uid, .. } => (Some(pid), Some(uid), None),
+                Peer::Address(address) => (None, None, Some(address.to_string())),
+                _ => (None, None, None),
+            };
+            let client = AttachedClient {
+                export: entry.export.clone(),
+                writes: entry.may_write(),
+                connections: 1,
+                pid,
+                user,
+                command: entry.command.clone(),
+                address,
+                since: entry.since.into(),
+            };
+            clients.push((entry, client));
+        }
+        clients.into_iter().map(|(_, client)| client).collect()
+    }
+
+    /// Lets nobody who is attached to a disk write any more. What is being written may still be.
+    pub(crate) fn stop_writing(&self, disk: &DiskKey) {
+        self.change(|registry| {
+            for entry in registry.entries.values().filter(|entry| entry.disk == *disk) {
+                entry.may_write.store(false, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut MutexGuard<'_, Registry>)) {
+        change(&mut self.registry.lock());
+        self.changed.notify_all();
+    }
+}
+
+fn in_use(export: &str, by: &Entry) -> Refusal {
+    let words = by.in_words();
+    Refusal::new(
+        RefusalKind::Policy,
+        format!(
+            "`{export}` is attached by {words}, and one client at a time writes; attach a fork (`{export}+fork`) or a \
+             snapshot of it, let `tine protect` make it read-only for all, or serve it with `--shared`"
+        ),
+    )
+}
+
+/// Returns what a process is called.
+fn command_of(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let name: String = name.trim_end().chars().filter(|c| !c.is_control()).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// A connection's place among those who are attached, until it is dropped.
+pub(crate) struct Attachment {
+    attached: Arc<Attached>,
+    connection: u64,
+    may_write: Arc<AtomicBool>,
+}
+
+impl Attachment {
+    /// Tells whether the connection may write, still.
+    pub(crate) fn may_write(&self) -> bool {
+        self.may_write.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.attached.change(|registry| {
+            registry.entries.remove(&self.connection);
+        });
+    }
+}
+
+/// Disks to which nobody new is attached until this is dropped.
+#[must_use = "clients are kept away only while it lives"]
+pub struct Claim<'a> {
+    attached: &'a Attached,
+    id: u64,
+}
+
+impl std::fmt::Debug for Claim<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Claim")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.attached.change(|registry| {
+            registry.claims.remove(&self.id);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const DISK: DiskKey = DiskKey {
+        branch: 7,
+        snapshot: None,
+    };
+
+    fn client(connection: u64, pid: u32) -> Client {
+        Client {
+            connection,
+            peer: Peer::Process { pid, uid: 0, gid: 0 },
+        }
+    }
+
+    /// A process that lives as long as the tests.
+    fn alive() -> u32 {
+        std::process::id()
+    }
+
+    #[test]
+    fn connections_of_one_process_are_one_client() {
+        let attached = Arc::new(Attached::new(false));
+        let first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
+        let second = attached.attach(DISK, "web", Access::Write, &client(2, alive()));
+        assert!(first.is_ok() && second.is_ok());
+        let clients = attached.clients();
+        assert_eq!((clients.len(), clients[0].connections), (1, 2));
+        drop((first, second));
+        assert!(attached.clients().is_empty());
+    }
+
+    #[test]
+    fn a_second_writing_client_is_refused_by_name_and_readers_are_not() {
+        let attached = Arc::new(Attached::new(false));
+        let _first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
+        let other = client(2, 1);
+        let refused = attached.attach(DISK, "web", Access::Write, &other).err();
+        let refused = refused.expect("a refusal");
+        assert_eq!(refused.kind, RefusalKind::Policy);
+        assert!(refused.message.contains(&alive().to_string()), "{refused}");
+        assert!(attached.attach(DISK, "web", Access::Read, &other).is_ok());
+        let snapshot = DiskKey {
+            snapshot: Some("clean".parse().expect("a name")),
+            ..DISK
+        };
+        assert!(
+            attached
+                .attach(snapshot, "web@clean", Access::Write, &other)
+                .is_ok()
+        );
+        // Where the store is served to shared ones, it may.
+        let attached = Arc::new(Attached::new(true));
+        let both =
+            [client(1, alive()), other].map(|client| attached.attach(DISK, "web", Access::Write, &client));
+        assert!(both.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_jobs_fork_is_shared_by_those_who_name_the_job_and_by_nobody_else() {
+        let attached = Arc::new(Attached::new(false));
+        let named = [client(1, alive()), client(2, 1)];
+        let named = named.map(|client| attached.attach(DISK, "golden+fork=j", Access::WriteShared, &client));
+        assert!(named.iter().all(Result::is_ok));
+        // It was kept, and somebody asks for the branch that it is now.
+        assert!(
+            attached
+                .attach(DISK, "kept", Access::Write, &client(3, 2))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn who_comes_right_after_another_waits_for_it() {
+        let attached = Arc::new(Attached::new(false));
+        let first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
+        let leaving = thread::spawn(move || {
+            thread::sleep(LEAVING / 5);
+            drop(first);
+        });
+        assert!(attached.attach(DISK, "web", Access::Write, &client(2, 1)).is_ok());
+        leaving.join().expect("leaving");
+    }
+
+    #[test]
+    fn a_claim_is_refused_under_a_client_and_keeps_new_ones_away() {
+        let attached = Arc::new(Attached::new(false));
+        let first = attached.attach(DISK, "web", Access::Read, &client(1, alive()));
+        let refused = attached
+            .claim(vec![DISK], ("dropping", false), false)
+            .expect_err("a refusal");
+        assert_eq!(refused.kind, Kind::Attached);
+        assert!(refused.message.contains("`web`") && refused.hint.expect("a hint").contains("--force"));
+        drop(
+            attached
+                .claim(vec![DISK], ("dropping", false), true)
+                .expect("forced"),
+        );
+        drop(first);
+        let claim = attached
+            .claim(vec![DISK], ("dropping", false), false)
+            .expect("nobody is attached");
+        thread::scope(|scope| {
+            let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(2, alive())));
+            thread::sleep(LEAVING / 4);
+            assert!(attached.clients().is_empty(), "it waits");
+            drop(claim);
+            assert!(coming.join().expect("attaching").is_ok());
+        });
+    }
+}

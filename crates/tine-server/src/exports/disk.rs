@@ -1,0 +1,266 @@
+//! A disk as one connection has it: a branch, or a snapshot, which is read-only.
+
+use std::ops::{ControlFlow, Range};
+
+use tine_nbd::{BASE_ALLOCATION, Errno, Export, Extent, Fault, Features, Zeroing};
+use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store};
+
+use super::context::{self, CHANGED};
+use super::fault::{Request, fault};
+use crate::attached::Attachment;
+use crate::throwaway::{Fork, JobUse};
+
+/// What a branch that is served goes with.
+pub(super) enum Held {
+    /// It has a name of its own.
+    Named(Branch),
+    /// Made for this connection.
+    Fork(Fork),
+    /// A job's.
+    Job(JobUse),
+}
+
+impl Held {
+    pub(super) fn branch(&self) -> &Branch {
+        match self {
+            Self::Named(branch) => branch,
+            Self::Fork(fork) => fork.branch(),
+            Self::Job(job) => job.branch(),
+        }
+    }
+}
+
+/// A branch, served to one connection.
+pub(super) struct BranchExport {
+    // Before the fork goes, nobody is attached to it any more.
+    pub(super) attachment: Attachment,
+    pub(super) held: Held,
+    /// The branch, once more, a step nearer.
+    pub(super) branch: Branch,
+    pub(super) features: Features,
+    pub(super) store: Store,
+}
+
+/// A write of so many bytes may go past the engine's buffer, to the disk.
+const LARGE: usize = 64 << 10;
+
+impl BranchExport {
+    /// Fails if the branch has been protected since it was opened.
+    fn check_writable(&self) -> Result<(), Fault> {
+        if self.attachment.may_write() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Errno::NotPermitted,
+            format!(
+                "`{}` is protected: it is read-only to clients",
+                self.branch.name()
+            ),
+        ))
+    }
+
+    /// Returns the name under which its snapshots are found.
+    fn own_name(&self) -> Option<BranchName> {
+        match &self.held {
+            Held::Fork(_) => None,
+            Held::Named(_) | Held::Job(_) => Some(self.branch.name()),
+        }
+    }
+}
+
+impl Export for BranchExport {
+    fn size(&self) -> u64 {
+        self.branch.size()
+    }
+
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn read_at_once(&self, into: &mut [u8], offset: u64) -> Result<bool, Fault> {
+        self.branch
+            .read_at_once(into, offset)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn read(&self, into: &mut [u8], offset: u64) -> Result<(), Fault> {
+        self.branch
+            .read_at(into, offset)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn write_at_once(&self, bytes: &[u8], offset: u64) -> Result<bool, Fault> {
+        if bytes.len() >= LARGE || self.branch.write_may_wait(offset, bytes.len() as u64) {
+            return Ok(false);
+        }
+        self.write(bytes, offset)?;
+        Ok(true)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
+        self.check_writable()?;
+        self.branch
+            .write_at(bytes, offset)
+            .map_err(|error| fault(error, Request::Writes))
+    }
+
+    fn write_zeroes(&self, range: Range<u64>, how: Zeroing) -> Result<(), Fault> {
+        self.check_writable()?;
+        // Only whole blocks are zeroed without being written. The last one may be cut by the disk's end.
+        let end = whole_until(range.end, self.branch.size());
+        if how.fast && range.start.next_multiple_of(BLOCK_BYTES) >= end {
+            return Err(Fault::new(
+                Errno::NotSupported,
+                format!("less than a block of {BLOCK_BYTES} bytes is zeroed no faster than it is written"),
+            ));
+        }
+        let length = range.end - range.start;
+        let done = if how.no_hole {
+            self.branch.write_zeroes(range.start, length)
+        } else {
+            self.branch.discard(range.start, length)
+        };
+        done.map_err(|error| fault(error, Request::Writes))
+    }
+
+    fn trim(&self, range: Range<u64>) -> Result<(), Fault> {
+        self.check_writable()?;
+        // A block of which only a part is not needed any more is needed.
+        let start = range.start.next_multiple_of(BLOCK_BYTES);
+        let end = whole_until(range.end, self.branch.size());
+        if start >= end {
+            return Ok(());
+        }
+        self.branch
+            .discard(start, end - start)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
+        self.branch
+            .will_read(range)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        if self.features.read_only {
+            return Ok(());
+        }
+        self.branch.flush().map_err(|error| fault(error, Request::Other))
+    }
+
+    fn extents(
+        &self,
+        context: &str,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let fault = |error| fault(error, Request::Other);
+        if context == BASE_ALLOCATION {
+            return self
+                .branch
+                .visit_extents(range, &mut |extent| visit(context::allocation(extent)))
+                .map_err(fault);
+        }
+        let snapshot = context
+            .strip_prefix(CHANGED)
+            .ok_or_else(|| context::unknown(context))?;
+        let now = self.branch.state().map_err(fault)?;
+        context::changed(&self.store, (self.own_name(), &now), snapshot, range, visit)
+    }
+}
+
+/// Returns where the last whole block of a range ends: the disk's end makes any block whole.
+fn whole_until(end: u64, size: u64) -> u64 {
+    if end == size {
+        end
+    } else {
+        end / BLOCK_BYTES * BLOCK_BYTES
+    }
+}
+
+/// A snapshot, served to one connection. Who has it keeps it, even if its name is dropped meanwhile.
+pub(super) struct SnapshotExport {
+    pub(super) _attachment: Attachment,
+    pub(super) state: State,
+    pub(super) branch: BranchName,
+    pub(super) store: Store,
+}
+
+impl SnapshotExport {
+    fn refuses(&self) -> Fault {
+        Fault::new(
+            Errno::NotPermitted,
+            format!(
+                "a snapshot of `{}` is read-only; a fork of it is not",
+                self.branch
+            ),
+        )
+    }
+}
+
+impl Export for SnapshotExport {
+    fn size(&self) -> u64 {
+        self.state.size()
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            read_only: true,
+            multi_conn: true,
+        }
+    }
+
+    fn read_at_once(&self, into: &mut [u8], offset: u64) -> Result<bool, Fault> {
+        self.state
+            .read_at_once(into, offset)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn read(&self, into: &mut [u8], offset: u64) -> Result<(), Fault> {
+        self.state
+            .read_at(into, offset)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn write(&self, _: &[u8], _: u64) -> Result<(), Fault> {
+        Err(self.refuses())
+    }
+
+    fn write_zeroes(&self, _: Range<u64>, _: Zeroing) -> Result<(), Fault> {
+        Err(self.refuses())
+    }
+
+    fn trim(&self, _: Range<u64>) -> Result<(), Fault> {
+        Err(self.refuses())
+    }
+
+    fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
+        self.state
+            .will_read(range)
+            .map_err(|error| fault(error, Request::Other))
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn extents(
+        &self,
+        context: &str,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        if context == BASE_ALLOCATION {
+            return self
+                .state
+                .visit_extents(range, &mut |extent| visit(context::allocation(extent)))
+                .map_err(|error| fault(error, Request::Other));
+        }
+        let snapshot = context
+            .strip_prefix(CHANGED)
+            .ok_or_else(|| context::unknown(context))?;
+        let own = (Some(self.branch.clone()), &self.state);
+        context::changed(&self.store, own, snapshot, range, visit)
+    }
+}

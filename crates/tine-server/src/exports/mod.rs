@@ -1,0 +1,296 @@
+//! The disks of a store as NBD exports: every branch by its name, its snapshots, and throwaway forks of both.
+//!
+//! **Invariant:** looking makes nothing: a fork is made when a connection enters transmission with it, never for a listing
+//! or a description.
+
+mod context;
+mod disk;
+mod fault;
+mod name;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tine_nbd::{Client, Export, ExportInfo, Exports, Features, Listing, Refusal, RefusalKind};
+use tine_store::{BranchInfo, BranchName, StoreError, Target};
+
+use self::disk::{BranchExport, Held, SnapshotExport};
+use self::fault::refusal;
+pub use self::name::ExportName;
+use crate::Daemon;
+use crate::attached::{Access, DiskKey};
+use crate::throwaway::Fork;
+use crate::words::human;
+
+/// A read-only disk: as many clients as like it see the same.
+const READ_ONLY: Features = Features {
+    read_only: true,
+    multi_conn: true,
+};
+
+/// One disk for several connections: they share the branch, whose flush covers all of it.
+const WRITABLE: Features = Features {
+    read_only: false,
+    multi_conn: true,
+};
+
+/// The disks of a daemon's store. With `only`, nothing but that one, which is then also the default.
+pub(crate) struct Disks {
+    daemon: Arc<Daemon>,
+    only: Option<ExportName>,
+}
+
+impl Disks {
+    pub(crate) fn new(daemon: Arc<Daemon>, only: Option<ExportName>) -> Self {
+        Self { daemon, only }
+    }
+
+    fn parse(&self, name: &str) -> Result<ExportName, Refusal> {
+        if let Some(only) = &self.only {
+            if name.is_empty() || name == only.to_string() {
+                return Ok(only.clone());
+            }
+            return Err(Refusal::new(
+                RefusalKind::Unknown,
+                format!("nothing but `{only}` is served here"),
+            ));
+        }
+        if name.is_empty() {
+            return Err(Refusal::new(
+                RefusalKind::Unknown,
+                "no disk is named; a URI names one before the `?`: nbd+unix:///NAME?socket=PATH",
+            ));
+        }
+        name.parse().map_err(refused)
+    }
+
+    fn features(&self, name: &BranchName) -> Result<Features, Refusal> {
+        let store = self.daemon.store();
+        Ok(
+            if store.damage().is_some() || store.is_protected(name).map_err(refused)? {
+                READ_ONLY
+            } else {
+                WRITABLE
+            },
+        )
+    }
+
+    /// Describes a branch or a snapshot.
+    fn described(&self, target: &Target) -> Result<(u64, String), Refusal> {
+        let info = self
+            .daemon
+            .store()
+            .branch_info(target.branch())
+            .map_err(refused)?;
+        match target {
+            Target::Branch(_) => Ok((info.size, of_branch(&info))),
+            Target::Snapshot(branch, name) => {
+                let snapshot = info.snapshots.iter().find(|snapshot| snapshot.name == *name);
+                let snapshot = snapshot.ok_or_else(|| {
+                    refused(StoreError::UnknownSnapshot {
+                        branch: branch.clone(),
+                        snapshot: name.clone(),
+                    })
+                })?;
+                Ok((snapshot.size, of_snapshot(snapshot.size)))
+            }
+        }
+    }
+
+    fn open_disk(&self, target: &Target, export: &str, client: &Client) -> Result<Arc<dyn Export>, Refusal> {
+        match target {
+            Target::Branch(name) => self.open_branch(name, export, client),
+            Target::Snapshot(branch, snapshot) => {
+                let store = self.daemon.store();
+                let key = DiskKey {
+                    branch: store.branch_id(branch).map_err(refused)?,
+                    snapshot: Some(snapshot.clone()),
+                };
+                let attachment = self.daemon.attached().attach(key, export, Access::Read, client)?;
+                Ok(Arc::new(SnapshotExport {
+                    _attachment: attachment,
+                    state: store.state(target).map_err(refused)?,
+                    branch: branch.clone(),
+                    store: store.clone(),
+                }))
+            }
+        }
+    }
+
+    fn open_branch(
+        &self,
+        name: &BranchName,
+        export: &str,
+        client: &Client,
+    ) -> Result<Arc<dyn Export>, Refusal> {
+        let store = self.daemon.store();
+        loop {
+            let branch = store.branch(name).map_err(refused)?;
+            let features = self.features(name)?;
+            let key = DiskKey {
+                branch: branch.id(),
+                snapshot: None,
+            };
+            let access = if features.read_only {
+                Access::Read
+            } else {
+                Access::Write
+            };
+            let attachment = self.daemon.attached().attach(key, export, access, client)?;
+            // Until a moment ago it may have been dropped, renamed or protected.
+            if store.branch_id(name).map_err(refused)? == branch.id() && self.features(name)? == features {
+                return Ok(Arc::new(BranchExport {
+                    attachment,
+                    held: Held::Named(branch.clone()),
+                    branch,
+                    features,
+                    store: store.clone(),
+                }));
+            }
+        }
+    }
+
+    fn open_fork(
+        &self,
+        source: &Target,
+        job: Option<&BranchName>,
+        export: &str,
+        client: &Client,
+    ) -> Result<Arc<dyn Export>, Refusal> {
+        let store = self.daemon.store();
+        let (held, features, access) = match job {
+            None => {
+                let fork = Fork::new(store, source).map_err(refused)?;
+                // Each connection would have another one.
+                let features = Features {
+                    read_only: false,
+                    multi_conn: false,
+                };
+                (Held::Fork(fork), features, Access::Write)
+            }
+            Some(job) => {
+                let job = self.daemon.jobs().open(store, source, job).map_err(refusal)?;
+                (Held::Job(job), WRITABLE, Access::WriteShared)
+            }
+        };
+        let branch = held.branch().clone();
+        let key = DiskKey {
+            branch: branch.id(),
+            snapshot: None,
+        };
+        let attachment = self.daemon.attached().attach(key, export, access, client)?;
+        Ok(Arc::new(BranchExport {
+            attachment,
+            held,
+            branch,
+            features,
+            store: store.clone(),
+        }))
+    }
+}
+
+impl Exports for Disks {
+    fn list(&self, _: &Client) -> Result<Vec<Listing>, Refusal> {
+        if let Some(only) = &self.only {
+            return Ok(vec![Listing {
+                name: only.to_string(),
+                description: String::new(),
+            }]);
+        }
+        let mut listing = Vec::new();
+        for info in self.daemon.store().branches().map_err(refused)? {
+            listing.push(Listing {
+                name: info.name.to_string(),
+                description: of_branch(&info),
+            });
+            listing.extend(info.snapshots.iter().map(|snapshot| Listing {
+                name: format!("{}@{}", info.name, snapshot.name),
+                description: of_snapshot(snapshot.size),
+            }));
+        }
+        Ok(listing)
+    }
+
+    fn info(&self, name: &str, _: &Client) -> Result<ExportInfo, Refusal> {
+        let export = self.parse(name)?;
+        let (size, features, description) = match &export {
+            ExportName::Disk(target) => {
+                let (size, description) = self.described(target)?;
+                let features = match target {
+                    Target::Branch(name) => self.features(name)?,
+                    Target::Snapshot(..) => READ_ONLY,
+                };
+                (size, features, description)
+            }
+            ExportName::Fork(source, job) => {
+                let (size, _) = self.described(source)?;
+                match job {
+                    None => {
+                        let features = Features {
+                            read_only: false,
+                            multi_conn: false,
+                        };
+                        (size, features, format!("a fork of `{source}` for one connection"))
+                    }
+                    Some(job) => {
+                        let made = self.daemon.jobs().size(source, job).map_err(refusal)?;
+                        let description = format!("a fork of `{source}` for all who name the job `{job}`");
+                        (made.unwrap_or(size), WRITABLE, description)
+                    }
+                }
+            }
+        };
+        Ok(ExportInfo {
+            size,
+            features,
+            name: export.to_string(),
+            description,
+        })
+    }
+
+    fn contexts(&self, name: &str, _: &Client) -> Result<Vec<String>, Refusal> {
+        let store = self.daemon.store();
+        match self.parse(name)? {
+            ExportName::Disk(target) => {
+                let branch = target.branch();
+                let info = store.branch_info(branch).map_err(refused)?;
+                let origin = info.origin.and_then(|origin| origin.name.parse::<Target>().ok());
+                Ok(context::names(
+                    store,
+                    Some(branch),
+                    origin.as_ref().map(Target::branch),
+                ))
+            }
+            ExportName::Fork(source, _) => Ok(context::names(store, None, Some(source.branch()))),
+        }
+    }
+
+    fn open(&self, name: &str, client: &Client) -> Result<Arc<dyn Export>, Refusal> {
+        let export = self.parse(name)?;
+        let spelled = export.to_string();
+        match &export {
+            ExportName::Disk(target) => self.open_disk(target, &spelled, client),
+            ExportName::Fork(source, job) => self.open_fork(source, job.as_ref(), &spelled, client),
+        }
+    }
+}
+
+fn refused(error: StoreError) -> Refusal {
+    refusal(error.into())
+}
+
+fn of_branch(info: &BranchInfo) -> String {
+    let (size, written) = (human(info.size), human(info.written));
+    match &info.origin {
+        Some(origin) => format!(
+            "{size}, a fork of `{}`, {written} written since its last point",
+            origin.name
+        ),
+        None => format!("{size}, {written} written since its last point"),
+    }
+}
+
+fn of_snapshot(size: u64) -> String {
+    format!("{}, a snapshot, read-only", human(size))
+}

@@ -1,0 +1,208 @@
+//! Unix sockets: made for their owner alone, in place of those of the dead, at paths of any length.
+//!
+//! A socket address has 108 bytes. What lies at a longer path is reached through its directory, by way of
+//! `/proc/self/fd`.
+//!
+//! **Invariant:** a socket that somebody answers on is never removed, nor is anything that is no socket.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, fchmod, open};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// The most that a socket address holds, without the byte that ends it.
+const ADDRESS_BYTES_MAX: usize = 107;
+
+/// The kernel allows no more than its own bound, however many are asked for.
+const BACKLOG: i32 = 4096;
+
+/// An address, with the directory that it is reached through.
+struct Address {
+    address: SocketAddrUnix,
+    _folder: Option<OwnedFd>,
+}
+
+impl Address {
+    fn of(path: &Path) -> io::Result<Self> {
+        if fits(path) {
+            return Ok(Self {
+                address: SocketAddrUnix::new(path)?,
+                _folder: None,
+            });
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let folder = open(
+            folder,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        use std::os::fd::AsRawFd as _;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+        Ok(Self {
+            address: SocketAddrUnix::new(&short)?,
+            _folder: Some(folder),
+        })
+    }
+}
+
+/// Tells whether other programs, too, can reach a socket at this path.
+pub fn fits(path: &Path) -> bool {
+    path.as_os_str().len() <= ADDRESS_BYTES_MAX
+}
+
+fn new_socket() -> io::Result<OwnedFd> {
+    Ok(net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Connects to a socket.
+///
+/// # Errors
+/// Those of the operating system: `ConnectionRefused` when nobody listens there any more.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = new_socket()?;
+    let address = Address::of(path)?;
+    net::connect(&socket, &address.address)?;
+    Ok(socket.into())
+}
+
+/// A socket that this process listens on; its file goes with it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Whose place nobody else has taken meanwhile.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Whoever comes finds that nobody listens.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Listens at a path, for this user alone: connecting takes the right to write to the socket. The socket of a process
+/// that is dead is replaced.
+///
+/// # Errors
+/// `AddrInUse` when somebody listens there, `AlreadyExists` when something else than a socket is there, and those of the
+/// operating system.
+pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    clear(path)?;
+    let socket = new_socket()?;
+    // The file gets the mode of the socket, so that there is no moment at which others could connect.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    let address = Address::of(path)?;
+    net::bind(&socket, &address.address)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path)?,
+    };
+    net::listen(&socket, BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+/// Removes the socket of a process that is dead.
+fn clear(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something that is no socket is there",
+            ));
+        }
+        Ok(_) => {}
+    }
+    match connect(path) {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens there",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn says_hello(path: &Path) {
+        let (listener, _file) = bind(path).expect("a socket");
+        let mode = fs::symlink_metadata(path)
+            .expect("the socket")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut there = connect(path).expect("a connection");
+        let (mut here, _) = listener.accept().expect("a connection");
+        here.write_all(b"hello").expect("writing");
+        let mut heard = [0; 5];
+        there.read_exact(&mut heard).expect("reading");
+        assert_eq!(&heard, b"hello");
+    }
+
+    #[test]
+    fn a_path_of_any_length_will_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        says_hello(&folder.path().join("nbd.sock"));
+        let long = folder.path().join("x".repeat(100)).join("y".repeat(200));
+        fs::create_dir_all(&long).expect("a long path");
+        says_hello(&long.join("nbd.sock"));
+    }
+
+    #[test]
+    fn the_socket_of_the_dead_is_replaced_and_that_of_the_living_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nbd.sock");
+        let (listener, file) = bind(&path).expect("a socket");
+        let refused = bind(&path).expect_err("somebody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        // Killed: the file stays and nobody listens.
+        std::mem::forget(file);
+        drop(listener);
+        assert!(path.exists());
+        let (_listener, file) = bind(&path).expect("the place of the dead");
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn nothing_but_sockets_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nbd.sock");
+        fs::write(&path, b"somebody's").expect("a file");
+        let refused = bind(&path).expect_err("a file is there");
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("the file"), b"somebody's");
+    }
+}

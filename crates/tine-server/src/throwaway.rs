@@ -1,0 +1,320 @@
+//! Throwaway forks that clients ask for: `golden+fork` for one connection, `golden+fork=JOB` for all that name the job.
+//!
+//! A job's fork outlives its last connection for a while, so that who was cut off finds its writes again. Then it is
+//! dropped, with all that was written to it; a daemon that ends or dies leaves none behind, which the engine sees to.
+//!
+//! **Invariant:** a job has one fork at a time, however many ask for it at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tine_store::{Branch, BranchName, Store, StoreError, Target};
+
+use crate::api::{self, Failure, Kind};
+
+/// There are never more jobs than this, those that linger included.
+const JOBS_MAX: usize = 16_384;
+
+/// A fork that goes with the connection that it was made for.
+pub(crate) struct Fork {
+    store: Store,
+    branch: Branch,
+}
+
+impl Fork {
+    /// Makes one.
+    pub(crate) fn new(store: &Store, source: &Target) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: store.clone(),
+            branch: store.fork_throwaway(source)?,
+        })
+    }
+
+    pub(crate) fn branch(&self) -> &Branch {
+        &self.branch
+    }
+}
+
+impl Drop for Fork {
+    fn drop(&mut self) {
+        // If this fails, it goes when the store is closed.
+        let _ = self.store.drop_branches(&[self.branch.name()]);
+    }
+}
+
+/// A job's fork. Its users and the moment when the last one left are in [`Jobs`].
+struct Job {
+    source: Target,
+    /// Absent until the first user has made it.
+    branch: Mutex<Option<Branch>>,
+    kept: AtomicBool,
+}
+
+struct Slot {
+    job: Arc<Job>,
+    users: u64,
+    /// When it is to be forgotten if nobody comes until then.
+    end: Option<Instant>,
+    /// Nobody is waited for any more.
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_name: BTreeMap<BranchName, Slot>,
+    is_ending: bool,
+}
+
+/// The forks that jobs have.
+pub(crate) struct Jobs {
+    slots: Mutex<Slots>,
+    /// Somebody left, or all is ending.
+    changed: Condvar,
+    linger: Duration,
+}
+
+impl Jobs {
+    /// Makes a place for jobs whose forks stay for `linger` after their last connection.
+    pub(crate) fn new(linger: Duration) -> Self {
+        Self {
+            slots: Mutex::default(),
+            changed: Condvar::new(),
+            linger,
+        }
+    }
+
+    /// Returns the job's fork, which is made if there is none.
+    ///
+    /// # Errors
+    /// When the job has a fork of something else, and those of [`Store::fork_throwaway`].
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        store: &Store,
+        source: &Target,
+        name: &BranchName,
+    ) -> Result<JobUse, Failure> {
+        let (in_use, job) = {
+            let mut slots = self.slots.lock();
+            if slots.by_name.len() >= JOBS_MAX && !slots.by_name.contains_key(name) {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    format!("there are {JOBS_MAX} jobs with forks already"),
+                )
+                .hint(
+                    "wait until some are forgotten; a shorter `tine serve --linger` forgets them earlier",
+                ));
+            }
+            let slot = slots.by_name.entry(name.clone()).or_insert_with(|| Slot {
+                job: Arc::new(Job {
+                    source: source.clone(),
+                    branch: Mutex::default(),
+                    kept: AtomicBool::new(false),
+                }),
+                users: 0,
+                end: None,
+                is_over: false,
+            });
+            if slot.job.source != *source {
+                return Err(other_source(name, &slot.job.source, source));
+            }
+            slot.users += 1;
+            slot.end = None;
+            slot.is_over = false;
+            (self.in_use(name), Arc::clone(&slot.job))
+        };
+        // Whoever asks for the same job meanwhile waits here; all others go on.
+        let mut branch = job.branch.lock();
+        let branch = match &*branch {
+            Some(made) => made.clone(),
+            None => branch.insert(store.fork_throwaway(source)?).clone(),
+        };
+        Ok(JobUse {
+            branch,
+            _in_use: in_use,
+        })
+    }
+
+    /// Returns the size of a job's fork, if there is one.
+    ///
+    /// # Errors
+    /// When it is one of something else.
+    pub(crate) fn size(&self, source: &Target, name: &BranchName) -> Result<Option<u64>, Failure> {
+        let job = match self.slots.lock().by_name.get(name) {
+            Some(slot) if slot.job.source != *source => {
+                return Err(other_source(name, &slot.job.source, source));
+            }
+            Some(slot) => Arc::clone(&slot.job),
+            None => return Ok(None),
+        };
+        let branch = job.branch.lock();
+        Ok(branch.as_ref().map(Branch::size))
+    }
+
+    /// Returns what a job's fork was forked from.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub(crate) fn source(&self, name: &BranchName) -> Result<Target, Failure> {
+        let slots = self.slots.lock();
+        let slot = slots.by_name.get(name).ok_or_else(|| unknown(name))?;
+        Ok(slot.job.source.clone())
+    }
+
+    /// Makes a job's fork a branch of that name, durable on return. Who is connected, or comes again by the job's name, has
+    /// that branch.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the job, and those of [`Store::keep`].
+    pub(crate) fn keep(
+        self: &Arc<Self>,
+        store: &Store,
+        name: &BranchName,
+        branch: &BranchName,
+    ) -> Result<u64, Failure> {
+        let (_in_use, job) = {
+            let mut slots = self.slots.lock();
+            let slot = slots.by_name.get_mut(name).ok_or_else(|| unknown(name))?;
+            slot.users += 1;
+            (self.in_use(name), Arc::clone(&slot.job))
+        };
+        let fork = job.branch.lock();
+        let fork = fork.as_ref().ok_or_else(|| unknown(name))?;
+        store.keep(&fork.name(), branch)?;
+        job.kept.store(true, Ordering::Release);
+        Ok(fork.size())
+    }
+
+    /// Forgets a job as soon as nobody has its fork: nobody is waited for. A fork that was not kept is dropped.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub(crate) fn end(&self, name: &BranchName) -> Result<(), Failure> {
+        let mut slots = self.slots.lock();
+        let slot = slots.by_name.get_mut(name).ok_or_else(|| unknown(name))?;
+        slot.is_over = true;
+        slot.end = (slot.users == 0).then(Instant::now);
+        drop(slots);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Returns the jobs that have a fork, by name.
+    pub(crate) fn list(&self) -> Vec<api::Job> {
+        let now = Instant::now();
+        let slots = self.slots.lock();
+        let made = slots.by_name.iter().filter_map(|(name, slot)| {
+            let branch = slot.job.branch.try_lock()?.clone()?;
+            let kept = slot.job.kept.load(Ordering::Acquire);
+            Some(api::Job {
+                job: name.to_string(),
+                source: slot.job.source.to_string(),
+                size: branch.size(),
+                kept: kept.then(|| branch.name().to_string()),
+                connections: slot.users,
+                forgotten_in: slot.end.map(|end| {
+                    u64::try_from(end.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX)
+                }),
+            })
+        });
+        made.collect()
+    }
+
+    /// Drops the forks of jobs that nobody came back to, until [`Jobs::stop`]. For a thread of its own.
+    pub(crate) fn sweep(&self, store: &Store) {
+        let mut slots = self.slots.lock();
+        while !slots.is_ending {
+            let now = Instant::now();
+            let due: Vec<BranchName> = slots
+                .by_name
+                .iter()
+                .filter(|(_, slot)| slot.users == 0 && slot.end.is_some_and(|end| end <= now))
+                .map(|(name, _)| name.clone())
+                .collect();
+            let gone: Vec<Slot> = due.iter().filter_map(|name| slots.by_name.remove(name)).collect();
+            if !gone.is_empty() {
+                parking_lot::MutexGuard::unlocked(&mut slots, || drop_forks(store, &gone));
+                continue;
+            }
+            match slots.by_name.values().filter_map(|slot| slot.end).min() {
+                Some(next) => {
+                    self.changed.wait_until(&mut slots, next);
+                }
+                None => self.changed.wait(&mut slots),
+            }
+        }
+    }
+
+    /// Ends [`Jobs::sweep`]. What is left goes with the store's close.
+    pub(crate) fn stop(&self) {
+        self.slots.lock().is_ending = true;
+        self.changed.notify_all();
+    }
+
+    fn in_use(self: &Arc<Self>, name: &BranchName) -> InUse {
+        InUse {
+            jobs: Arc::clone(self),
+            name: name.clone(),
+        }
+    }
+}
+
+fn drop_forks(store: &Store, gone: &[Slot]) {
+    for slot in gone {
+        let branch = slot.job.branch.lock().take();
+        if let Some(branch) = branch.filter(|_| !slot.job.kept.load(Ordering::Acquire)) {
+            // If this fails, it goes when the store is closed.
+            let _ = store.drop_branches(&[branch.name()]);
+        }
+    }
+}
+
+fn unknown(name: &BranchName) -> Failure {
+    Failure::new(Kind::NotFound, format!("no throwaway fork has the job `{name}`"))
+        .hint("`tine stats` shows the jobs; one is forgotten a while after its last connection")
+}
+
+fn other_source(name: &BranchName, source: &Target, asked: &Target) -> Failure {
+    Failure::new(
+        Kind::Invalid,
+        format!("the job `{name}` has a fork of `{source}`, not of `{asked}`"),
+    )
+    .hint("a job has one fork; choose another name for the job")
+}
+
+/// One of those who have a job's fork.
+struct InUse {
+    jobs: Arc<Jobs>,
+    name: BranchName,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut slots = self.jobs.slots.lock();
+        if let Some(slot) = slots.by_name.get_mut(&self.name) {
+            slot.users -= 1;
+            if slot.users == 0 {
+                // Where no fork could be made there is nothing to come back to.
+                let wait = !slot.is_over && slot.job.branch.try_lock().is_none_or(|branch| branch.is_some());
+                let linger = if wait { self.jobs.linger } else { Duration::ZERO };
+                slot.end = Some(Instant::now() + linger);
+            }
+        }
+        drop(slots);
+        self.jobs.changed.notify_all();
+    }
+}
+
+/// A connection's hold on its job's fork.
+pub(crate) struct JobUse {
+    branch: Branch,
+    _in_use: InUse,
+}
+
+impl JobUse {
+    pub(crate) fn branch(&self) -> &Branch {
+        &self.branch
+    }
+}

@@ -2,50 +2,36 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tine_store::Store;
+use tine_server::api::{Consent, Kind};
 
-use crate::context::{Context, Missing};
 use crate::error::{CommandError, Outcome};
 use crate::ui::tell;
 
-/// Does `work` after the user has agreed to what `loss` says will be lost or taken.
+/// Does `work`, which takes the user's consent to what will be lost or taken.
 ///
 /// The store is not held while the question stands, so others may go on; when the loss has changed by the time of the
 /// answer, the question is put again. No loss, no question. `yes` answers it beforehand; off a terminal it must.
-pub(crate) fn guarded<T>(
-    context: &Context,
-    yes: bool,
-    loss: impl Fn(&Store) -> Outcome<Option<String>>,
-    work: impl Fn(&Store) -> Outcome<T>,
-) -> Outcome<T> {
-    let mut agreed = None;
+pub(crate) fn guarded<T>(yes: bool, work: impl Fn(Consent) -> Outcome<T>) -> Outcome<T> {
+    let mut consent = if yes { Consent::All } else { Consent::Nothing };
     loop {
-        let step = context.with_store(Missing::Refuse, |store| {
-            let loss = if yes { None } else { loss(store)? };
-            match loss {
-                Some(loss) if agreed.as_ref() != Some(&loss) => Ok(Step::Ask(loss)),
-                _ => Ok(Step::Done(work(store)?)),
-            }
-        })?;
-        match step {
-            Step::Done(done) => return Ok(done),
-            Step::Ask(loss) => {
-                ask(&loss)?;
-                agreed = Some(loss);
-            }
-        }
+        let error = match work(consent) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let loss = match error.failure() {
+            Some(failure) if failure.kind == Kind::Unconfirmed && on_terminal() => failure.message.clone(),
+            _ => return Err(error),
+        };
+        ask(&loss)?;
+        consent = Consent::To(loss);
     }
 }
 
-enum Step<T> {
-    Done(T),
-    Ask(String),
+fn on_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 fn ask(loss: &str) -> Outcome<()> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CommandError::new(loss).hint("nothing was changed; `--yes` does it all the same"));
-    }
     tell(format_args!("{loss}\nGo on? [y/N] "));
     let mut answer = String::new();
     io::stdin()

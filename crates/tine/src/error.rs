@@ -1,11 +1,10 @@
 //! How a command ends: its exit status, and what it says when it fails.
 
-use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use rustix::io::Errno;
-use tine_store::{BranchName, StoreError};
+use tine_server::api::{Failure, Kind};
+use tine_store::StoreError;
 
 use crate::interrupt;
 use crate::ui::Ui;
@@ -42,86 +41,46 @@ pub(crate) enum CommandError {
     ClosedPipe,
 }
 
-/// What went wrong, and the remedy.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    cause: Cause,
-    hint: Option<String>,
-}
-
-#[derive(Debug)]
-enum Cause {
-    Store(StoreError),
-    Io { what: String, source: io::Error },
-    Said(String),
-}
-
 impl CommandError {
     /// Returns a failure of the command's own.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self::failed(Cause::Said(message.into()), None)
+        Self::Failed(Box::new(Failure::new(Kind::Failed, message)))
     }
 
     /// Returns a failure of the operating system's: `what` names what was tried and with what, after "cannot".
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        let hint = remedy(&source).map(str::to_owned);
-        Self::failed(
-            Cause::Io {
-                what: what.into(),
-                source,
-            },
-            hint,
-        )
+    pub(crate) fn io(what: impl std::fmt::Display, source: io::Error) -> Self {
+        Self::Failed(Box::new(Failure::io(what, source)))
     }
 
     /// Adds the remedy.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        if let Self::Failed(failure) = &mut self {
-            failure.hint = Some(hint.into());
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(Box::new(failure.hint(hint))),
+            other => other,
         }
-        self
     }
 
     /// Adds what else there is to know to the remedy that is there already.
-    pub(crate) fn hint_more(mut self, more: impl Into<String>) -> Self {
-        if let Self::Failed(failure) = &mut self {
-            let more = more.into();
-            failure.hint = Some(match failure.hint.take() {
-                Some(hint) => format!("{hint}; {more}"),
-                None => more,
-            });
-        }
-        self
-    }
-
-    /// Takes back the advice to drop the branch that is in the way when it is `source`, which the command works on.
-    pub(crate) fn sparing(self, source: &BranchName) -> Self {
-        match self.store_error() {
-            Some(StoreError::BranchExists { name }) if name == source => self.hint("choose another name"),
-            _ => self,
-        }
-    }
-
-    /// Returns the engine's error if that is what this is.
-    pub(crate) fn store_error(&self) -> Option<&StoreError> {
+    pub(crate) fn hint_more(self, more: impl Into<String>) -> Self {
         match self {
-            Self::Failed(failure) => match &failure.cause {
-                Cause::Store(error) => Some(error),
-                Cause::Io { .. } | Cause::Said(_) => None,
-            },
+            Self::Failed(failure) => Self::Failed(Box::new(failure.hint_more(more))),
+            other => other,
+        }
+    }
+
+    /// Returns the failure, if that is what this is.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
             Self::Interrupted(_) | Self::ClosedPipe => None,
         }
-    }
-
-    fn failed(cause: Cause, hint: Option<String>) -> Self {
-        Self::Failed(Box::new(Failure { cause, hint }))
     }
 
     /// Tells standard error what happened and returns the exit status.
     pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
         match self {
             Self::Failed(failure) => {
-                ui.error(&failure.message());
+                ui.error(&failure.message);
                 if let Some(hint) = &failure.hint {
                     ui.hint(hint);
                 }
@@ -133,86 +92,17 @@ impl CommandError {
     }
 }
 
-impl Failure {
-    /// Says in one line what failed, and why down to the bottom.
-    fn message(&self) -> String {
-        let (mut message, mut next) = match &self.cause {
-            Cause::Store(error) => (error.to_string(), error.source()),
-            Cause::Io { what, source } => (format!("cannot {what}"), Some(source as &dyn Error)),
-            Cause::Said(message) => (message.clone(), None),
-        };
-        while let Some(cause) = next {
-            message.push_str(": ");
-            message.push_str(without_number(&cause.to_string()));
-            next = cause.source();
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        match interrupt::caught() {
+            Some(signal) if failure.kind == Kind::Cancelled => Self::Interrupted(signal),
+            _ => Self::Failed(Box::new(failure)),
         }
-        message
     }
-}
-
-/// Leaves out the number that the library puts behind the operating system's words.
-fn without_number(words: &str) -> &str {
-    match words.rsplit_once(" (os error ") {
-        Some((words, _)) => words,
-        None => words,
-    }
-}
-
-/// Returns what to do when the operating system refuses something, where all such refusals have one remedy.
-fn remedy(error: &io::Error) -> Option<&'static str> {
-    Some(match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
-        io::ErrorKind::PermissionDenied => "run this as a user who may do that, or name another place",
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "that file system is mounted for reading only; name another place"
-        }
-        io::ErrorKind::NotFound => "is the path right?",
-        io::ErrorKind::NotADirectory => "something in that path is no directory; is the path right?",
-        io::ErrorKind::IsADirectory => "that is a directory; name a file",
-        _ => match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE) => "too many files are open: raise the limit (`ulimit -n`)",
-            Some(Errno::IO) => "the device failed: the kernel's log (`dmesg`) may say why",
-            _ => return None,
-        },
-    })
 }
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Cancelled)
-            && let Some(signal) = interrupt::caught()
-        {
-            return Self::Interrupted(signal);
-        }
-        let hint = error.hint();
-        Self::failed(Cause::Store(error), hint)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(error: CommandError) -> (String, Option<String>) {
-        match error {
-            CommandError::Failed(failure) => (failure.message(), failure.hint),
-            CommandError::Interrupted(_) | CommandError::ClosedPipe => panic!("no failure"),
-        }
-    }
-
-    #[test]
-    fn failures_read_alike_wherever_they_come_from() {
-        let refused = || io::Error::from(Errno::ACCESS);
-        let (message, hint) = shown(CommandError::io("open `disk.img`", refused()));
-        assert_eq!(message, "cannot open `disk.img`: Permission denied");
-        assert!(hint.is_some());
-        let of_store = StoreError::Io {
-            object: "journal/3".into(),
-            action: "open",
-            source: std::sync::Arc::new(refused()),
-        };
-        let (message, hint) = shown(of_store.into());
-        assert_eq!(message, "cannot open journal/3: Permission denied");
-        assert!(hint.is_some());
+        Failure::from(error).into()
     }
 }

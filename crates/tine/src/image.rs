@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{CommandError, Outcome};
-use crate::size;
-use crate::text::count;
+use tine_server::words::{count, human};
 
 /// Where Debian and others keep the programs of the administrator, who need not be the one who calls us.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -38,8 +37,8 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
         return Err(CommandError::new(format!(
             "`{}` does not fit into {}: it holds {} in {}",
             folder.display(),
-            size::human(size),
-            size::human(content.bytes),
+            human(size),
+            human(content.bytes),
             count(content.files, "file"),
         ))
         .hint(
@@ -80,9 +79,9 @@ pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<
         return Err(
             CommandError::new(format!("mke2fs failed on `{}`: {said}", folder.display())).hint(format!(
                 "the directory holds {} in {}; `--size` sets the size of the file system (it was {})",
-                size::human(content.bytes),
+                human(content.bytes),
                 count(content.files, "file"),
-                size::human(size),
+                human(size),
             )),
         );
     }

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tine_server::words::human;
 use tine_store::Progress;
 
+use crate::error::Outcome;
 use crate::interrupt;
-use crate::size::human;
 use crate::ui::Ui;
 
 const SHOW_AFTER: Duration = Duration::from_secs(1);
@@ -43,6 +44,12 @@ impl Meter {
     pub(crate) fn report(&mut self, progress: Progress) -> ControlFlow<()> {
         self.show(progress);
         interrupt::go_on()
+    }
+
+    /// Shows how far it is; fails when a signal was caught.
+    pub(crate) fn follow(&mut self, progress: Progress) -> Outcome<()> {
+        self.show(progress);
+        interrupt::check()
     }
 
     /// Shows how far it is.

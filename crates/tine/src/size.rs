@@ -1,4 +1,4 @@
-//! Sizes as people write and read them.
+//! Sizes as people write them.
 
 /// Reads a number of bytes: `4096`, `1_000`, `4k`, `10GiB`, `1.5G`, `2MB`.
 ///
@@ -51,24 +51,6 @@ fn unit_bytes(unit: &str) -> Option<u64> {
     base.checked_pow(u32::try_from(power).ok()?)
 }
 
-/// Writes a number of bytes for people: `0 B`, `512 B`, `4.0 KiB`, `10.0 GiB`.
-pub(crate) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    // Tenths of the unit, rounded; `1023.95 KiB` becomes `1.0 MiB`, not `1024.0 KiB`.
-    let mut unit = 0;
-    let mut size = 1024_u128;
-    let tenths = |size: u128| (u128::from(bytes) * 10 + size / 2) / size;
-    while tenths(size) >= 10_240 && unit + 1 < UNITS.len() {
-        unit += 1;
-        size *= 1024;
-    }
-    let tenths = tenths(size);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,20 +98,6 @@ mod tests {
             "16E",
         ] {
             assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_written_with_one_digit_after_the_point() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (4096, "4.0 KiB"),
-            (1_048_575, "1.0 MiB"),
-            (10 << 30, "10.0 GiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(human(bytes), text);
         }
     }
 }

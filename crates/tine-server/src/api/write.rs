@@ -54,23 +54,17 @@ impl Writing {
     /// Writes a piece.
     ///
     /// # Errors
-    /// Those of [`Branch::write_at`]; the failure tells how much was written before, which is durable then.
+    /// Those of [`Branch::write_at`].
     pub fn put(&mut self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
-        match self.branch.write_at(bytes, offset) {
-            Ok(()) => {
-                self.length += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => Err(self.stopped(error.into())),
-        }
+        self.branch.write_at(bytes, offset)?;
+        self.length += bytes.len() as u64;
+        Ok(())
     }
 
-    /// Ends before all was written, because of `failure`: makes durable what was, and adds to the failure how much.
-    pub fn stopped(&self, failure: Failure) -> Failure {
-        if self.branch.flush().is_err() {
-            return failure;
-        }
-        failure.hint_more(before_that(self.length))
+    /// Ends before all was written: makes durable what was, and says how much that is. Nothing if that failed.
+    pub fn stop(&self) -> Option<String> {
+        self.branch.flush().ok()?;
+        Some(before_that(self.length))
     }
 
     /// Makes everything durable.
@@ -84,7 +78,7 @@ impl Writing {
 }
 
 /// Says how much was written before a failure.
-fn before_that(bytes: u64) -> String {
+pub(crate) fn before_that(bytes: u64) -> String {
     let verb = if bytes == 1 { "was" } else { "were" };
     format!("{} {verb} written before that", count(bytes, "byte"))
 }

@@ -1,13 +1,14 @@
 //! `tine check`: is everything as it was written?
 
 use serde::Serialize;
-use tine_store::{CheckReport, Damage, Store, StoreError};
+use tine_server::api::{Check, Kind, Step};
+use tine_server::words::{count, list};
+use tine_store::{CheckReport, Damage};
 
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
 use crate::progress::Meter;
-use crate::text::{count, list};
 
 /// Verifies the store, with `--data` every block of it
 ///
@@ -45,18 +46,18 @@ enum Finding<'a> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    interrupt::catch()?;
     let mut meter = Meter::new(&context.ui, "Checking");
-    let check = |store: Store| {
-        interrupt::catch()?;
-        Ok(store.into_check(args.data, &mut |progress| meter.report(progress))?)
-    };
-    let checked: Outcome<CheckReport> = context.open_even_damaged().and_then(check);
+    let checked = context.follow_even_damaged(Check { data: args.data }, |step| match step {
+        Step::Progress(progress) => meter.follow(progress),
+        Step::Item(never) => match never {},
+    });
     drop(meter);
     let report = match checked {
         Ok(report) => report,
-        Err(error) => match error.store_error() {
+        Err(error) => match error.failure() {
             // Damaged so badly that it does not open: found, all the same.
-            Some(StoreError::Damaged { what }) => beyond_opening(what),
+            Some(failure) if failure.kind == Kind::Damaged => beyond_opening(&failure.message),
             _ => return Err(error),
         },
     };
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 
 /// Returns the report on a store of which nothing can be read.
 fn beyond_opening(what: &str) -> CheckReport {
+    let what = what.strip_prefix("the store is damaged: ").unwrap_or(what);
     let damage = Damage {
         what: format!("{what}; the store does not open"),
         branches: Vec::new(),

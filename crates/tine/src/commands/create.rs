@@ -1,12 +1,12 @@
 //! `tine create`: an empty disk.
 
-use serde::Serialize;
+use tine_server::api::Create;
+use tine_server::words::human;
 use tine_store::BranchName;
 
 use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::size::human;
 
 /// Creates an empty branch: a disk that reads as zeroes
 #[derive(clap::Args)]
@@ -22,26 +22,19 @@ pub(crate) struct Args {
     size: u64,
 }
 
-#[derive(Serialize)]
-struct Created<'a> {
-    name: &'a BranchName,
-    size: u64,
-}
-
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    context.with_store(Missing::Create, |store| {
-        Ok(store.create_branch(&args.name, args.size)?)
-    })?;
+    let request = Create {
+        name: args.name.clone(),
+        size: args.size,
+    };
+    let created = context.ask(Missing::Create, request)?;
     context.ui.say(format_args!(
         "Created `{}`, {}, empty",
-        args.name,
-        human(args.size)
+        created.name,
+        human(created.size)
     ));
     if context.ui.json {
-        context.ui.object(&Created {
-            name: &args.name,
-            size: args.size,
-        })?;
+        context.ui.object(&created)?;
     }
     Ok(Exit::Done)
 }

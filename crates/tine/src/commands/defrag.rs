@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use tine_store::{BranchName, DefragOptions, DefragReport, Fragmentation, Store};
+use tine_server::api::{Defrag, Step};
+use tine_server::words::human;
+use tine_store::{BranchName, DefragReport, Fragmentation};
 
 use crate::context::Context;
 use crate::error::{Exit, Outcome};
 use crate::progress::Meter;
-use crate::size::human;
 use crate::{args, confirm, interrupt};
 
 /// Writes what lies in many small pieces anew, in order
@@ -51,20 +52,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         shared,
         yes,
     } = args;
-    let options = DefragOptions { shared };
+    interrupt::catch()?;
     let started = Instant::now();
-    let report = confirm::guarded(
-        context,
-        yes || !shared,
-        |store| cost(store, name, &options),
-        |store| {
-            interrupt::catch()?;
-            let mut meter = Meter::new(&context.ui, "Defragmenting");
-            let report = store.defrag(name, &options, &mut |progress| meter.report(progress));
-            interrupt::check()?;
-            Ok(report?)
-        },
-    )?;
+    let report = confirm::guarded(yes, |consent| {
+        let mut meter = Meter::new(&context.ui, "Defragmenting");
+        let request = Defrag {
+            name: name.clone(),
+            shared,
+            consent,
+        };
+        context.follow(request, |step| match step {
+            Step::Progress(progress) => meter.follow(progress),
+            Step::Item(never) => match never {},
+        })
+    })?;
     let DefragReport { before, after, .. } = report;
     if report.rewritten == 0 {
         context
@@ -101,14 +102,4 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 fn words(layout: &Fragmentation) -> String {
     let pieces = if layout.extents == 1 { "piece" } else { "pieces" };
     format!("{} in {} {pieces}", human(layout.data), layout.extents)
-}
-
-fn cost(store: &Store, name: &BranchName, options: &DefragOptions) -> Outcome<Option<String>> {
-    let plan = store.fragmentation(name, options, &mut |_| interrupt::go_on())?;
-    Ok((plan.due_shared > 0).then(|| {
-        format!(
-            "writing anew what `{name}` shares with others takes {} more",
-            human(plan.due_shared)
-        )
-    }))
 }

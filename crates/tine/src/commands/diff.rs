@@ -1,14 +1,13 @@
 //! `tine diff`: the ranges in which two disks differ.
 
-use serde::Serialize;
+use tine_server::api::{Diff, Difference, Step};
+use tine_server::words::{count, human};
 use tine_store::{DiffRange, Target};
 
 use crate::args;
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::progress::Meter;
-use crate::size::human;
-use crate::text::count;
 
 /// Shows where two branches or snapshots differ
 ///
@@ -37,93 +36,65 @@ pub(crate) struct Args {
     exit_code: bool,
 }
 
-#[derive(Serialize)]
-struct Stat {
-    a: String,
-    b: String,
-    a_size: u64,
-    b_size: u64,
-    ranges: u64,
-    bytes: u64,
-}
-
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let ui = &context.ui;
-    if args.exit_code && ui.is_quiet() {
-        return exit_code_alone(args, context);
+    let request = Diff {
+        a: args.a.clone(),
+        b: args.b.clone(),
+        whether: args.exit_code && ui.is_quiet(),
+    };
+    if request.whether {
+        let difference = context.follow(request, |_| Ok(()))?;
+        return Ok(if differ(&difference) {
+            Exit::Differ
+        } else {
+            Exit::Done
+        });
     }
     let mut meter = if args.stat {
         Meter::new(ui, "Comparing")
     } else {
         Meter::beside_output(ui, "Comparing")
     };
-    let report = &mut |progress| meter.report(progress);
-    let stat = context.with_reader([&args.a, &args.b], |reader, [a, b]| {
-        let mut stat = Stat {
-            a: args.a.to_string(),
-            b: args.b.to_string(),
-            a_size: a.size(),
-            b_size: b.size(),
-            ranges: 0,
-            bytes: 0,
-        };
-        for range in reader.diff(a, b)?.watched(report) {
-            let range = range?;
-            stat.ranges += 1;
-            stat.bytes += range.length;
-            if !args.stat {
-                let DiffRange { offset, length, .. } = range;
-                let shown = if ui.json {
-                    ui.object(&range)
-                } else {
-                    ui.line(format_args!("{offset:>15} {length:>12}"))
-                };
-                match shown {
-                    // The answer is in the exit status, whoever reads the rest of it.
-                    Err(CommandError::ClosedPipe) if args.exit_code => return Ok(None),
-                    shown => shown?,
-                }
-            }
-        }
-        Ok(Some(stat))
-    })?;
+    let compared = context.follow(request, |step| match step {
+        Step::Progress(progress) => meter.follow(progress),
+        Step::Item(_) if args.stat => Ok(()),
+        Step::Item(range) if ui.json => ui.object(&range),
+        Step::Item(DiffRange { offset, length }) => ui.line(format_args!("{offset:>15} {length:>12}")),
+    });
     drop(meter);
-    let Some(stat) = stat else {
-        return Ok(Exit::Differ);
+    let difference = match compared {
+        // The answer is in the exit status, whoever reads the rest of it.
+        Err(CommandError::ClosedPipe) if args.exit_code => return Ok(Exit::Differ),
+        compared => compared?,
     };
-    let differ = stat.ranges > 0 || stat.a_size != stat.b_size;
-    let summary = summary(&stat, differ);
+    let summary = summary(&difference);
     let shown = match (args.stat, ui.json) {
-        (true, true) => ui.object(&stat),
+        (true, true) => ui.object(&difference),
         (true, false) => ui.line(summary),
         (false, _) => ui.finish().map(|()| ui.say(summary)),
     };
-    match (shown, args.exit_code && differ) {
+    match (shown, args.exit_code && differ(&difference)) {
         (Ok(()), false) => Ok(Exit::Done),
         (Ok(()) | Err(CommandError::ClosedPipe), true) => Ok(Exit::Differ),
         (Err(error), _) => Err(error),
     }
 }
 
-/// Compares up to the first difference and prints nothing.
-fn exit_code_alone(args: &Args, context: &Context) -> Outcome {
-    context.with_reader([&args.a, &args.b], |reader, [a, b]| {
-        // Sizes cost nothing to compare.
-        let differ = a.size() != b.size() || reader.diff(a, b)?.next().transpose()?.is_some();
-        Ok(if differ { Exit::Differ } else { Exit::Done })
-    })
+fn differ(difference: &Difference) -> bool {
+    difference.ranges > 0 || difference.a_size != difference.b_size
 }
 
-fn summary(stat: &Stat, differ: bool) -> String {
-    let Stat {
+fn summary(difference: &Difference) -> String {
+    let Difference {
         a,
         b,
         a_size,
         b_size,
         ranges,
         bytes,
-    } = stat;
-    if !differ {
+    } = difference;
+    if !differ(difference) {
         return format!("`{a}` and `{b}` are equal");
     }
     let sizes = if a_size == b_size {

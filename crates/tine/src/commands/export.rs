@@ -1,21 +1,24 @@
 //! `tine export`: a disk as a raw image.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _};
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use tine_store::{ExportReport, ExportTarget, Reader, State, StoreError, Target};
+use tine_server::api::Read;
+use tine_server::words::human;
+use tine_store::{ExportReport, ExportTarget, Image, Piece, Progress, StoreError, Target};
 
 use crate::args;
-use crate::context::Context;
+use crate::context::{Context, Reading};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::interrupt;
 use crate::progress::Meter;
-use crate::size::human;
 use crate::stdout;
 use crate::ui::output_failed;
 
@@ -90,16 +93,17 @@ fn to_stream(args: &Args, context: &Context) -> Outcome<ExportReport> {
             .hint("`tine export NAME - | …`, or name a file"));
     }
     let mut stdout = stdout::file().map_err(output_failed)?;
-    let mut meter = Meter::new(&context.ui, "Exporting");
-    context.with_reader([&args.target], |reader, [state]| {
-        let result = reader.export(state, ExportTarget::Stream(&mut stdout), &mut |progress| {
-            meter.report(progress)
-        });
-        result.map_err(|error| match &error {
-            StoreError::Caller { source, .. } => output_failed(same(source)),
-            _ => error.into(),
-        })
-    })
+    let out = &mut stdout;
+    let failed = |error: StoreError| match &error {
+        StoreError::Caller { source, .. } => output_failed(same(source)),
+        _ => error.into(),
+    };
+    make(
+        args,
+        context,
+        move |size| Ok(ExportTarget::Stream(out).begin(size)?),
+        failed,
+    )
 }
 
 /// Returns an error like one that is shared.
@@ -112,42 +116,104 @@ fn same(error: &io::Error) -> io::Error {
 fn to_file(args: &Args, context: &Context) -> Outcome<ExportReport> {
     let (file, replaced) = destination(args)?;
     not_in_the_store(&file, &context.store_path()?)?;
-    // The name is looked up first: a mistyped one must not leave a file behind.
-    context.with_reader([&args.target], |reader, [state]| {
+    let made = OnceCell::new();
+    let begin = |size| {
+        // The name is known by now: a mistyped one must not leave a file behind.
         interrupt::catch()?;
         let partial = Partial::create(&file, args.force, replaced.as_ref())?;
-        let mut meter = Meter::new(&context.ui, "Exporting");
-        let report = fill(reader, state, &partial, &mut meter)
-            .map_err(|error| too_large(error, args, state.size()))?;
-        partial.publish(&file)?;
-        Ok(report)
-    })
-}
-
-fn fill(reader: &Reader, state: &State, partial: &Partial, meter: &mut Meter) -> Outcome<ExportReport> {
-    let result = reader.export(state, ExportTarget::File(&partial.file), &mut |progress| {
-        meter.report(progress)
-    });
-    let report = result.map_err(|error| match &error {
+        let partial: &Partial = made.get_or_init(|| partial);
+        let image = ExportTarget::File(&partial.file).begin(size);
+        image.map_err(|error| too_large(error, args, size))
+    };
+    let failed = |error: StoreError| match &error {
         StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            let folder = partial.folder().display().to_string();
+            let folder = folder_of(&file).display().to_string();
             CommandError::from(error).hint(format!(
                 "free some space in `{folder}`; what was made of the image is removed"
             ))
         }
-        _ => CommandError::from(error),
-    })?;
-    partial
-        .file
-        .sync_all()
-        .map_err(|error| CommandError::io(format!("sync `{}`", partial.path.display()), error))?;
+        _ => error.into(),
+    };
+    let report = make(args, context, begin, failed)?;
+    if let Some(partial) = made.into_inner() {
+        partial.publish(&file)?;
+    }
     Ok(report)
 }
 
+/// Reads the disk into the image that `begin` begins; `failed` puts into words what becomes of a target that fails.
+fn make<'a>(
+    args: &Args,
+    context: &Context,
+    begin: impl FnOnce(u64) -> Outcome<Image<'a>>,
+    failed: impl Fn(StoreError) -> CommandError,
+) -> Outcome<ExportReport> {
+    let mut making = Making {
+        begin: Some(begin),
+        failed,
+        image: None,
+        size: 0,
+        meter: Meter::new(&context.ui, "Exporting"),
+    };
+    let request = Read {
+        target: args.target.clone(),
+        offset: 0,
+        length: None,
+    };
+    context.read(request, &mut making)?;
+    let Making { image, failed, .. } = making;
+    let image = image.ok_or_else(|| CommandError::new(format!("nothing came of `{}`", args.target)))?;
+    image.finish().map_err(failed)
+}
+
+/// An image in the making, that is begun when the size of the disk is known.
+struct Making<'a, B, F> {
+    begin: Option<B>,
+    failed: F,
+    image: Option<Image<'a>>,
+    size: u64,
+    meter: Meter,
+}
+
+impl<'a, B, F> Reading for Making<'a, B, F>
+where
+    B: FnOnce(u64) -> Outcome<Image<'a>>,
+    F: Fn(StoreError) -> CommandError,
+{
+    fn begin(&mut self, range: Range<u64>) -> Outcome<()> {
+        self.size = range.end;
+        if let Some(begin) = self.begin.take() {
+            self.image = Some(begin(self.size)?);
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) -> Outcome<()> {
+        let Self {
+            failed,
+            image: Some(image),
+            size,
+            meter,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let mut follow = |done| match meter.report(Progress {
+            done,
+            total: Some(*size),
+        }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(StoreError::Cancelled),
+        };
+        image.put(piece, &mut follow).map_err(failed)
+    }
+}
+
 /// Names the file and its size where the file system takes none of that size.
-fn too_large(error: CommandError, args: &Args, size: u64) -> CommandError {
-    match error.store_error() {
-        Some(StoreError::Caller { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+fn too_large(error: StoreError, args: &Args, size: u64) -> CommandError {
+    match &error {
+        StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
             CommandError::new(format!(
                 "`{}`: its file system takes no file of {}",
                 args.file.display(),
@@ -158,7 +224,7 @@ fn too_large(error: CommandError, args: &Args, size: u64) -> CommandError {
                 args.target
             ))
         }
-        _ => error,
+        _ => error.into(),
     }
 }
 
@@ -271,12 +337,11 @@ impl Partial {
         }
     }
 
-    fn folder(&self) -> &Path {
-        folder_of(&self.path)
-    }
-
-    /// Gives the image its name and makes that durable.
+    /// Makes the image durable, gives it its name, and makes that durable.
     fn publish(mut self, file: &Path) -> Outcome<()> {
+        self.file
+            .sync_all()
+            .map_err(|error| CommandError::io(format_args!("sync `{}`", self.path.display()), error))?;
         let failed = |error| {
             CommandError::io(
                 format!("rename `{}` to `{}`", self.path.display(), file.display()),
@@ -285,7 +350,7 @@ impl Partial {
         };
         fs::rename(&self.path, file).map_err(failed)?;
         self.published = true;
-        File::open(self.folder())
+        File::open(folder_of(&self.path))
             .and_then(|folder| folder.sync_all())
             .map_err(|error| CommandError::io(format!("sync the directory of `{}`", file.display()), error))
     }

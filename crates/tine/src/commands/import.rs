@@ -6,16 +6,14 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::Serialize;
-use tine_store::{BranchName, ImportReport, ImportSource};
+use tine_server::words::{human, near};
+use tine_store::{BranchName, ImportSource};
 
-use crate::context::{Context, Missing};
+use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 use crate::input::Input;
 use crate::interrupt;
-use crate::near::near;
 use crate::progress::Meter;
-use crate::size::human;
 use crate::{args, image};
 
 /// Brings a raw image, a directory or a stream in as a branch
@@ -43,55 +41,32 @@ pub(crate) struct Args {
     size: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Imported<'a> {
-    name: &'a BranchName,
-    size: u64,
-    data: u64,
-}
-
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let source = Source::open(args, context)?;
+    interrupt::catch()?;
     let started = Instant::now();
     let mut meter = Meter::new(&context.ui, "Importing");
-    let report = context.with_store(Missing::Create, |store| {
-        interrupt::catch()?;
-        let progress = &mut |progress| meter.report(progress);
-        let imported = match &source {
-            Source::File(file) => store.import(&args.name, ImportSource::File(file), progress),
-            Source::Stream(input) => {
-                store.import(&args.name, ImportSource::Stream(&mut input.reader()), progress)
-            }
-        };
-        // A stream that a signal ended comes back as the reader's error.
-        interrupt::check()?;
-        Ok(imported?)
-    })?;
+    let progress = &mut |progress| meter.report(progress);
+    let name = args.name.clone();
+    let imported = match &source {
+        Source::File(file) => context.import(name, ImportSource::File(file), progress),
+        Source::Stream(input) => context.import(name, ImportSource::Stream(&mut input.reader()), progress),
+    };
+    // A stream that a signal ended comes back as the reader's error.
+    interrupt::check()?;
+    let imported = imported?;
     drop(meter);
-    tell(args, context, &report, started)?;
-    Ok(Exit::Done)
-}
-
-fn tell(args: &Args, context: &Context, report: &ImportReport, started: Instant) -> Outcome<()> {
-    let size = report.size;
-    // Data is counted in blocks, and a disk may end within one.
-    let data = report.data.min(size);
     context.ui.say(format_args!(
         "Imported `{}`: {}, {} of it data, in {:.1} s",
-        args.name,
-        human(size),
-        human(data),
+        imported.name,
+        human(imported.size),
+        human(imported.data),
         started.elapsed().as_secs_f64()
     ));
     if context.ui.json {
-        context.ui.object(&Imported {
-            name: &args.name,
-            size,
-            data,
-        })
-    } else {
-        Ok(())
+        context.ui.object(&imported)?;
     }
+    Ok(Exit::Done)
 }
 
 /// Where the disk comes from.

@@ -1,12 +1,11 @@
 //! `tine ls`: the branches.
 
-use serde::Serialize;
-use tine_store::{BranchInfo, BranchName, SnapshotName};
+use tine_server::api::{Branch, Listed, Ls};
+use tine_server::words::human;
 
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::size::human;
-use crate::text::{columns, rfc3339, when};
+use crate::text::{columns, when};
 
 /// Lists the branches
 ///
@@ -18,50 +17,12 @@ Examples:
   tine ls --json | jq -r 'select(.written > 0) | .name'")]
 pub(crate) struct Args {}
 
-/// A branch as JSON; `tine show` prints the same.
-#[derive(Serialize)]
-pub(super) struct Listed<'a> {
-    name: &'a BranchName,
-    size: u64,
-    written: u64,
-    created: String,
-    origin: Option<&'a str>,
-    snapshots: Vec<ListedSnapshot<'a>>,
-}
-
-#[derive(Serialize)]
-struct ListedSnapshot<'a> {
-    snapshot: &'a SnapshotName,
-    size: u64,
-    created: String,
-}
-
-impl<'a> Listed<'a> {
-    pub(super) fn new(branch: &'a BranchInfo) -> Self {
-        let snapshots = branch.snapshots.iter().map(|snapshot| ListedSnapshot {
-            snapshot: &snapshot.name,
-            size: snapshot.size,
-            created: rfc3339(snapshot.created),
-        });
-        Self {
-            name: &branch.name,
-            size: branch.size,
-            written: branch.written,
-            created: rfc3339(branch.created),
-            origin: branch.origin.as_ref().map(|origin| origin.name.as_str()),
-            snapshots: snapshots.collect(),
-        }
-    }
-}
-
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let (branches, damaged) = context.with_store(Missing::Refuse, |store| {
-        Ok((store.branches()?, store.damage().is_some()))
-    })?;
+    let Listed { branches, damaged } = context.ask(Missing::Refuse, Ls {})?;
     let ui = &context.ui;
     if ui.json {
         for branch in &branches {
-            ui.object(&Listed::new(branch))?;
+            ui.object(branch)?;
         }
         return Ok(Exit::Done);
     }
@@ -91,15 +52,12 @@ pub(super) fn no_branches(damaged: bool) -> &'static str {
     }
 }
 
-fn row(branch: &BranchInfo) -> [String; 6] {
+fn row(branch: &Branch) -> [String; 6] {
     [
         branch.name.to_string(),
         human(branch.size),
         human(branch.written),
-        branch
-            .origin
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |origin| origin.name.clone()),
+        branch.origin.clone().unwrap_or_else(|| "-".to_owned()),
         branch.snapshots.len().to_string(),
         when(branch.created),
     ]

@@ -3,17 +3,17 @@
 use std::io::{self, IsTerminal as _};
 use std::ops::Range;
 
-use tine_store::{Progress, Target};
+use tine_server::api::Read;
+use tine_store::{Piece, Progress, Target};
 
 use crate::args;
-use crate::context::Context;
+use crate::context::{Context, Reading};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::progress::Meter;
-use crate::size::human;
-use crate::text::count;
+use crate::ui::Ui;
 
-/// How much is read at once.
-const PIECE: u64 = 1 << 20;
+/// What a hole reads as, so much at once.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Writes bytes of a branch or snapshot to standard output
 ///
@@ -42,32 +42,69 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
                 .hint("leave `--json` out; `tine show --json` tells of the disk"),
         );
     }
-    let on_terminal = io::stdout().is_terminal();
-    let mut meter = Meter::beside_output(&context.ui, "Reading");
-    context.with_reader([&args.target], |_, [state]| {
-        let mut range = within(&args.target, state.size(), args.offset, args.length)?;
-        let (begin, total) = (range.start, range.end - range.start);
-        let mut piece = vec![0; usize::try_from(PIECE.min(range.end - range.start)).unwrap_or(0)];
-        while range.start < range.end {
-            let length = PIECE.min(range.end - range.start);
-            let bytes = &mut piece[..usize::try_from(length).unwrap_or(0)];
-            state.read_at(bytes, range.start)?;
-            if on_terminal && steers_terminals(bytes) {
-                return Err(
-                    CommandError::new(format!("`{}` has bytes there that are no text", args.target))
-                        .hint("send them elsewhere: `| hexdump -C` shows them, `> FILE` keeps them"),
-                );
-            }
-            context.ui.bytes(bytes)?;
-            range.start += length;
-            meter.show(Progress {
-                done: range.start - begin,
-                total: Some(total),
-            });
-        }
-        Ok(())
-    })?;
+    let request = Read {
+        target: args.target.clone(),
+        offset: args.offset,
+        length: args.length,
+    };
+    let mut printing = Printing {
+        target: &args.target,
+        ui: &context.ui,
+        on_terminal: io::stdout().is_terminal(),
+        meter: Meter::beside_output(&context.ui, "Reading"),
+        range: 0..0,
+    };
+    context.read(request, &mut printing)?;
     Ok(Exit::Done)
+}
+
+/// Sends what is read to standard output.
+struct Printing<'a> {
+    target: &'a Target,
+    ui: &'a Ui,
+    on_terminal: bool,
+    meter: Meter,
+    range: Range<u64>,
+}
+
+impl Reading for Printing<'_> {
+    fn begin(&mut self, range: Range<u64>) -> Outcome<()> {
+        self.range = range;
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) -> Outcome<()> {
+        match piece {
+            Piece::Data { offset, bytes } => self.print(offset, bytes),
+            Piece::Hole { offset, length } => {
+                let (mut at, end) = (offset, offset + length);
+                while at < end {
+                    let bytes = &ZEROES
+                        [..usize::try_from(end - at).map_or(ZEROES.len(), |left| left.min(ZEROES.len()))];
+                    self.print(at, bytes)?;
+                    at += bytes.len() as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Printing<'_> {
+    fn print(&mut self, offset: u64, bytes: &[u8]) -> Outcome<()> {
+        if self.on_terminal && steers_terminals(bytes) {
+            return Err(
+                CommandError::new(format!("`{}` has bytes there that are no text", self.target))
+                    .hint("send them elsewhere: `| hexdump -C` shows them, `> FILE` keeps them"),
+            );
+        }
+        self.ui.bytes(bytes)?;
+        self.meter.show(Progress {
+            done: offset + bytes.len() as u64 - self.range.start,
+            total: Some(self.range.end - self.range.start),
+        });
+        Ok(())
+    }
 }
 
 /// Tells bytes that would do something to a terminal other than show: whoever wrote the disk could type into it.
@@ -75,28 +112,4 @@ fn steers_terminals(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
-}
-
-/// Returns the range that an offset and a length name, or an error when it goes past the end.
-pub(super) fn within(target: &Target, size: u64, offset: u64, length: Option<u64>) -> Outcome<Range<u64>> {
-    let end = match length {
-        Some(length) => offset.checked_add(length),
-        None => Some(size),
-    };
-    match end {
-        Some(end) if offset <= size && end <= size => Ok(offset..end),
-        _ => {
-            let range = match length {
-                Some(length) => format!("{} at {offset} would go", count(length, "byte")),
-                None => format!("offset {offset} is"),
-            };
-            Err(
-                CommandError::new(format!("{range} past the end of `{target}`")).hint(format!(
-                    "it has {} ({})",
-                    count(size, "byte"),
-                    human(size)
-                )),
-            )
-        }
-    }
 }

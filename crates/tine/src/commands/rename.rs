@@ -1,11 +1,11 @@
 //! `tine rename`: another name for a branch.
 
-use serde::Serialize;
+use tine_server::api::Rename;
 use tine_store::BranchName;
 
 use crate::args;
 use crate::context::{Context, Missing};
-use crate::error::{CommandError, Exit, Outcome};
+use crate::error::{Exit, Outcome};
 
 /// Renames a branch
 ///
@@ -23,22 +23,17 @@ pub(crate) struct Args {
     new: BranchName,
 }
 
-#[derive(Serialize)]
-struct Renamed<'a> {
-    name: &'a BranchName,
-    was: &'a BranchName,
-}
-
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let Args { name, new } = args;
-    context.with_store(Missing::Refuse, |store| {
-        store
-            .rename(name, new)
-            .map_err(|error| CommandError::from(error).sparing(name))
-    })?;
-    context.ui.say(format_args!("Renamed `{name}` to `{new}`"));
+    let request = Rename {
+        name: args.name.clone(),
+        new: args.new.clone(),
+    };
+    let renamed = context.ask(Missing::Refuse, request)?;
+    context
+        .ui
+        .say(format_args!("Renamed `{}` to `{}`", renamed.was, renamed.name));
     if context.ui.json {
-        context.ui.object(&Renamed { name: new, was: name })?;
+        context.ui.object(&renamed)?;
     }
     Ok(Exit::Done)
 }

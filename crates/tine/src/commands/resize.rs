@@ -1,11 +1,11 @@
 //! `tine resize`: another size for a disk.
 
-use serde::Serialize;
-use tine_store::{BranchName, ExtentKind, Store};
+use tine_server::api::{Resize, Resized};
+use tine_server::words::human;
+use tine_store::BranchName;
 
-use crate::context::Context;
+use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::size::human;
 use crate::{args, confirm};
 
 /// Changes the size of a branch
@@ -27,27 +27,22 @@ pub(crate) struct Args {
     /// Does not ask before data is cut off
     #[arg(short, long)]
     yes: bool,
-}
-
-#[derive(Serialize)]
-struct Resized<'a> {
-    name: &'a BranchName,
-    size: u64,
-    was: u64,
+    /// Makes it smaller though clients are attached to it
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let &Args { ref name, size, yes } = args;
-    let was = confirm::guarded(
-        context,
-        yes,
-        |store| loss(store, name, size),
-        |store| {
-            let was = store.branch_info(name)?.size;
-            store.resize(name, size)?;
-            Ok(was)
-        },
-    )?;
+    let resized = confirm::guarded(args.yes, |consent| {
+        let request = Resize {
+            name: args.name.clone(),
+            size: args.size,
+            consent,
+            force: args.force,
+        };
+        context.ask(Missing::Refuse, request)
+    })?;
+    let &Resized { ref name, size, was } = &resized;
     if was == size {
         context
             .ui
@@ -60,29 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         ));
     }
     if context.ui.json {
-        context.ui.object(&Resized { name, size, was })?;
+        context.ui.object(&resized)?;
     }
     Ok(Exit::Done)
-}
-
-fn loss(store: &Store, name: &BranchName, size: u64) -> Outcome<Option<String>> {
-    let branch = store.branch(name)?;
-    let was = branch.size();
-    if size >= was {
-        return Ok(None);
-    }
-    let cut = branch.extents(size..was)?;
-    let data: u64 = cut
-        .iter()
-        .filter(|extent| matches!(extent.kind, ExtentKind::Data))
-        .map(|extent| extent.length)
-        .sum();
-    Ok((data > 0).then(|| {
-        format!(
-            "shrinking `{name}` from {} to {} loses {} of data beyond the new end",
-            human(was),
-            human(size),
-            human(data)
-        )
-    }))
 }

@@ -1,14 +1,13 @@
 //! `tine show`: one branch or snapshot, in full.
 
-use serde::Serialize;
-use tine_store::{BranchInfo, BranchName, SnapshotInfo, SnapshotName, StoreError, Target};
+use tine_server::api::{Branch, Show, Shown, SnapshotOf};
+use tine_server::words::human;
+use tine_store::{BranchName, Target};
 
-use super::ls::Listed;
 use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::size::human;
-use crate::text::{columns, rfc3339, when};
+use crate::text::{columns, when};
 
 /// Shows one branch with its snapshots, or one snapshot
 #[derive(clap::Args)]
@@ -22,48 +21,22 @@ pub(crate) struct Args {
     target: Target,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    name: &'a BranchName,
-    snapshot: &'a SnapshotName,
-    size: u64,
-    created: String,
-}
-
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let branch = context.with_store(Missing::Refuse, |store| {
-        let branch = store.branch_info(args.target.branch())?;
-        if let Target::Snapshot(name, snapshot) = &args.target
-            && find(&branch, snapshot).is_none()
-        {
-            return Err(StoreError::UnknownSnapshot {
-                branch: name.clone(),
-                snapshot: snapshot.clone(),
-            }
-            .into());
-        }
-        Ok(branch)
-    })?;
-    let snapshot = match &args.target {
-        Target::Branch(_) => None,
-        Target::Snapshot(_, snapshot) => find(&branch, snapshot),
-    };
-    match snapshot {
-        Some(snapshot) => show_snapshot(context, &branch.name, snapshot)?,
-        None => show_branch(context, &branch)?,
+    let target = args.target.clone();
+    let shown = context.ask(Missing::Refuse, Show { target })?;
+    if context.ui.json {
+        context.ui.object(&shown)?;
+        return Ok(Exit::Done);
+    }
+    match &shown {
+        Shown::Branch(branch) => show_branch(context, branch)?,
+        Shown::Snapshot { name, snapshot } => show_snapshot(context, name, snapshot)?,
     }
     Ok(Exit::Done)
 }
 
-fn find<'a>(branch: &'a BranchInfo, name: &SnapshotName) -> Option<&'a SnapshotInfo> {
-    branch.snapshots.iter().find(|snapshot| &snapshot.name == name)
-}
-
-fn show_branch(context: &Context, branch: &BranchInfo) -> Outcome<()> {
+fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
     let ui = &context.ui;
-    if ui.json {
-        return ui.object(&Listed::new(branch));
-    }
     ui.heading(&branch.name)?;
     ui.line(format_args!("  size       {}", exact(branch.size)))?;
     ui.line(format_args!(
@@ -73,10 +46,7 @@ fn show_branch(context: &Context, branch: &BranchInfo) -> Outcome<()> {
     ui.line(format_args!("  created    {} UTC", when(branch.created)))?;
     ui.line(format_args!(
         "  origin     {}",
-        branch
-            .origin
-            .as_ref()
-            .map_or("none", |origin| origin.name.as_str())
+        branch.origin.as_deref().unwrap_or("none")
     ))?;
     ui.line(
         format_args!(
@@ -91,7 +61,7 @@ fn show_branch(context: &Context, branch: &BranchInfo) -> Outcome<()> {
         .iter()
         .map(|snapshot| {
             [
-                format!("    {}@{}", branch.name, snapshot.name),
+                format!("    {}@{}", branch.name, snapshot.snapshot),
                 human(snapshot.size),
                 when(snapshot.created),
             ]
@@ -103,18 +73,9 @@ fn show_branch(context: &Context, branch: &BranchInfo) -> Outcome<()> {
     Ok(())
 }
 
-fn show_snapshot(context: &Context, name: &BranchName, snapshot: &SnapshotInfo) -> Outcome<()> {
+fn show_snapshot(context: &Context, name: &BranchName, snapshot: &SnapshotOf) -> Outcome<()> {
     let ui = &context.ui;
-    if ui.json {
-        let created = rfc3339(snapshot.created);
-        return ui.object(&Shown {
-            name,
-            snapshot: &snapshot.name,
-            size: snapshot.size,
-            created,
-        });
-    }
-    ui.heading(format_args!("{name}@{}", snapshot.name))?;
+    ui.heading(format_args!("{name}@{}", snapshot.snapshot))?;
     ui.line(format_args!("  size     {}", exact(snapshot.size)))?;
     ui.line(format_args!("  created  {} UTC", when(snapshot.created)))
 }

@@ -1,14 +1,13 @@
 //! `tine snapshot`: points to come back to.
 
-use std::collections::HashSet;
-
 use serde::Serialize;
+use tine_server::api::Snapshot;
+use tine_server::words::list;
 use tine_store::{BranchName, SnapshotName, Target};
 
 use crate::args;
 use crate::context::{Context, Missing};
-use crate::error::{CommandError, Exit, Outcome};
-use crate::text::list;
+use crate::error::{Exit, Outcome};
 
 /// Names the present state of branches, to come back to
 ///
@@ -25,33 +24,42 @@ pub(crate) struct Args {
     snapshots: Vec<(BranchName, SnapshotName)>,
 }
 
+/// A branch or snapshot as JSON.
 #[derive(Serialize)]
-struct Taken<'a> {
+pub(super) struct Named<'a> {
     name: &'a BranchName,
-    snapshot: &'a SnapshotName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'a SnapshotName>,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn new(target: &'a Target) -> Self {
+        let (name, snapshot) = match target {
+            Target::Branch(name) => (name, None),
+            Target::Snapshot(name, snapshot) => (name, Some(snapshot)),
+        };
+        Self { name, snapshot }
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut seen = HashSet::new();
-    if let Some((branch, snapshot)) = args.snapshots.iter().find(|snapshot| !seen.insert(*snapshot)) {
-        return Err(CommandError::new(format!("`{branch}@{snapshot}` is named twice"))
-            .hint("name each snapshot once"));
-    }
-    context.with_store(Missing::Refuse, |store| Ok(store.snapshot(&args.snapshots)?))?;
+    let snapshots = args.snapshots.iter().cloned();
+    let request = Snapshot {
+        snapshots: snapshots
+            .map(|(branch, snapshot)| Target::Snapshot(branch, snapshot))
+            .collect(),
+    };
+    let taken = context.ask(Missing::Refuse, request)?.snapshots;
     if context.ui.json {
-        for (name, snapshot) in &args.snapshots {
-            context.ui.object(&Taken { name, snapshot })?;
+        for target in &taken {
+            context.ui.object(&Named::new(target))?;
         }
     }
-    let names: Vec<Target> = args
-        .snapshots
-        .iter()
-        .map(|(branch, snapshot)| Target::Snapshot(branch.clone(), snapshot.clone()))
-        .collect();
-    context.ui.say(format_args!(
-        "Made {}; `tine rollback {}` goes back to it",
-        list(&names),
-        names[0]
-    ));
+    if let Some(first) = taken.first() {
+        context.ui.say(format_args!(
+            "Made {}; `tine rollback {first}` goes back to it",
+            list(&taken)
+        ));
+    }
     Ok(Exit::Done)
 }

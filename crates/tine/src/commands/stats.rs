@@ -1,10 +1,11 @@
 //! `tine stats`: the store in numbers.
 
 use serde_json::Value;
+use tine_server::api::Stats;
+use tine_server::words::human;
 
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Exit, Outcome};
-use crate::size::human;
 
 /// Shows the store in numbers
 #[derive(clap::Args)]
@@ -15,7 +16,7 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let stats = context.with_store(Missing::Refuse, |store| Ok(store.stats()?))?;
+    let stats = context.ask(Missing::Refuse, Stats {})?;
     if context.ui.json {
         context.ui.object(&stats)?;
         return Ok(Exit::Done);

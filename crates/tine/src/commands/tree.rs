@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::env;
 
-use serde::Serialize;
-use tine_store::{BranchInfo, BranchName, PointInfo, Target};
+use tine_server::api::{Family, Point};
+use tine_server::words::human;
+use tine_store::Target;
 
 use super::ls::no_branches;
 use crate::context::{Context, Missing};
 use crate::error::{Exit, Outcome};
-use crate::size::human;
 
 /// Draws which branch and snapshot comes from which
 ///
@@ -21,38 +21,19 @@ Example:
   tine tree")]
 pub(crate) struct Args {}
 
-#[derive(Serialize)]
-struct Listed<'a> {
-    point: u64,
-    parent: Option<u64>,
-    size: u64,
-    written: u64,
-    name: Option<&'a BranchName>,
-    snapshots: Vec<String>,
-}
-
 pub(crate) fn run(_: &Args, context: &Context) -> Outcome {
-    let (points, branches, damaged) = context.with_store(Missing::Refuse, |store| {
-        Ok((store.points()?, store.branches()?, store.damage().is_some()))
-    })?;
+    let Family { points, damaged } = context.ask(Missing::Refuse, tine_server::api::Tree {})?;
     let ui = &context.ui;
     if ui.json {
         for point in &points {
-            ui.object(&Listed {
-                point: point.id,
-                parent: point.parent,
-                size: point.size,
-                written: point.written,
-                name: point.branch.as_ref(),
-                snapshots: point.snapshots.iter().map(ToString::to_string).collect(),
-            })?;
+            ui.object(point)?;
         }
         return Ok(Exit::Done);
     }
     if points.is_empty() {
         ui.say(no_branches(damaged));
     }
-    for line in Tree::new(&points, &branches).draw(strokes()) {
+    for line in Tree::new(&points).draw(strokes()) {
         ui.line(line)?;
     }
     Ok(Exit::Done)
@@ -96,23 +77,21 @@ fn strokes() -> Strokes {
 }
 
 struct Tree<'a> {
-    points: &'a [PointInfo],
+    points: &'a [Point],
     /// By place in `points`, as all that follows.
     children: Vec<Vec<usize>>,
     roots: Vec<usize>,
     /// Where a line of points that nobody named and nothing else grows from ends, and what they wrote in all.
     ends: Vec<(usize, u64)>,
-    /// What a point without a name was called when it was forked, by its id.
-    origins: HashMap<u64, &'a str>,
 }
 
 impl<'a> Tree<'a> {
     /// Makes the tree of points that come parents first.
-    fn new(points: &'a [PointInfo], branches: &'a [BranchInfo]) -> Self {
+    fn new(points: &'a [Point]) -> Self {
         let places: HashMap<u64, usize> = points
             .iter()
             .enumerate()
-            .map(|(place, point)| (point.id, place))
+            .map(|(place, point)| (point.point, place))
             .collect();
         let mut children = vec![Vec::new(); points.len()];
         let mut roots = Vec::new();
@@ -122,8 +101,7 @@ impl<'a> Tree<'a> {
                 None => roots.push(place),
             }
         }
-        let origins = origins(branches);
-        let ends = ends(points, &children, &origins);
+        let ends = ends(points, &children);
         let order = |place: &usize| order(&points[ends[*place].0]);
         for children in &mut children {
             children.sort_by_cached_key(order);
@@ -134,7 +112,6 @@ impl<'a> Tree<'a> {
             children,
             roots,
             ends,
-            origins,
         }
     }
 
@@ -165,12 +142,12 @@ impl<'a> Tree<'a> {
 
     fn label(&self, place: usize, written: u64) -> String {
         let point = &self.points[place];
-        let mut names: Vec<String> = match &point.branch {
+        let mut names: Vec<String> = match &point.name {
             Some(branch) => vec![branch.to_string()],
             None => point.snapshots.iter().map(ToString::to_string).collect(),
         };
-        if let Some(origin) = self.origins.get(&point.id)
-            && !names.iter().any(|name| name == origin)
+        if let Some(origin) = &point.forked_as
+            && !names.contains(origin)
         {
             names.push(format!("({origin} when it was forked)"));
         }
@@ -187,22 +164,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Returns what points were called when they were forked.
-fn origins(branches: &[BranchInfo]) -> HashMap<u64, &str> {
-    let mut forks: Vec<_> = branches
-        .iter()
-        .filter_map(|fork| Some((fork.created, fork.origin.as_ref()?)))
-        .collect();
-    forks.sort_by_key(|(created, _)| *created);
-    let mut origins = HashMap::new();
-    // The same point serves forks of forks that wrote nothing: the first one says what it was.
-    for (_, origin) in forks {
-        origins.entry(origin.point).or_insert(origin.name.as_str());
-    }
-    origins
-}
-
-fn ends(points: &[PointInfo], children: &[Vec<usize>], origins: &HashMap<u64, &str>) -> Vec<(usize, u64)> {
+fn ends(points: &[Point], children: &[Vec<usize>]) -> Vec<(usize, u64)> {
     let mut ends: Vec<_> = points
         .iter()
         .enumerate()
@@ -212,7 +174,7 @@ fn ends(points: &[PointInfo], children: &[Vec<usize>], origins: &HashMap<u64, &s
     for (place, point) in points.iter().enumerate().rev() {
         if let [only] = children[place][..]
             && point.snapshots.is_empty()
-            && !origins.contains_key(&point.id)
+            && point.forked_as.is_none()
         {
             ends[place] = (ends[only].0, ends[only].1 + point.written);
         }
@@ -221,9 +183,9 @@ fn ends(points: &[PointInfo], children: &[Vec<usize>], origins: &HashMap<u64, &s
 }
 
 /// Sorts siblings by the branch that they are, or are a snapshot of; numbers in its name by value.
-fn order(point: &PointInfo) -> String {
+fn order(point: &Point) -> String {
     let branch = point
-        .branch
+        .name
         .as_ref()
         .or_else(|| point.snapshots.first().map(Target::branch));
     by_value(branch.map_or("", AsRef::as_ref))
@@ -249,14 +211,15 @@ fn by_value(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn point(id: u64, parent: Option<u64>, branch: Option<&str>, snapshot: Option<&str>) -> PointInfo {
-        PointInfo {
-            id,
+    fn point(id: u64, parent: Option<u64>, branch: Option<&str>, snapshot: Option<&str>) -> Point {
+        Point {
+            point: id,
             parent,
             size: 1 << 20,
             written: if branch.is_some() { 0 } else { 4096 },
-            branch: branch.map(|name| name.parse().unwrap()),
+            name: branch.map(|name| name.parse().unwrap()),
             snapshots: snapshot.map(|name| name.parse().unwrap()).into_iter().collect(),
+            forked_as: None,
         }
     }
 
@@ -270,7 +233,7 @@ mod tests {
             point(5, Some(1), Some("job-10"), None),
             point(6, Some(1), Some("job-9"), None),
         ];
-        let drawn = Tree::new(&points, &[]).draw(BOX).join("\n");
+        let drawn = Tree::new(&points).draw(BOX).join("\n");
         let expected = "\
 golden@v1 [4.0 KiB]
 ├─ job-9
@@ -285,6 +248,6 @@ golden@v1 [4.0 KiB]
         let points: Vec<_> = (0..100_000)
             .map(|id: u64| point(id, id.checked_sub(1), None, None))
             .collect();
-        assert_eq!(Tree::new(&points, &[]).draw(ASCII).len(), 1);
+        assert_eq!(Tree::new(&points).draw(ASCII).len(), 1);
     }
 }

@@ -1,18 +1,18 @@
 //! `tine write`: bytes from standard input to a disk.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use serde::Serialize;
-use tine_store::{Branch, BranchName, Progress, Target};
+use tine_server::api::within;
+use tine_server::words::human;
+use tine_store::{BranchName, Progress, Target};
 
-use super::read::within;
 use crate::args;
-use crate::context::{Context, Missing};
+use crate::context::{Context, Put};
 use crate::error::{CommandError, Exit, Outcome};
 use crate::input::Input;
 use crate::progress::Meter;
-use crate::size::human;
-use crate::text::count;
 
 /// How much is written at once, aligned to itself on the disk.
 const PIECE: u64 = 1 << 20;
@@ -48,38 +48,16 @@ struct Written<'a> {
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let input = Input::standard(&context.ui)?;
     let mut meter = Meter::new(&context.ui, "Writing");
-    let length = context.with_store(Missing::Refuse, |store| {
-        let branch = store.branch(&args.name)?;
-        let target = Target::Branch(args.name.clone());
-        let end = within(&target, branch.size(), args.offset, args.length)?.end;
-        let mut position = args.offset;
+    let target = Target::Branch(args.name.clone());
+    let range = |size| Ok(within(&target, size, args.offset, args.length)?);
+    let length = context.write(args.name.clone(), range, |range, put| {
         let mut follow = |done| {
             meter.show(Progress {
                 done,
                 total: args.length,
             });
         };
-        let copied = copy(
-            &mut input.reader(),
-            &branch,
-            args,
-            end,
-            &mut position,
-            &mut follow,
-        );
-        let written = position - args.offset;
-        // What came before an error stays, so it is made durable and the error tells how much.
-        let flushed = branch.flush();
-        match copied {
-            Ok(()) => {
-                flushed?;
-                Ok(written)
-            }
-            Err(error) if flushed.is_ok() => {
-                Err(error.hint_more(format!("{} written before that", was_written(written))))
-            }
-            Err(error) => Err(error),
-        }
+        copy(&mut input.reader(), args, range, put, &mut follow)
     })?;
     drop(meter);
     let &Args { ref name, offset, .. } = args;
@@ -92,30 +70,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn was_written(bytes: u64) -> String {
-    let verb = if bytes == 1 { "was" } else { "were" };
-    format!("{} {verb}", count(bytes, "byte"))
-}
-
-/// Copies from `input` to the branch; `end` is where the room, or what was asked for, ends. `position` follows, and `follow`
-/// is told how much was copied.
+/// Copies from `input` to a range of the branch, which ends where the room, or what was asked for, ends; `follow` is told
+/// how much was copied.
 fn copy(
     input: &mut impl Read,
-    branch: &Branch,
     args: &Args,
-    end: u64,
-    position: &mut u64,
+    range: Range<u64>,
+    put: &mut Put<'_>,
     follow: &mut impl FnMut(u64),
 ) -> Outcome<()> {
+    let (mut position, end) = (range.start, range.end);
     let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
     let failed = |error| CommandError::io("read standard input", error);
-    while *position < end {
-        let wanted = (PIECE - *position % PIECE).min(end - *position);
+    while position < end {
+        let wanted = (PIECE - position % PIECE).min(end - position);
         let bytes = &mut piece[..usize::try_from(wanted).unwrap_or(0)];
         let read = fill(input, bytes).map_err(failed)?;
-        branch.write_at(&bytes[..read], *position)?;
-        *position += read as u64;
-        follow(*position - args.offset);
+        put(&bytes[..read], position)?;
+        position += read as u64;
+        follow(position - range.start);
         if read < bytes.len() {
             return match args.length {
                 Some(length) => Err(CommandError::new(format!(

@@ -144,15 +144,15 @@ fn what_cannot_be_checked_is_no_damage() {
     [2]
     ");
     bench.succeeds(
-        r#"sed -i 's/"version": 3/"version": 9/; s/"block_bytes"/"later_bytes"/' $TINE_STORE/store.json"#,
+        r#"sed -i 's/"version": 4/"version": 9/; s/"block_bytes"/"later_bytes"/' $TINE_STORE/store.json"#,
     );
     prints!(bench, "tine check", "tine ls"; @"
     $ tine check
-    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 3
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 4
     ! hint: open it with the version of tine that made it, or a newer one
     [2]
     $ tine ls
-    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 3
+    ! error: cannot read this store: its format is `tine` version 9, this is for `tine` version 4
     ! hint: open it with the version of tine that made it, or a newer one
     [2]
     ");

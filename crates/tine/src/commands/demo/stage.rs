@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use super::broken;
 use crate::error::{CommandError, Outcome};
 use crate::interrupt;
-use crate::text::count;
 use crate::ui::Ui;
+use tine_server::words::count;
 
 /// How much of a command's output is shown.
 #[derive(Clone, Copy)]

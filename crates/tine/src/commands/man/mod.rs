@@ -13,7 +13,7 @@ use clap::Command;
 use super::help::{find, whole};
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
-use crate::text::count;
+use tine_server::words::count;
 
 /// Shows a manual page, or writes all of them to a directory
 ///

@@ -1,0 +1,225 @@
+//! What every command works with: the voice, and the way to the store.
+//!
+//! A command asks by a request of [`tine_server::api`], and [`Context`] finds who works on it: this process, which opens
+//! the store for it. Long readers let the store go meanwhile.
+
+mod open;
+
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tine_server::Daemon;
+use tine_server::api::{
+    Failure, Import, Imported, Kind, LongRequest, Pieces, Read, Request, Step, Write, perform,
+};
+use tine_store::{BranchName, ImportSource, Piece, Progress, Store};
+
+use crate::cli::Global;
+use crate::error::{CommandError, Outcome};
+use crate::ui::Ui;
+
+pub(crate) use open::Missing;
+
+/// How long a command waits while another process has the store.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What every command works with.
+pub(crate) struct Context {
+    /// The command's voice.
+    pub(crate) ui: Ui,
+    store: Option<PathBuf>,
+    quiet: bool,
+    wait: Duration,
+    read_damaged: bool,
+}
+
+impl Context {
+    /// Takes what all commands share from the command line.
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            ui: Ui::new(global.json, global.quiet),
+            store: global.store.clone().or_else(open::environments_store),
+            quiet: global.quiet,
+            wait: if global.no_wait { Duration::ZERO } else { WAIT },
+            read_damaged: global.read_damaged,
+        }
+    }
+
+    /// Returns where the store is: as told, or in the user's data directory.
+    pub(crate) fn store_path(&self) -> Outcome<PathBuf> {
+        match &self.store {
+            Some(path) => Ok(path.clone()),
+            None => open::users_store(),
+        }
+    }
+
+    /// Asks for something.
+    pub(crate) fn ask<R: Request>(&self, missing: Missing, request: R) -> Outcome<R::Answer> {
+        self.alone(self.open_and_warn(missing)?, |daemon| perform(request, daemon))
+    }
+
+    /// Asks for something that tells how far it is, and part by part what it finds; an error of `tell` ends it.
+    pub(crate) fn follow<R: LongRequest>(
+        &self,
+        request: R,
+        tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
+    ) -> Outcome<R::Answer> {
+        let store = self.open_and_warn(Missing::Refuse)?;
+        self.follow_alone(request, store, tell)
+    }
+
+    /// Asks as [`Context::follow`] does for what damage is no obstacle to.
+    pub(crate) fn follow_even_damaged<R: LongRequest>(
+        &self,
+        request: R,
+        tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
+    ) -> Outcome<R::Answer> {
+        let store = self.open(Missing::Refuse, true)?;
+        self.follow_alone(request, store, tell)
+    }
+
+    /// Reads a disk as it is now, however long that takes; others have the store meanwhile.
+    pub(crate) fn read(&self, request: Read, reading: &mut dyn Reading) -> Outcome<()> {
+        let store = self.open_and_warn(Missing::Refuse)?;
+        let mut stopping = Stopping::new(reading);
+        let done = request.work_alone(store, &mut stopping);
+        stopping.outcome(done).map_err(|error| self.in_vain(error))
+    }
+
+    /// Brings a disk in.
+    pub(crate) fn import(
+        &self,
+        name: BranchName,
+        source: ImportSource<'_>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Outcome<Imported> {
+        let request = Import {
+            name,
+            size: source.size()?,
+        };
+        let store = self.open_and_warn(Missing::Create)?;
+        self.alone(store, |daemon| request.work(daemon, source, progress))
+    }
+
+    /// Writes to a branch: `start` is told the disk's size and says which range is meant, `copy` puts pieces of it. Returns
+    /// the bytes that were written, all durable.
+    ///
+    /// What came before an error stays, so it is made durable and the error tells how much.
+    pub(crate) fn write(
+        &self,
+        name: BranchName,
+        start: impl FnOnce(u64) -> Outcome<Range<u64>>,
+        copy: impl FnOnce(Range<u64>, &mut Put<'_>) -> Outcome<()>,
+    ) -> Outcome<u64> {
+        let store = self.open_and_warn(Missing::Refuse)?;
+        self.alone(store, |daemon| {
+            let mut writing = Write { name }.begin(daemon)?;
+            let range = start(writing.size())?;
+            match copy(range, &mut |bytes, offset| Ok(writing.put(bytes, offset)?)) {
+                Ok(()) => Ok::<_, CommandError>(writing.finish()?.length),
+                Err(error) => Err(match writing.stop() {
+                    Some(written) => error.hint_more(written),
+                    None => error,
+                }),
+            }
+        })
+    }
+
+    /// Works on a store that was opened for that, and closes it when the work fails, too: what it did before stays.
+    fn alone<T, E: Into<CommandError>>(
+        &self,
+        store: Store,
+        work: impl FnOnce(&Daemon) -> Result<T, E>,
+    ) -> Outcome<T> {
+        let daemon = Daemon::new(store);
+        let result = work(&daemon).map_err(|error| self.in_vain(error.into()));
+        let closed = daemon.into_store().close();
+        let done = result?;
+        closed?;
+        Ok(done)
+    }
+
+    fn follow_alone<R: LongRequest>(
+        &self,
+        request: R,
+        store: Store,
+        mut tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
+    ) -> Outcome<R::Answer> {
+        let mut stopped = None;
+        let done = request.work_alone(store, &mut |step| match tell(step) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                stopped = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        match stopped {
+            Some(error) => Err(error),
+            None => done.map_err(|failure| self.in_vain(failure.into())),
+        }
+    }
+
+    /// Takes back the advice to use `--read-damaged` where that was done.
+    fn in_vain(&self, error: CommandError) -> CommandError {
+        match error.failure() {
+            Some(failure) if failure.kind == Kind::Damaged && self.read_damaged => error.hint(
+                "what is damaged cannot be read, and nothing can be written: `tine export` what is left and import it \
+                 into a new store, or take a backup",
+            ),
+            _ => error,
+        }
+    }
+}
+
+/// Puts bytes where they belong on a disk.
+pub(crate) type Put<'a> = dyn FnMut(&[u8], u64) -> Outcome<()> + 'a;
+
+/// Takes what is read of a disk; an error ends the reading.
+pub(crate) trait Reading {
+    /// Told the range that is going to be read, once and first.
+    fn begin(&mut self, range: Range<u64>) -> Outcome<()>;
+    /// Takes the next piece of it, in order.
+    fn piece(&mut self, piece: Piece<'_>) -> Outcome<()>;
+}
+
+/// Reading that keeps the error that ended it, which says more than a [`Failure`] can.
+struct Stopping<'a> {
+    reading: &'a mut dyn Reading,
+    stopped: Option<CommandError>,
+}
+
+impl<'a> Stopping<'a> {
+    fn new(reading: &'a mut dyn Reading) -> Self {
+        Self {
+            reading,
+            stopped: None,
+        }
+    }
+
+    fn outcome(self, done: Result<(), Failure>) -> Outcome<()> {
+        match self.stopped {
+            Some(error) => Err(error),
+            None => Ok(done?),
+        }
+    }
+
+    fn keep(&mut self, outcome: Outcome<()>) -> Result<(), Failure> {
+        outcome.map_err(|error| {
+            self.stopped = Some(error);
+            Failure::cancelled()
+        })
+    }
+}
+
+impl Pieces for Stopping<'_> {
+    fn begin(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        let outcome = self.reading.begin(range);
+        self.keep(outcome)
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) -> Result<(), Failure> {
+        let outcome = self.reading.piece(piece);
+        self.keep(outcome)
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening the store: where it is, who has it, making it at first use.
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError};
+
+use super::Context;
+use crate::error::{CommandError, Outcome};
+use crate::interrupt;
+use crate::ui::tell;
+
+/// Who waits for the store longer says so.
+const SILENT: Duration = Duration::from_secs(1);
+/// So long the lock is waited for before it is looked again whether a daemon has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What to do where there is no store yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Make one: the command brings data.
+    Create,
+    /// Fail, unless it is the user's own: a mistyped path must not look like an empty store.
+    Refuse,
+}
+
+impl Context {
+    /// Opens the store; says so if it is not as it was.
+    pub(super) fn open_and_warn(&self, missing: Missing) -> Outcome<Store> {
+        let store = self.open(missing, self.read_damaged)?;
+        if let Some(damage) = store.damage() {
+            let so = match damage {
+                StoreError::Unwritable { .. } => "it can only be read",
+                _ => "what follows is from before that",
+            };
+            tell(format_args!("warning: {damage}; {so}\n"));
+        }
+        Ok(store)
+    }
+
+    /// Opens the store, and waits while others have it.
+    pub(super) fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {
+        let path = self.store_path()?;
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            let options = OpenOptions {
+                read_damaged,
+                wait: LOOK_AGAIN.min(self.wait.saturating_sub(begun.elapsed())),
+                ..OpenOptions::default()
+            };
+            let waited = match Store::open(&path, options) {
+                Err(StoreError::Busy { holder, .. }) if begun.elapsed() < self.wait => {
+                    if begun.elapsed() >= SILENT && !told && !self.quiet {
+                        told = true;
+                        say_who_has_it(holder.as_ref());
+                    }
+                    interrupt::check()
+                }
+                Err(StoreError::Busy { path, holder, .. }) => Err(StoreError::Busy {
+                    path,
+                    holder,
+                    waited: begun.elapsed(),
+                }
+                .into()),
+                Err(StoreError::NoStore { .. }) if path.exists() && !path.is_dir() => {
+                    Err(no_directory(&path))
+                }
+                Err(StoreError::NoStore { .. }) if missing == Missing::Create || self.store.is_none() => {
+                    match self.create(&path)? {
+                        Some(store) => return Ok(store),
+                        None => self.let_it_be_made(&path, begun),
+                    }
+                }
+                opened => return opened.map_err(|error| self.in_vain(error.into())),
+            };
+            waited?;
+        }
+    }
+
+    /// Makes the store, unless another process is quicker.
+    fn create(&self, path: &Path) -> Outcome<Option<Store>> {
+        let elsewhere = "`--store DIR` or TINE_STORE names another place for the store";
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| {
+                CommandError::io(format_args!("make the directory `{}`", parent.display()), error)
+                    .hint(elsewhere)
+            })?;
+        }
+        match Store::create(path, &CreateOptions::default(), OpenOptions::default()) {
+            Ok(store) => {
+                self.ui
+                    .say(format_args!("Created the store `{}`", path.display()));
+                Ok(Some(store))
+            }
+            Err(StoreError::StoreExists { .. }) => Ok(None),
+            Err(error @ StoreError::Io { .. }) => Err(CommandError::from(error).hint(elsewhere)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits a moment for another process that was quicker, or is about to be; fails if there is something else.
+    fn let_it_be_made(&self, path: &Path, begun: Instant) -> Outcome<()> {
+        if is_store(path) {
+            return Ok(());
+        }
+        if !is_locked(path) {
+            // It may have been made since.
+            if is_store(path) {
+                return Ok(());
+            }
+            return Err(StoreError::StoreExists {
+                path: path.to_owned(),
+            }
+            .into());
+        }
+        if begun.elapsed() >= self.wait {
+            let making = format!("another process is making the store at `{}`", path.display());
+            return Err(CommandError::new(making).hint("try again when it is done"));
+        }
+        thread::sleep(Duration::from_millis(10));
+        interrupt::check()
+    }
+}
+
+fn say_who_has_it(holder: Option<&LockHolder>) {
+    match holder {
+        Some(holder) => tell(format_args!(
+            "Waiting for the store: process {} has it (`{}`)\n",
+            holder.pid, holder.command
+        )),
+        None => tell(format_args!("Waiting for the store: another process has it\n")),
+    }
+}
+
+/// Tells whether there is a store by now.
+fn is_store(path: &Path) -> bool {
+    path.join("store.json").is_file()
+}
+
+/// Tells whether another process holds the lock of a store, or of what will be one.
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path.join("LOCK")) else {
+        return false;
+    };
+    matches!(
+        flock(&file, FlockOperation::NonBlockingLockShared),
+        Err(Errno::WOULDBLOCK)
+    )
+}
+
+fn no_directory(path: &Path) -> CommandError {
+    CommandError::new(format!("the store `{}` is not a directory", path.display()))
+        .hint("`--store DIR` or TINE_STORE names another")
+}
+
+/// Returns the store that TINE_STORE names; an empty one names none.
+pub(super) fn environments_store() -> Option<PathBuf> {
+    env::var_os("TINE_STORE")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Returns the user's own store: `tine/store` in the data directory.
+pub(super) fn users_store() -> Outcome<PathBuf> {
+    let data = env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        env::var_os("HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    match data.or_else(|| Some(home()?.join(".local/share"))) {
+        Some(data) => Ok(data.join("tine/store")),
+        None => Err(CommandError::new(
+            "no place for the store: neither XDG_DATA_HOME nor HOME is an absolute path",
+        )
+        .hint("`--store DIR` or TINE_STORE names one")),
+    }
+}

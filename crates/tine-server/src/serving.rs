@@ -89,6 +89,9 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
+    /// What leads to the control API, in the store.
+    pub const CONTROL: &str = "control.sock";
+
     /// Serves a store from now on.
     ///
     /// # Errors
@@ -119,7 +122,7 @@ impl Serving {
             let (folder, shown) = shorten(&socket, &endpoints.short)?;
             (Some(folder), shown)
         };
-        let found_at = endpoints.store.join("control.sock");
+        let found_at = endpoints.store.join(Self::CONTROL);
         let control_path = endpoints.control.clone().unwrap_or_else(|| found_at.clone());
         let served = Served {
             pid: std::process::id(),

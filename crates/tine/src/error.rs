@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Done,
     /// 1: the two differ, or damage was found.
     Differ,
+    /// That of the command which was run.
+    Code(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -26,6 +28,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => Self::SUCCESS,
             Exit::Differ => Self::from(1),
+            Exit::Code(code) => Self::from(code),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments with their help, and one function.
 
+mod attach;
 mod check;
 mod completions;
 mod create;
@@ -11,17 +12,23 @@ mod export;
 mod fork;
 mod help;
 mod import;
+mod keep;
 mod ls;
 mod man;
+mod protect;
 mod read;
 mod rename;
 mod resize;
 mod rollback;
+mod serve;
 mod show;
 mod snapshot;
 mod stats;
 mod tree;
 mod write;
+
+use std::env;
+use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::error::Outcome;
@@ -47,6 +54,11 @@ pub(crate) enum Command {
     Drop(drop::Args),
     Check(check::Args),
     Stats(stats::Args),
+    Serve(serve::Args),
+    Attach(attach::Args),
+    Keep(keep::Args),
+    Protect(protect::ProtectArgs),
+    Unprotect(protect::UnprotectArgs),
     Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -74,9 +86,22 @@ pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Drop(args) => drop::run(args, context),
         Command::Check(args) => check::run(args, context),
         Command::Stats(args) => stats::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Attach(args) => attach::run(args, context),
+        Command::Keep(args) => keep::run(args, context),
+        Command::Protect(args) => protect::protect(args, context),
+        Command::Unprotect(args) => protect::unprotect(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
         Command::Help(args) => help::run(args, context),
     }
+}
+
+/// Returns the folder for what lives no longer than this process: the user's own, where there is one.
+fn runtime_folder() -> PathBuf {
+    env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute() && folder.is_dir())
+        .unwrap_or_else(env::temp_dir)
 }

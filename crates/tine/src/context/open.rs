@@ -43,6 +43,12 @@ impl Context {
         Ok(store)
     }
 
+    /// Opens the store to serve it; returns where it is, too.
+    pub(crate) fn open_to_serve(&self) -> Outcome<(Store, PathBuf)> {
+        let path = self.store_path()?;
+        Ok((self.open_and_warn(Missing::Refuse)?, path))
+    }
+
     /// Opens the store, and waits while others have it.
     pub(super) fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {
         let path = self.store_path()?;

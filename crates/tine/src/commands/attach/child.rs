@@ -1,0 +1,98 @@
+//! The command that has the disk: its arguments, its signals, its end.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+use std::thread;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+use rustix::stdio::stdin;
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use crate::error::{CommandError, Exit, Outcome};
+
+/// Runs a command with a URI and returns its exit status, as a shell tells it. Signals are the command's.
+pub(super) fn run(command: &[OsString], uri: &str) -> Outcome {
+    let [program, args @ ..] = command else {
+        return Err(CommandError::new("no command is given"));
+    };
+    // From before it runs until it has ended: it ends by a signal, not this process.
+    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])
+        .map_err(|error| CommandError::io("catch signals", error))?;
+    let mut child = Command::new(with_uri(program, uri))
+        .args(args.iter().map(|arg| with_uri(arg, uri)))
+        .env("TINE_URI", uri)
+        .spawn()
+        .map_err(|error| CommandError::io(format_args!("run `{}`", program.to_string_lossy()), error))?;
+    let handle = signals.handle();
+    let forwarding = thread::spawn(pass_on(signals, &child));
+    if let Some(pid) = pid_of(&child) {
+        // Its number is its own until it was waited for, so as long as signals are passed on to it. An error comes again.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    }
+    handle.close();
+    // It only passes signals on; nothing depends on how it ended.
+    let _ = forwarding.join();
+    let status = child
+        .wait()
+        .map_err(|error| CommandError::io("wait for the command", error))?;
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    Ok(Exit::Code(
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
+    ))
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Passes signals on to the command. What a terminal's keys send, they send to the command, too.
+fn pass_on(mut signals: Signals, child: &Child) -> impl FnOnce() + Send + use<> {
+    let child = pid_of(child);
+    move || {
+        for signal in signals.forever() {
+            let by_key = matches!(signal, SIGINT | SIGQUIT) && is_in_foreground();
+            if let (Some(child), Some(signal)) = (child, Signal::from_named_raw(signal))
+                && !by_key
+            {
+                // It may have ended just now.
+                let _ = kill_process(child, signal);
+            }
+        }
+    }
+}
+
+/// Tells whether a terminal's keys reach this process, and the command with it.
+fn is_in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
+}
+
+/// Puts the URI in place of each `{}`.
+fn with_uri(arg: &OsStr, uri: &str) -> OsString {
+    let mut rest = arg.as_bytes();
+    let mut replaced = Vec::with_capacity(rest.len());
+    while let Some(at) = rest.windows(2).position(|two| two == b"{}") {
+        replaced.extend(&rest[..at]);
+        replaced.extend(uri.as_bytes());
+        rest = &rest[at + 2..];
+    }
+    replaced.extend(rest);
+    OsString::from_vec(replaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_are_the_uri_wherever_they_stand() {
+        let replaced = |text: &str| with_uri(OsStr::new(text), "U").into_string().unwrap();
+        assert_eq!(replaced("file={},format=raw"), "file=U,format=raw");
+        assert_eq!(replaced("{}{}"), "UU");
+        assert_eq!(replaced("{ }"), "{ }");
+        assert_eq!(replaced(""), "");
+    }
+}

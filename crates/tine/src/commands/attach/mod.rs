@@ -1,0 +1,244 @@
+//! `tine attach`: a disk for as long as a command runs.
+
+mod child;
+mod hold;
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tine_server::api::{self, Failure, Forget, Keep, Kind, Request, Served, Status, perform};
+use tine_server::{Daemon, Endpoints, ExportName, Policy, Serving};
+use tine_store::{BranchName, Target};
+
+use crate::args;
+use crate::context::{Context, Missing};
+use crate::error::{CommandError, Outcome};
+use crate::ui::tell;
+
+/// What is in flight when the command has ended has so long to finish.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs a command with a disk attached by NBD
+///
+/// The command finds the disk's URI in $TINE_URI, and in place of `{}` among its arguments. With SOURCE+fork it has a
+/// fresh fork, which is kept or dropped when it ends; on a terminal you are asked, elsewhere it is kept. The exit status
+/// is the command's.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine attach golden+fork --drop -- qemu-system-x86_64 -drive file={},format=raw,if=virtio
+  tine attach web1 -- sh -c 'qemu-img map \"$TINE_URI\"'
+  tine attach golden+fork --keep web2 -- nbdcopy new.img {}")]
+pub(crate) struct Args {
+    /// A branch, a snapshot, or SOURCE+fork for a fork of either
+    #[arg(value_name = "NAME|SOURCE+fork", value_parser = export)]
+    disk: ExportName,
+    /// Keeps the fork, as a branch of that name [default: SOURCE with a number]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, value_parser = args::branch)]
+    keep: Option<Option<BranchName>>,
+    /// Drops the fork
+    #[arg(long, conflicts_with = "keep")]
+    drop: bool,
+    /// The command, and what it is told
+    #[arg(value_name = "CMD", required = true, last = true)]
+    command: Vec<OsString>,
+}
+
+fn export(text: &str) -> Result<ExportName, String> {
+    text.parse()
+        .map_err(|error: tine_store::StoreError| error.to_string())
+}
+
+/// What becomes of the fork.
+enum Fate {
+    Keep(Option<BranchName>),
+    Drop,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let (export, fork) = match &args.disk {
+        ExportName::Disk(target) => {
+            if args.keep.is_some() || args.drop {
+                return Err(CommandError::new(format!(
+                    "`{target}` is no fork that could be kept or dropped"
+                ))
+                .hint(format!("`tine attach {target}+fork` attaches a fork of it")));
+            }
+            (args.disk.clone(), None)
+        }
+        ExportName::Fork(source, job) => {
+            let job = match job {
+                Some(job) => job.clone(),
+                None => own_job()?,
+            };
+            (
+                ExportName::Fork(source.clone(), Some(job.clone())),
+                Some((source, job)),
+            )
+        }
+    };
+    let place = Place::find(&export, context)?;
+    let done = attach(args, &export, fork, &place, context);
+    let stopped = place.stop();
+    let exit = done?;
+    stopped?;
+    Ok(exit)
+}
+
+fn attach(
+    args: &Args,
+    export: &ExportName,
+    fork: Option<(&Target, BranchName)>,
+    place: &Place,
+    context: &Context,
+) -> Outcome {
+    let served = place.served();
+    let name = export.to_string();
+    let option = match fork {
+        Some(_) => hold::Option::Have,
+        None => hold::Option::Look,
+    };
+    let held = hold::ask(Path::new(&served.socket), &name, option)?;
+    if fork.is_none() {
+        // The command is the client, and there is one at a time.
+        drop(held.shutdown(std::net::Shutdown::Both));
+    }
+    let exit = child::run(&args.command, &served.uri(&name))?;
+    if let Some((source, job)) = fork {
+        match fate(args, source)? {
+            Fate::Keep(name) => {
+                let kept = place.ask(context, Keep { job, name })?;
+                if context.ui.json {
+                    context.ui.object(&kept)?;
+                }
+                context
+                    .ui
+                    .say(format_args!("Kept the fork of `{source}` as `{}`", kept.name));
+            }
+            Fate::Drop => {
+                place.ask(context, Forget { job })?;
+                context.ui.say(format_args!("Dropped the fork of `{source}`"));
+            }
+        }
+    }
+    drop(held);
+    Ok(exit)
+}
+
+/// Returns a name for a job that no other has.
+fn own_job() -> Outcome<BranchName> {
+    // Each of these has other keys.
+    let random = RandomState::new().build_hasher().finish();
+    Ok(format!("attach-{}-{random:016x}", std::process::id()).parse()?)
+}
+
+fn fate(args: &Args, source: &Target) -> Outcome<Fate> {
+    if args.drop {
+        return Ok(Fate::Drop);
+    }
+    if let Some(name) = &args.keep {
+        return Ok(Fate::Keep(name.clone()));
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(Fate::Keep(None));
+    }
+    loop {
+        tell(format_args!("Keep the fork of `{source}`? [Y/n/NAME] "));
+        let mut answer = String::new();
+        let read = io::stdin()
+            .read_line(&mut answer)
+            .map_err(|error| CommandError::io("read the answer", error))?;
+        match answer.trim() {
+            // Nobody answers any more: nothing is lost.
+            _ if read == 0 => return Ok(Fate::Keep(None)),
+            "" | "y" | "Y" | "yes" => return Ok(Fate::Keep(None)),
+            "n" | "N" | "no" => return Ok(Fate::Drop),
+            name => match name.parse() {
+                Ok(name) => return Ok(Fate::Keep(Some(name))),
+                Err(error) => tell(format_args!("{error}\n")),
+            },
+        }
+    }
+}
+
+/// Who serves the disk.
+enum Place {
+    /// A daemon that was there.
+    Daemon(Served),
+    /// This process, as long as the command runs; by a socket in a folder of its own.
+    Own(Box<Serving>, TempDir),
+}
+
+impl Place {
+    fn find(export: &ExportName, context: &Context) -> Outcome<Self> {
+        match context.ask(Missing::Refuse, Status {}) {
+            Ok(Served {
+                only: Some(only),
+                pid,
+                ..
+            }) => {
+                return Err(CommandError::new(format!(
+                    "`tine attach` has the store: process {pid} serves `{only}` alone"
+                ))
+                .hint(
+                    "wait until its command ends; with `tine serve` any number of commands can be attached",
+                ));
+            }
+            Ok(served) => return Ok(Self::Daemon(served)),
+            Err(error) if is_unserved(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let (store, path) = context.open_to_serve()?;
+        // For its owner alone.
+        let folder = tempfile::Builder::new()
+            .prefix("tine-")
+            .tempdir()
+            .map_err(|error| CommandError::io("make a temporary directory", error))?;
+        let endpoints = Endpoints {
+            store: path,
+            socket: folder.path().join("nbd.sock"),
+            control: None,
+            listen: None,
+            only: Some(export.clone()),
+            short: super::runtime_folder(),
+        };
+        // Whoever has the socket is the command, or was started by it.
+        let policy = Policy {
+            shared: true,
+            ..Policy::default()
+        };
+        let serving = super::serve::start(Daemon::with_policy(store, policy), &endpoints)?;
+        Ok(Self::Own(Box::new(serving), folder))
+    }
+
+    fn served(&self) -> &Served {
+        match self {
+            Self::Daemon(served) => served,
+            Self::Own(serving, _) => serving.served(),
+        }
+    }
+
+    fn ask<R: Request>(&self, context: &Context, request: R) -> Outcome<R::Answer> {
+        match self {
+            Self::Daemon(_) => context.ask(Missing::Refuse, request),
+            Self::Own(serving, _) => Ok(perform(request, serving.daemon())?),
+        }
+    }
+
+    fn stop(self) -> Outcome<()> {
+        if let Self::Own(serving, _folder) = self {
+            serving.stop(GRACE)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether the answer was that nobody serves the store.
+fn is_unserved(error: &CommandError) -> bool {
+    let of_kind = |failure: &Failure| failure.kind == Kind::NotFound && failure.message == api::NOT_SERVED;
+    error.failure().is_some_and(of_kind)
+}

@@ -1,0 +1,199 @@
+//! `tine serve`: every branch as a disk that NBD clients attach by name.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tine_server::{Daemon, Endpoints, Policy, Serving, socket};
+
+use crate::args;
+use crate::context::Context;
+use crate::error::{CommandError, Exit, Outcome};
+
+/// What is in flight when the daemon is told to end has so long to finish.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves every branch as a disk to NBD clients
+///
+/// QEMU, libvirt, nbdcopy, fio, the kernel's nbd client and all others attach a disk by its name, as
+/// nbd+unix:///NAME?socket=PATH: a branch, a snapshot `NAME@SNAPSHOT` (read-only), or a throwaway fork: `NAME+fork` for
+/// one connection, `NAME+fork=JOB` for all that name the job. All other commands go through the daemon while it runs. It
+/// ends well by Ctrl-C or SIGTERM.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tine serve
+  tine serve --socket /run/tine/nbd.sock --control /run/tine/control.sock
+  tine serve --listen 127.0.0.1:10809 --insecure-loopback
+  qemu-img info 'nbd+unix:///golden+fork?socket=/var/lib/tine/nbd.sock'")]
+pub(crate) struct Args {
+    /// The socket for NBD [default: nbd.sock in the store]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The socket for commands [default: control.sock in the store]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Serves NBD by TCP, too; only on loopback so far
+    #[arg(long, value_name = "ADDR", value_parser = loopback, requires = "insecure_loopback")]
+    listen: Option<SocketAddr>,
+    /// Lets any user of this machine connect by TCP
+    ///
+    /// TCP without TLS is neither encrypted nor does it tell who connects.
+    #[arg(long)]
+    insecure_loopback: bool,
+    /// Lets several clients write to one disk
+    ///
+    /// Without it a second one is refused: two file systems on one disk destroy it. Connections of one process are one client.
+    #[arg(long)]
+    shared: bool,
+    /// How long the fork of a job stays after its last connection
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = args::number_in(0..=1_000_000))]
+    linger: u32,
+}
+
+#[derive(Serialize)]
+struct Announced<'a> {
+    #[serde(flatten)]
+    served: &'a tine_server::api::Served,
+    uri: String,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    // Before anybody is told that it is there.
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| CommandError::io("catch signals", error))?;
+    raise_descriptor_limit();
+    refuse_to_be_second(&context.store_path()?)?;
+    let (store, path) = context.open_to_serve()?;
+    let policy = Policy {
+        shared: args.shared,
+        linger: Duration::from_secs(args.linger.into()),
+    };
+    let endpoints = Endpoints {
+        socket: args.socket.clone().unwrap_or_else(|| path.join("nbd.sock")),
+        store: path,
+        control: args.control.clone(),
+        listen: args.listen,
+        only: None,
+        short: super::runtime_folder(),
+    };
+    let serving = start(Daemon::with_policy(store, policy), &endpoints)?;
+    announce(&serving, context)?;
+    // Blocks until somebody wants it to end.
+    signals.forever().next();
+    thread::spawn(move || {
+        // Who asks twice does not want to wait.
+        if let Some(signal) = signals.forever().next() {
+            process::exit(128 + signal);
+        }
+    });
+    context.ui.say("Stopping: what is in flight finishes");
+    let in_time = serving.stop(GRACE)?;
+    context.ui.say(if in_time {
+        "Stopped; everything is saved"
+    } else {
+        "Stopped; requests that took too long were cut off, everything that was answered is saved"
+    });
+    Ok(Exit::Done)
+}
+
+/// Fails at once if the store is served already: that would not end by waiting.
+fn refuse_to_be_second(store: &Path) -> Outcome<()> {
+    let Ok(first) = socket::connect(&store.join(Serving::CONTROL)) else {
+        return Ok(());
+    };
+    let (process, end) = match socket_peercred(&first) {
+        Ok(peer) => (
+            format!("process {}", peer.pid),
+            format!("end it first (`kill {}`)", peer.pid),
+        ),
+        Err(_) => ("another process".to_owned(), "end it first".to_owned()),
+    };
+    Err(CommandError::new(format!(
+        "{process} serves the store `{}` already",
+        store.display()
+    ))
+    .hint(format!("{end}, or use it: clients and commands go through it")))
+}
+
+/// Allows as many descriptors as there may be: each connection has one, and each segment that is read.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, fewer clients fit.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
+}
+
+/// Serves a store, or closes it.
+pub(super) fn start(daemon: Daemon, endpoints: &Endpoints) -> Outcome<Serving> {
+    let store = daemon.store().clone();
+    Serving::start(daemon, endpoints).map_err(|error| {
+        // The error that was first is the one to tell.
+        let _ = store.close();
+        CommandError::io(error.what, error.source)
+    })
+}
+
+fn announce(serving: &Serving, context: &Context) -> Outcome<()> {
+    let served = serving.served();
+    let uri = served.uri("NAME");
+    if context.ui.json {
+        context.ui.object(&Announced { served, uri })?;
+        return context.ui.finish();
+    }
+    let also = match &served.listen {
+        Some(address) => format!(" and nbd://{address}/NAME"),
+        None => String::new(),
+    };
+    context
+        .ui
+        .say(format_args!("Serving `{}` at {uri}{also}", served.store));
+    Ok(())
+}
+
+/// Reads an address of this machine's own.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|_| "an address is like 127.0.0.1:10809".to_owned())?;
+    let first = addresses.next().ok_or("there is no such address")?;
+    if first.ip().is_loopback() {
+        Ok(first)
+    } else {
+        Err("only loopback addresses can be served without TLS, which comes later".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback;
+
+    #[test]
+    fn only_this_machine_is_listened_to() {
+        for good in ["127.0.0.1:10809", "[::1]:0", "127.8.8.8:1"] {
+            assert!(loopback(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "0.0.0.0:10809",
+            "[::]:10809",
+            "192.0.2.1:10809",
+            "127.0.0.1",
+            "10809",
+            "",
+        ] {
+            assert!(loopback(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -329,14 +329,29 @@ fn a_read_at_once_never_waits() {
 }
 
 #[test]
-fn who_asks_is_told_which_writes_may_wait() {
+fn a_write_at_once_is_whole_or_not_at_all() {
     with_disk(1, |_, branch, _| {
-        assert!(!branch.write_may_wait(0, 4096));
-        assert!(branch.write_may_wait(1, 4096) && branch.write_may_wait(0, 100));
-        assert!(!branch.write_may_wait(0, 128 << 10));
-        assert!(
-            branch.write_may_wait(0, 1 << 20),
-            "more than the buffer's soft bound"
-        );
+        let size = DISK;
+        let new = content(99);
+        let mut first = true;
+        // Room on the medium is held in large steps: who takes the first of a step may have to wait for it.
+        while !branch.write_at_once(&new, 3 * BLOCK as u64).unwrap() {
+            assert!(std::mem::take(&mut first), "there is room after one write");
+            branch.write_at(&content(0), 0).unwrap();
+        }
+        let mut bytes = [0; BLOCK];
+        branch.read_at(&mut bytes, 3 * BLOCK as u64).unwrap();
+        check(&bytes, 99);
+        for (length, offset) in [(100, 0), (BLOCK, 1), (2 << 20, 0)] {
+            let bytes = vec![0xee; length];
+            assert!(
+                !branch.write_at_once(&bytes, offset).unwrap(),
+                "{length} at {offset}"
+            );
+        }
+        assert!(branch.write_at_once(&new, size).is_err());
+        let mut whole = vec![0; size as usize];
+        branch.read_at(&mut whole, 0).unwrap();
+        check(&whole[4 * BLOCK..], 4);
     });
 }

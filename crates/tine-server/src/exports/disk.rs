@@ -41,7 +41,7 @@ pub(super) struct BranchExport {
     pub(super) store: Store,
 }
 
-/// A write of so many bytes may go past the engine's buffer, to the disk.
+/// So much is copied and summed by a thread that holds nobody up.
 const LARGE: usize = 64 << 10;
 
 impl BranchExport {
@@ -90,11 +90,13 @@ impl Export for BranchExport {
     }
 
     fn write_at_once(&self, bytes: &[u8], offset: u64) -> Result<bool, Fault> {
-        if bytes.len() >= LARGE || self.branch.write_may_wait(offset, bytes.len() as u64) {
+        if bytes.len() >= LARGE {
             return Ok(false);
         }
-        self.write(bytes, offset)?;
-        Ok(true)
+        self.check_writable()?;
+        self.branch
+            .write_at_once(bytes, offset)
+            .map_err(|error| fault(error, Request::Writes))
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {

@@ -162,17 +162,6 @@ impl Branch {
         lookup.will_read(self.index())
     }
 
-    /// Tells whether a write there may have to wait for the medium: as it covers a block in part, goes past the buffer, or is
-    /// slowed down. It may also do so when this is false, but only where others were quicker. Costs next to nothing.
-    pub fn write_may_wait(&self, offset: u64, length: u64) -> bool {
-        let engine = self.engine();
-        let (buffer, debt) = (engine.buffer_level(), engine.debt_level());
-        !offset.is_multiple_of(BLOCK_BYTES)
-            || !length.is_multiple_of(BLOCK_BYTES)
-            || buffer.now + length > buffer.soft
-            || debt.is_above_soft()
-    }
-
     /// Writes `bytes` at `offset`; they are in memory when this returns, and durable after [`Branch::flush`].
     ///
     /// Blocks that are all zeroes take no space. A partial block costs reading it.
@@ -254,6 +243,34 @@ impl Branch {
                 return Ok(());
             }
         }
+    }
+
+    /// As [`Branch::write_at`], but does not wait for the medium: false, with nothing written, if it would have to. That is so
+    /// where a block is covered in part, where so much is written that it goes past the buffer, and while writers are
+    /// slowed down.
+    ///
+    /// # Errors
+    /// As [`Branch::write_at`].
+    pub fn write_at_once(&self, bytes: &[u8], offset: u64) -> Result<bool> {
+        let length = bytes.len() as u64;
+        let end = offset.saturating_add(length);
+        check_bounds(offset, length, self.size())?;
+        let is_whole = offset.is_multiple_of(BLOCK_BYTES) && length.is_multiple_of(BLOCK_BYTES);
+        let engine = self.engine();
+        engine.check_writable()?;
+        if !is_whole || bytes.len() > PIECE_BYTES || self.streams(bytes.len()) || !engine.adds_at_once(length)
+        {
+            return Ok(false);
+        }
+        let (new, chunk) = self.prepare(bytes);
+        let Some(_gate) = self.cell.gate.try_read() else {
+            return Ok(false);
+        };
+        let mut head = self.writable(end)?;
+        head.write(offset / BLOCK_BYTES, &new, &chunk);
+        drop(head);
+        engine.user_written.fetch_add(length, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// Copies what is not zero into memory of its own, and computes its checksums.

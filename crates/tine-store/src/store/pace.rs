@@ -62,6 +62,12 @@ pub(crate) struct Pacer {
     held_back: AtomicU64,
 }
 
+/// Returns when all is worked off if a delay is put on a clock.
+fn due(clock: Option<Instant>, delay: Duration, now: Instant) -> Instant {
+    let due = clock.map_or(now, |due| due.max(now)) + delay;
+    due.min(now + DELAY_MAX)
+}
+
 impl Default for Pacer {
     fn default() -> Self {
         Self {
@@ -95,11 +101,26 @@ impl Pacer {
     /// Puts a delay on the clock; returns how long to sleep for it, nothing while little is owed.
     fn owe(&self, delay: Duration, now: Instant) -> Duration {
         let mut clock = self.clock.lock();
-        let due = clock.map_or(now, |due| due.max(now)) + delay;
-        let due = due.min(now + DELAY_MAX);
+        let due = due(*clock, delay, now);
         *clock = Some(due);
         let owed = due - now;
         if owed < OWED_MIN { Duration::ZERO } else { owed }
+    }
+
+    /// Tells whether who adds `amount` would not be held up, at a level; if so, the clock has it.
+    pub(crate) fn passes(&self, amount: u64, level: Level) -> bool {
+        let delay = self.delay(amount, level);
+        if delay.is_zero() {
+            return true;
+        }
+        let now = Instant::now();
+        let mut clock = self.clock.lock();
+        let due = due(*clock, delay, now);
+        let passes = due - now < OWED_MIN;
+        if passes {
+            *clock = Some(due);
+        }
+        passes
     }
 
     /// Holds up who adds `amount`, as the level asks. No lock is held.

@@ -101,13 +101,18 @@ impl Space {
     /// Without the lock while what is held covers it. A write that looked just before less was held is not covered: one
     /// of each thread at the most, which the spare room is for; the next one finds it counted.
     pub(crate) fn hold(&self, data: u64) -> Result<()> {
-        if data <= self.covered.load(Ordering::Relaxed) {
+        if self.covers(data) {
             return Ok(());
         }
         let mut held = self.held.lock();
         let result = self.hold_more(&mut held, data, "the write");
         self.tell(&held);
         result
+    }
+
+    /// Tells whether room for so much data is held already.
+    pub(crate) fn covers(&self, data: u64) -> bool {
+        data <= self.covered.load(Ordering::Relaxed)
     }
 
     /// Tells who only looks how much data is covered; called after every change of what is held or needed.

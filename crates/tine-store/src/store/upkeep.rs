@@ -220,6 +220,25 @@ impl Engine {
         }
     }
 
+    /// Tells whether there is room for a write in memory and on the medium and nobody slows it down; if so, it is on the clock.
+    pub(crate) fn adds_at_once(&self, bytes: u64) -> bool {
+        let (buffer, debt) = (self.buffer_level(), self.debt_level());
+        if buffer.now + bytes > buffer.hard || debt.now > debt.hard {
+            return false;
+        }
+        if !self.space.covers(self.unstored_bytes() + bytes) {
+            return false;
+        }
+        if self.mode == UpkeepMode::Inline {
+            return !debt.is_above_soft();
+        }
+        if buffer.now + bytes <= buffer.soft && !debt.is_above_soft() {
+            return true;
+        }
+        self.wake_thread();
+        self.pacers.buffer.passes(bytes, buffer) && self.pacers.debt.passes(bytes, debt)
+    }
+
     /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory
     /// can then pass the bound by as many writes as there are threads that looked at once, each of a piece at the most.
     /// What writes no block (0 bytes) needs no room on

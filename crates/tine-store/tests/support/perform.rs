@@ -211,8 +211,9 @@ pub(super) fn perform(store: &Store, names: &Names, op: &Op) -> Result<(), Failu
         }
         Op::Throwaway { source, name } => {
             // The engine finds a name itself; that one is taken among those of the history is for us to refuse, or a
-            // history that is made shorter fails for no reason.
-            if names.0.lock().contains_key(name) {
+            // history that is made shorter fails for no reason. A drop that failed has happened all the same.
+            let real = names.0.lock().get(name).cloned();
+            if real.is_some_and(|real| store.branch_info(&real).is_ok()) {
                 let name = branch_name(name);
                 return Err(Failure::Refused(StoreError::BranchExists { name }));
             }

@@ -53,7 +53,7 @@ pub(crate) fn greet(
 fn receive(socket: &Stream, received: &mut Vec<u8>, deadline: Instant) -> Option<usize> {
     let mut arrived = [0; RECEIVED_BYTES];
     socket.set_patience(left(deadline)?, left(deadline)?).ok()?;
-    match socket.receive(&mut arrived) {
+    match socket.receive(&mut arrived, true) {
         Arrived::Bytes(bytes) => {
             received.extend_from_slice(&arrived[..bytes]);
             Some(bytes)

@@ -16,6 +16,7 @@ use crate::protocol::request::{
     Command, Header, StatusFilter, check_range, flag, header_bytes, invalid, kind,
 };
 use crate::socket::Arrived;
+use crate::watch::Watchfulness;
 use crate::work::{Job, LARGE_BYTES, STREAMED_BYTES, Task, Whole};
 
 /// What is received at once. More than the most that is awaited as a whole: a header and a payload below [`LARGE_BYTES`].
@@ -28,6 +29,7 @@ const REPLIES_BYTES: usize = 256 << 10;
 pub(crate) struct Workspace {
     received: Received,
     replies: Replies,
+    watchfulness: Watchfulness,
 }
 
 impl Workspace {
@@ -38,6 +40,7 @@ impl Workspace {
                 memory: vec![0; REPLIES_BYTES].into(),
                 length: 0,
             },
+            watchfulness: Watchfulness::default(),
         }
     }
 }
@@ -112,6 +115,7 @@ struct Leading<'a> {
     connection: &'a Arc<Connection>,
     received: &'a mut Received,
     replies: &'a mut Replies,
+    watchfulness: &'a mut Watchfulness,
     incoming: Option<Incoming>,
     later: Vec<Job>,
     /// No further request can be taken on, as far as was seen.
@@ -127,6 +131,7 @@ impl Connection {
             connection: self,
             received: &mut work.received,
             replies: &mut work.replies,
+            watchfulness: &mut work.watchfulness,
             incoming: None,
             later: Vec::new(),
             full: false,
@@ -180,7 +185,7 @@ impl Leading<'_> {
 
     /// Receives what there is, or waits for it.
     fn receive(&mut self) -> Arrived {
-        let socket = &self.connection.socket;
+        let (socket, lookouts) = (&self.connection.socket, &self.connection.server.lookouts);
         let header = header_bytes(self.connection.headers);
         if let Some(incoming) = &mut self.incoming
             && let Incomings::Written { piece, .. } = &mut incoming.then
@@ -189,10 +194,10 @@ impl Leading<'_> {
             let rest = piece.len() - *filled;
             // What follows the payload is the next header.
             let next = if incoming.left == rest { header } else { 0 };
-            let arrived = match next {
-                0 => socket.receive(&mut piece[*filled..]),
-                _ => socket.receive_both(&mut piece[*filled..], self.received.room(next)),
-            };
+            let (payload, next) = (&mut piece[*filled..], self.received.room(next));
+            let arrived = self
+                .watchfulness
+                .wait(lookouts, |may_wait| socket.receive_both(payload, next, may_wait));
             if let Arrived::Bytes(bytes) = arrived {
                 let payload = bytes.min(rest);
                 *filled += payload;
@@ -202,7 +207,10 @@ impl Leading<'_> {
             return arrived;
         }
         let most = if self.after_large { header } else { RECEIVED_BYTES };
-        let arrived = socket.receive(self.received.room(most));
+        let room = self.received.room(most);
+        let arrived = self
+            .watchfulness
+            .wait(lookouts, |may_wait| socket.receive(room, may_wait));
         if let Arrived::Bytes(bytes) = arrived {
             self.received.filled(bytes);
         }

@@ -17,6 +17,7 @@ mod output;
 mod protocol;
 mod server;
 mod socket;
+mod watch;
 mod work;
 
 pub use client::{Client, Peer};

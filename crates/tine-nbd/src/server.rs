@@ -25,6 +25,7 @@ use crate::greeting::greet;
 use crate::lead::Workspace;
 use crate::limits::Limits;
 use crate::socket::{Listener, Stream};
+use crate::watch::Lookouts;
 use crate::work::Job;
 
 /// So long a thread waits for something to do before it ends; the last one waits on.
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) exports: Arc<dyn Exports>,
     pub(crate) limits: Limits,
     pub(crate) pieces: Arc<Pieces>,
+    pub(crate) lookouts: Lookouts,
     /// No new requests are taken on.
     pub(crate) draining: AtomicBool,
     epoll: OwnedFd,
@@ -122,6 +124,7 @@ impl Server {
             exports,
             limits,
             pieces: Arc::default(),
+            lookouts: Lookouts::new(),
             draining: AtomicBool::new(false),
             epoll,
             wake,

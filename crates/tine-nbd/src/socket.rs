@@ -145,17 +145,17 @@ impl Stream {
         }
     }
 
-    /// Receives what is there, waiting until something is.
-    pub(crate) fn receive(&self, into: &mut [u8]) -> Arrived {
-        arrived(|| rustix::net::recv(self, &mut *into, RecvFlags::empty()).map(|(_, bytes)| bytes))
+    /// Receives what is there; if nothing is and `may_wait`, waits until something is or the time that is set is over.
+    pub(crate) fn receive(&self, into: &mut [u8], may_wait: bool) -> Arrived {
+        arrived(|| rustix::net::recv(self, &mut *into, flags(may_wait)).map(|(_, bytes)| bytes))
     }
 
     /// Receives into `first`, and what it does not take into `second`.
-    pub(crate) fn receive_both(&self, first: &mut [u8], second: &mut [u8]) -> Arrived {
+    pub(crate) fn receive_both(&self, first: &mut [u8], second: &mut [u8], may_wait: bool) -> Arrived {
         arrived(|| {
             let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
             let mut control = RecvAncillaryBuffer::default();
-            rustix::net::recvmsg(self, &mut slices, &mut control, RecvFlags::empty())
+            rustix::net::recvmsg(self, &mut slices, &mut control, flags(may_wait))
                 .map(|received| received.bytes)
         })
     }
@@ -215,6 +215,13 @@ impl Stream {
 
 fn some(patience: Duration) -> Option<Duration> {
     (!patience.is_zero()).then_some(patience)
+}
+
+fn flags(may_wait: bool) -> RecvFlags {
+    match may_wait {
+        true => RecvFlags::empty(),
+        false => RecvFlags::DONTWAIT,
+    }
 }
 
 fn arrived(mut receive: impl FnMut() -> rustix::io::Result<usize>) -> Arrived {

@@ -8,14 +8,18 @@
 
 pub mod api;
 mod attached;
+pub mod client;
+pub mod control;
 mod daemon;
 mod exports;
 mod serving;
 pub mod socket;
 mod throwaway;
+mod wire;
 pub mod words;
 
 pub use attached::Claim;
 pub use daemon::{Daemon, Policy};
 pub use exports::ExportName;
 pub use serving::{Endpoints, ServeError, Serving};
+pub use wire::Hello;

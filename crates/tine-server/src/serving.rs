@@ -18,6 +18,7 @@ use tine_store::StoreError;
 
 use crate::Daemon;
 use crate::api::Served;
+use crate::control::Control;
 use crate::exports::{Disks, ExportName};
 use crate::socket::{self, SocketFile};
 
@@ -75,6 +76,7 @@ impl Drop for Link {
 pub struct Serving {
     daemon: Arc<Daemon>,
     server: Server,
+    control: Control,
     sweeper: JoinHandle<()>,
     files: Files,
     served: Served,
@@ -133,8 +135,10 @@ impl Serving {
             only: endpoints.only.as_ref().map(ToString::to_string),
         };
         daemon.set_served(served.clone());
-        let (_listener, file) = bind(&control_path)?;
+        let (listener, file) = bind(&control_path)?;
         sockets.push(file);
+        let control =
+            Control::start(Arc::clone(&daemon), listener).map_err(failed("start the control plane"))?;
         let mut links = Vec::new();
         if control_path != found_at {
             links.push(link(&served.control, &found_at)?);
@@ -149,6 +153,7 @@ impl Serving {
         Ok(Self {
             daemon,
             server,
+            control,
             sweeper,
             files: Files {
                 _sockets: sockets,
@@ -178,11 +183,16 @@ impl Serving {
         let Self {
             daemon,
             server,
+            control,
             sweeper,
             files,
             served: _,
         } = self;
-        let in_time = server.drain(grace);
+        let in_time = thread::scope(|scope| {
+            // Each has its own clients to wait for.
+            scope.spawn(|| control.stop(grace));
+            server.drain(grace)
+        });
         drop(server);
         daemon.jobs().stop();
         // It only waits; if it has panicked, what it would have dropped goes with the close.

@@ -63,6 +63,7 @@ pub use stats::Stats;
 pub use status::{NOT_SERVED, Served, Status};
 pub use time::Time;
 pub use tree::{Family, Point, Tree};
+pub(crate) use write::before_that;
 pub use write::{Write, Writing, Written};
 
 use crate::Daemon;

@@ -1,17 +1,16 @@
 //! `tine serve`: every branch as a disk that NBD clients attach by name.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tine_server::{Daemon, Endpoints, Policy, Serving, socket};
+use tine_server::{Daemon, Endpoints, Policy, Serving};
 
 use crate::args;
 use crate::context::Context;
@@ -70,7 +69,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| CommandError::io("catch signals", error))?;
     raise_descriptor_limit();
-    refuse_to_be_second(&context.store_path()?)?;
     let (store, path) = context.open_to_serve()?;
     let policy = Policy {
         shared: args.shared,
@@ -102,25 +100,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         "Stopped; requests that took too long were cut off, everything that was answered is saved"
     });
     Ok(Exit::Done)
-}
-
-/// Fails at once if the store is served already: that would not end by waiting.
-fn refuse_to_be_second(store: &Path) -> Outcome<()> {
-    let Ok(first) = socket::connect(&store.join(Serving::CONTROL)) else {
-        return Ok(());
-    };
-    let (process, end) = match socket_peercred(&first) {
-        Ok(peer) => (
-            format!("process {}", peer.pid),
-            format!("end it first (`kill {}`)", peer.pid),
-        ),
-        Err(_) => ("another process".to_owned(), "end it first".to_owned()),
-    };
-    Err(CommandError::new(format!(
-        "{process} serves the store `{}` already",
-        store.display()
-    ))
-    .hint(format!("{end}, or use it: clients and commands go through it")))
 }
 
 /// Allows as many descriptors as there may be: each connection has one, and each segment that is read.

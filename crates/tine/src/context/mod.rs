@@ -1,28 +1,34 @@
 //! What every command works with: the voice, and the way to the store.
 //!
-//! A command asks by a request of [`tine_server::api`], and [`Context`] finds who works on it: this process, which opens
-//! the store for it. Long readers let the store go meanwhile.
+//! A command asks by a request of [`tine_server::api`], and [`Context`] finds who works on it: the daemon that has the
+//! store, or else this process, which opens it for that. Long readers let the store go meanwhile.
 
 mod open;
 
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tine_server::Daemon;
 use tine_server::api::{
-    Failure, Import, Imported, Kind, LongRequest, Pieces, Read, Request, Step, Write, perform,
+    Failure, Import, Imported, Kind, LongRequest, Pieces, Read, Request, Step, Write, Written, perform,
 };
+use tine_server::client::Client;
 use tine_store::{BranchName, ImportSource, Piece, Progress, Store};
 
 use crate::cli::Global;
 use crate::error::{CommandError, Outcome};
+use crate::interrupt;
 use crate::ui::Ui;
 
 pub(crate) use open::Missing;
+use open::{Damage, Reached};
 
 /// How long a command waits while another process has the store.
 const WAIT: Duration = Duration::from_secs(30);
+/// When a daemon that is stopping is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What every command works with.
 pub(crate) struct Context {
@@ -56,7 +62,10 @@ impl Context {
 
     /// Asks for something.
     pub(crate) fn ask<R: Request>(&self, missing: Missing, request: R) -> Outcome<R::Answer> {
-        self.alone(self.open_and_warn(missing)?, |daemon| perform(request, daemon))
+        match self.through_daemon(missing, Damage::IsAnObstacle, |mut client| client.ask(&request))? {
+            Through::Daemon(answer) => Ok(answer),
+            Through::Alone(store) => self.alone(store, |daemon| perform(request, daemon)),
+        }
     }
 
     /// Asks for something that tells how far it is, and part by part what it finds; an error of `tell` ends it.
@@ -65,8 +74,7 @@ impl Context {
         request: R,
         tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
     ) -> Outcome<R::Answer> {
-        let store = self.open_and_warn(Missing::Refuse)?;
-        self.follow_alone(request, store, tell)
+        self.follow_with(request, Damage::IsAnObstacle, tell)
     }
 
     /// Asks as [`Context::follow`] does for what damage is no obstacle to.
@@ -75,16 +83,58 @@ impl Context {
         request: R,
         tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
     ) -> Outcome<R::Answer> {
-        let store = self.open(Missing::Refuse, true)?;
-        self.follow_alone(request, store, tell)
+        self.follow_with(request, Damage::IsNoObstacle, tell)
+    }
+
+    fn follow_with<R: LongRequest>(
+        &self,
+        request: R,
+        damage: Damage,
+        mut tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
+    ) -> Outcome<R::Answer> {
+        let mut stopped = None;
+        let mut tell = |step| match tell(step) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                stopped = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let through = self.through_daemon(Missing::Refuse, damage, |mut client| {
+            client.follow(&request, &mut tell)
+        });
+        let done = match through {
+            Ok(Through::Daemon(answer)) => Ok(answer),
+            Ok(Through::Alone(store)) => {
+                let done = request.work_alone(store, &mut tell);
+                done.map_err(|failure| self.in_vain(failure.into()))
+            }
+            Err(error) => Err(error),
+        };
+        match stopped {
+            Some(error) => Err(error),
+            None => done,
+        }
     }
 
     /// Reads a disk as it is now, however long that takes; others have the store meanwhile.
     pub(crate) fn read(&self, request: Read, reading: &mut dyn Reading) -> Outcome<()> {
-        let store = self.open_and_warn(Missing::Refuse)?;
         let mut stopping = Stopping::new(reading);
-        let done = request.work_alone(store, &mut stopping);
-        stopping.outcome(done).map_err(|error| self.in_vain(error))
+        let through = self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, |mut client| {
+            client.read(&request, &mut stopping)
+        });
+        let done = match through {
+            Ok(Through::Daemon(())) => Ok(()),
+            Ok(Through::Alone(store)) => {
+                let done = request.work_alone(store, &mut stopping);
+                done.map_err(|failure| self.in_vain(failure.into()))
+            }
+            Err(error) => Err(error),
+        };
+        match stopping.stopped {
+            Some(error) => Err(error),
+            None => done,
+        }
     }
 
     /// Brings a disk in.
@@ -94,12 +144,16 @@ impl Context {
         source: ImportSource<'_>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Outcome<Imported> {
-        let request = Import {
-            name,
-            size: source.size()?,
-        };
-        let store = self.open_and_warn(Missing::Create)?;
-        self.alone(store, |daemon| request.work(daemon, source, progress))
+        match self.through_daemon(Missing::Create, Damage::IsAnObstacle, ready)? {
+            Through::Daemon(mut client) => Ok(client.import(name, source, progress)?),
+            Through::Alone(store) => {
+                let request = Import {
+                    name,
+                    size: source.size()?,
+                };
+                self.alone(store, |daemon| request.work(daemon, source, progress))
+            }
+        }
     }
 
     /// Writes to a branch: `start` is told the disk's size and says which range is meant, `copy` puts pieces of it. Returns
@@ -112,18 +166,52 @@ impl Context {
         start: impl FnOnce(u64) -> Outcome<Range<u64>>,
         copy: impl FnOnce(Range<u64>, &mut Put<'_>) -> Outcome<()>,
     ) -> Outcome<u64> {
-        let store = self.open_and_warn(Missing::Refuse)?;
-        self.alone(store, |daemon| {
-            let mut writing = Write { name }.begin(daemon)?;
-            let range = start(writing.size())?;
-            match copy(range, &mut |bytes, offset| Ok(writing.put(bytes, offset)?)) {
-                Ok(()) => Ok::<_, CommandError>(writing.finish()?.length),
-                Err(error) => Err(match writing.stop() {
-                    Some(written) => error.hint_more(written),
-                    None => error,
-                }),
+        let in_part = |error: CommandError, written: Option<String>| match written {
+            Some(written) => error.hint_more(written),
+            None => error,
+        };
+        match self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, ready)? {
+            Through::Daemon(mut client) => {
+                let (size, mut sending) = client.write(name)?;
+                let range = start(size)?;
+                match copy(range, &mut |bytes, offset| Ok(sending.put(bytes, offset)?)) {
+                    Ok(()) => Ok(sending.finish::<Written>()?.length),
+                    Err(error) => Err(in_part(error, sending.stop())),
+                }
             }
-        })
+            Through::Alone(store) => self.alone(store, |daemon| {
+                let mut writing = Write { name }.begin(daemon)?;
+                let range = start(writing.size())?;
+                match copy(range, &mut |bytes, offset| Ok(writing.put(bytes, offset)?)) {
+                    Ok(()) => Ok::<_, CommandError>(writing.finish()?.length),
+                    Err(error) => Err(in_part(error, writing.stop())),
+                }
+            }),
+        }
+    }
+
+    /// Has `ask` ask the daemon, if there is one. One that is stopping is waited for: afterwards the store is free, or
+    /// served anew.
+    fn through_daemon<T>(
+        &self,
+        missing: Missing,
+        damage: Damage,
+        mut ask: impl FnMut(Client) -> Result<T, Failure>,
+    ) -> Outcome<Through<T>> {
+        let begun = Instant::now();
+        loop {
+            let client = match self.reach(missing, damage)? {
+                Reached::Store(store) => return Ok(Through::Alone(store)),
+                Reached::Daemon(client) => client,
+            };
+            match ask(client) {
+                Err(failure) if failure.kind == Kind::Stopping && begun.elapsed() < self.wait => {
+                    thread::sleep(AGAIN);
+                    interrupt::check()?;
+                }
+                asked => return Ok(Through::Daemon(asked?)),
+            }
+        }
     }
 
     /// Works on a store that was opened for that, and closes it when the work fails, too: what it did before stays.
@@ -140,26 +228,6 @@ impl Context {
         Ok(done)
     }
 
-    fn follow_alone<R: LongRequest>(
-        &self,
-        request: R,
-        store: Store,
-        mut tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
-    ) -> Outcome<R::Answer> {
-        let mut stopped = None;
-        let done = request.work_alone(store, &mut |step| match tell(step) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                stopped = Some(error);
-                ControlFlow::Break(())
-            }
-        });
-        match stopped {
-            Some(error) => Err(error),
-            None => done.map_err(|failure| self.in_vain(failure.into())),
-        }
-    }
-
     /// Takes back the advice to use `--read-damaged` where that was done.
     fn in_vain(&self, error: CommandError) -> CommandError {
         match error.failure() {
@@ -170,6 +238,20 @@ impl Context {
             _ => error,
         }
     }
+}
+
+/// What came of asking the daemon.
+enum Through<T> {
+    /// Its answer.
+    Daemon(T),
+    /// There is none: the store is this process's.
+    Alone(Store),
+}
+
+/// Makes sure that the daemon takes what cannot be sent twice.
+fn ready(mut client: Client) -> Result<Client, Failure> {
+    client.hello()?;
+    Ok(client)
 }
 
 /// Puts bytes where they belong on a disk.
@@ -194,13 +276,6 @@ impl<'a> Stopping<'a> {
         Self {
             reading,
             stopped: None,
-        }
-    }
-
-    fn outcome(self, done: Result<(), Failure>) -> Outcome<()> {
-        match self.stopped {
-            Some(error) => Err(error),
-            None => Ok(done?),
         }
     }
 

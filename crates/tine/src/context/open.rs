@@ -1,4 +1,7 @@
-//! Opening the store: where it is, who has it, making it at first use.
+//! The way to the store: where it is, who has it, making it at first use.
+//!
+//! A daemon is found by the socket in the store. One that is starting has the lock and no socket yet, one that is stopping has
+//! it still: both are waited for like any process that has the store.
 
 use std::env;
 use std::fs::File;
@@ -8,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tine_server::client::Client;
 use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError};
 
 use super::Context;
@@ -29,32 +33,75 @@ pub(crate) enum Missing {
     Refuse,
 }
 
+/// What damage of the store is to a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// It fails, unless it is told to read what is left.
+    IsAnObstacle,
+    /// What it is there to find.
+    IsNoObstacle,
+}
+
+/// Who works on what a command asks.
+pub(super) enum Reached {
+    /// The daemon that has the store.
+    Daemon(Client),
+    /// This process, which has it.
+    Store(Store),
+}
+
 impl Context {
-    /// Opens the store; says so if it is not as it was.
-    pub(super) fn open_and_warn(&self, missing: Missing) -> Outcome<Store> {
-        let store = self.open(missing, self.read_damaged)?;
-        if let Some(damage) = store.damage() {
-            let so = match damage {
-                StoreError::Unwritable { .. } => "it can only be read",
-                _ => "what follows is from before that",
-            };
-            tell(format_args!("warning: {damage}; {so}\n"));
+    /// Finds who can work: a daemon that serves the store, or this process, which has it to itself then; waits while
+    /// others have it.
+    ///
+    /// A store that is damaged is opened when that is asked for, and the user is warned.
+    pub(super) fn reach(&self, missing: Missing, damage: Damage) -> Outcome<Reached> {
+        let reached = self.find(missing, self.read_damaged || damage == Damage::IsNoObstacle)?;
+        match &reached {
+            Reached::Daemon(client) if self.read_damaged && damage == Damage::IsAnObstacle => {
+                let who = client.pid().map(|pid| format!(" (process {pid})"));
+                Err(CommandError::new(format!(
+                    "`--read-damaged` opens the store itself, but a daemon has it{}",
+                    who.unwrap_or_default()
+                ))
+                .hint(
+                    "a store that is served is whole: leave `--read-damaged` out, or stop the daemon first",
+                ))
+            }
+            Reached::Store(store) if damage == Damage::IsAnObstacle => {
+                if let Some(damage) = store.damage() {
+                    let so = match damage {
+                        StoreError::Unwritable { .. } => "it can only be read",
+                        _ => "what follows is from before that",
+                    };
+                    tell(format_args!("warning: {damage}; {so}\n"));
+                }
+                Ok(reached)
+            }
+            _ => Ok(reached),
         }
-        Ok(store)
     }
 
     /// Opens the store to serve it; returns where it is, too.
     pub(crate) fn open_to_serve(&self) -> Outcome<(Store, PathBuf)> {
         let path = self.store_path()?;
-        Ok((self.open_and_warn(Missing::Refuse)?, path))
+        match self.reach(Missing::Refuse, Damage::IsAnObstacle)? {
+            Reached::Store(store) => Ok((store, path)),
+            Reached::Daemon(client) => Err(served_already(&path, client.pid())),
+        }
     }
 
-    /// Opens the store, and waits while others have it.
-    pub(super) fn open(&self, missing: Missing, read_damaged: bool) -> Outcome<Store> {
+    fn find(&self, missing: Missing, read_damaged: bool) -> Outcome<Reached> {
         let path = self.store_path()?;
         let begun = Instant::now();
         let mut told = false;
         loop {
+            let found = Client::find(&path);
+            let asked =
+                |error| CommandError::io(format_args!("ask the daemon of `{}`", path.display()), error);
+            if let Some(client) = found.map_err(asked)? {
+                return Ok(Reached::Daemon(client));
+            }
             let options = OpenOptions {
                 read_damaged,
                 wait: LOOK_AGAIN.min(self.wait.saturating_sub(begun.elapsed())),
@@ -79,11 +126,14 @@ impl Context {
                 }
                 Err(StoreError::NoStore { .. }) if missing == Missing::Create || self.store.is_none() => {
                     match self.create(&path)? {
-                        Some(store) => return Ok(store),
+                        Some(store) => return Ok(Reached::Store(store)),
                         None => self.let_it_be_made(&path, begun),
                     }
                 }
-                opened => return opened.map_err(|error| self.in_vain(error.into())),
+                opened => {
+                    let opened = opened.map(Reached::Store);
+                    return opened.map_err(|error| self.in_vain(error.into()));
+                }
             };
             waited?;
         }
@@ -132,6 +182,19 @@ impl Context {
         thread::sleep(Duration::from_millis(10));
         interrupt::check()
     }
+}
+
+/// Returns the error of who would serve a store that is served: that would not end by waiting.
+fn served_already(store: &Path, pid: Option<u32>) -> CommandError {
+    let (process, end) = match pid {
+        Some(pid) => (format!("process {pid}"), format!("end it first (`kill {pid}`)")),
+        None => ("another process".to_owned(), "end it first".to_owned()),
+    };
+    CommandError::new(format!(
+        "{process} serves the store `{}` already",
+        store.display()
+    ))
+    .hint(format!("{end}, or use it: clients and commands go through it"))
 }
 
 fn say_who_has_it(holder: Option<&LockHolder>) {

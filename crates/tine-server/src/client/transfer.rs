@@ -1,0 +1,218 @@
+//! Disks over the control socket: reading them, bringing them in, writing to them.
+
+use bytes::BytesMut;
+use http_body_util::Either;
+use hyper::Response;
+use hyper::body::Incoming;
+use tine_store::{BranchName, ImportSource, Piece, Progress, StoreError};
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinHandle;
+
+use super::{Changes, Client};
+use crate::api::{
+    Failure, Import, Imported, Kind, Method, Pieces, Read, Show, Shown, Write, Written, before_that,
+};
+use crate::wire::DATA_BYTES_MAX;
+use crate::wire::body::chunks;
+use crate::wire::frame::{Decoder, Frame, encode_data};
+
+impl Client {
+    /// Reads bytes of a disk.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`], and of `pieces`.
+    pub fn read(&mut self, request: &Read, pieces: &mut dyn Pieces) -> Result<(), Failure> {
+        let http = self.stated(Method::Look, Read::VERB, request)?;
+        let response = self.send(http, Changes::Nothing)?;
+        let mut body = self.accepted(response, Changes::Nothing)?;
+        let mut decoder = Decoder::default();
+        loop {
+            while let Some(frame) = decoder.next_frame().map_err(|error| self.misunderstood(&error))? {
+                match frame {
+                    Frame::Begin(range) => pieces.begin(range)?,
+                    Frame::Data { offset, bytes } => pieces.piece(Piece::Data {
+                        offset,
+                        bytes: &bytes,
+                    })?,
+                    Frame::Hole { offset, length } => pieces.piece(Piece::Hole { offset, length })?,
+                    Frame::Done => return Ok(()),
+                    Frame::Failed(text) => {
+                        let failure = serde_json::from_slice(&text);
+                        return Err(failure.unwrap_or_else(|error| self.misunderstood(&error)));
+                    }
+                }
+            }
+            let chunk = self.chunk(&mut body);
+            decoder.push(&chunk.ok_or_else(|| self.broken(Changes::Nothing))?);
+        }
+    }
+
+    /// Brings a disk in, piece by piece.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`] and of `source`; [`Kind::Cancelled`] after a break of `progress`. Nothing is left behind
+    /// then.
+    pub fn import(
+        &mut self,
+        name: BranchName,
+        source: ImportSource<'_>,
+        progress: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
+    ) -> Result<Imported, Failure> {
+        let size = source.size()?;
+        let mut sending = self.upload(Import::VERB, &Import { name, size })?;
+        let mut failed = None;
+        let mut end = 0;
+        let visited = source.visit(size, &mut |offset, bytes| {
+            sending.put(bytes, offset).map_err(|failure| {
+                failed = Some(failure);
+                StoreError::Cancelled
+            })?;
+            end = end.max(offset + bytes.len() as u64);
+            match progress(Progress {
+                done: end,
+                total: size,
+            }) {
+                std::ops::ControlFlow::Continue(()) => Ok(()),
+                std::ops::ControlFlow::Break(()) => Err(StoreError::Cancelled),
+            }
+        });
+        match (failed, visited) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => sending.finish(),
+        }
+    }
+
+    /// Begins to write to a branch. Returns the disk's size and the way for the bytes.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub fn write(&mut self, name: BranchName) -> Result<(u64, Sending<'_>), Failure> {
+        let target = tine_store::Target::Branch(name.clone());
+        let size = match self.ask(&Show { target })? {
+            Shown::Branch(branch) => branch.size,
+            Shown::Snapshot { snapshot, .. } => snapshot.size,
+        };
+        Ok((size, self.upload(Write::VERB, &Write { name })?))
+    }
+
+    fn upload<R: serde::Serialize>(&mut self, verb: &str, request: &R) -> Result<Sending<'_>, Failure> {
+        let query = serde_urlencoded::to_string(request).map_err(|error| self.misunderstood(&error))?;
+        let (chunks, body) = chunks();
+        let request = self.request(Method::Change, verb, &query, Either::Right(body));
+        let requests = &mut self.requests;
+        let response = self.runtime.block_on(async {
+            requests.ready().await?;
+            Ok::<_, hyper::Error>(tokio::spawn(requests.send_request(request)))
+        });
+        let response = response.map_err(|_| self.broken(Changes::Nothing))?;
+        Ok(Sending {
+            client: self,
+            chunks,
+            response: Some(response),
+            sent: 0,
+        })
+    }
+}
+
+/// A disk, or a part of one, on its way to the daemon. Dropped before it is finished, it is cut off.
+pub struct Sending<'a> {
+    client: &'a mut Client,
+    chunks: Sender<bytes::Bytes>,
+    response: Option<JoinHandle<hyper::Result<Response<Incoming>>>>,
+    sent: u64,
+}
+
+impl std::fmt::Debug for Sending<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Sending").finish_non_exhaustive()
+    }
+}
+
+impl Sending<'_> {
+    /// Sends a piece, when there is room for it on the way.
+    ///
+    /// # Errors
+    /// The daemon's, as soon as it has one; then nothing more can be sent.
+    pub fn put(&mut self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
+        for (number, piece) in (0..).zip(bytes.chunks(DATA_BYTES_MAX)) {
+            let mut chunk = BytesMut::new();
+            encode_data(offset + number * DATA_BYTES_MAX as u64, piece, &mut chunk);
+            self.send(chunk)?;
+            self.sent += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, chunk: BytesMut) -> Result<(), Failure> {
+        let Some(response) = &mut self.response else {
+            return Err(self.client.broken(Changes::Perhaps));
+        };
+        let chunks = &self.chunks;
+        let early = self.client.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                early = &mut *response => Some(early),
+                sent = chunks.send(chunk.freeze()) => match sent {
+                    Ok(()) => None,
+                    // The connection has taken its end: why, it says.
+                    Err(_) => Some((&mut *response).await),
+                },
+            }
+        });
+        match early {
+            None => Ok(()),
+            Some(early) => {
+                self.response = None;
+                Err(self
+                    .received::<serde::de::IgnoredAny>(early)
+                    .err()
+                    .unwrap_or_else(|| {
+                        Failure::new(Kind::Version, "the daemon answered before it had everything")
+                    }))
+            }
+        }
+    }
+
+    /// Says that this was all, and returns the daemon's answer.
+    ///
+    /// # Errors
+    /// The daemon's, and those of the connection.
+    pub fn finish<A: serde::de::DeserializeOwned>(mut self) -> Result<A, Failure> {
+        let mut end = BytesMut::new();
+        Frame::Done.encode(&mut end);
+        self.send(end)?;
+        let Some(response) = self.response.take() else {
+            return Err(self.client.broken(Changes::Perhaps));
+        };
+        // The end of the body follows the end of what is sent.
+        let Self { client, chunks, .. } = self;
+        drop(chunks);
+        let response = client.runtime.block_on(response);
+        receive(client, response)
+    }
+
+    /// Ends a write before all was written: what was is made durable. Says how much that is; nothing if the daemon has
+    /// failed, and said so.
+    pub fn stop(self) -> Option<String> {
+        self.response.as_ref()?;
+        let written: Written = self.finish().ok()?;
+        Some(before_that(written.length))
+    }
+
+    fn received<A: serde::de::DeserializeOwned>(&mut self, response: Arrived) -> Result<A, Failure> {
+        receive(self.client, response)
+    }
+}
+
+type Arrived = Result<hyper::Result<Response<Incoming>>, tokio::task::JoinError>;
+
+fn receive<A: serde::de::DeserializeOwned>(client: &mut Client, response: Arrived) -> Result<A, Failure> {
+    let changes = Changes::Perhaps;
+    let Ok(Ok(response)) = response else {
+        return Err(client.broken(changes));
+    };
+    let body = client.accepted(response, changes)?;
+    let body = client.whole(body, changes)?;
+    serde_json::from_slice(&body).map_err(|error| client.misunderstood(&error))
+}

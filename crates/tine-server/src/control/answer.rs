@@ -1,0 +1,139 @@
+//! Requests that are answered in one piece: JSON, or a failure with the HTTP status of its kind.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Desk, REQUEST_BYTES_MAX, REQUEST_WAIT};
+use crate::api::{
+    Create, Drop, Failure, Forget, Fork, Keep, Kind, Ls, Method, Protect, Rename, Request, Resize, Rollback,
+    Show, Snapshot, Stats, Status, Tree, perform,
+};
+use crate::wire::{JSON, path};
+
+/// Adds the requests that are answered in one piece.
+pub(super) fn routes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
+    let router = route::<Create>(router);
+    let router = route::<Fork>(router);
+    let router = route::<Snapshot>(router);
+    let router = route::<Rollback>(router);
+    let router = route::<Drop>(router);
+    let router = route::<Rename>(router);
+    let router = route::<Resize>(router);
+    let router = route::<Ls>(router);
+    let router = route::<Show>(router);
+    let router = route::<Tree>(router);
+    let router = route::<Stats>(router);
+    let router = route::<Status>(router);
+    let router = route::<Protect>(router);
+    let router = route::<Keep>(router);
+    route::<Forget>(router)
+}
+
+fn route<R: Request>(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
+    let handler = match R::METHOD {
+        Method::Look => get(look::<R>),
+        Method::Change => post(change::<R>),
+    };
+    router.route(&path(R::VERB), handler)
+}
+
+async fn look<R: Request>(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+    match from_query::<R>(query.as_deref()) {
+        Ok(request) => work(desk, request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn change<R: Request>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
+    match from_body::<R>(body).await {
+        Ok(request) => work(desk, request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn work<R: Request>(desk: Arc<Desk>, request: R) -> Response {
+    if let Err(failure) = desk.check_open() {
+        return failure.into_response();
+    }
+    let Ok(_slot) = desk.requests.acquire().await else {
+        return defect().into_response();
+    };
+    let daemon = Arc::clone(&desk.daemon);
+    let done = tokio::task::spawn_blocking(move || perform(request, &daemon)).await;
+    match done.unwrap_or_else(|_| Err(defect())) {
+        Ok(answer) => json(&answer),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Returns the failure of work that panicked: a defect of tine's.
+pub(super) fn defect() -> Failure {
+    Failure::new(Kind::Failed, "the daemon met a defect while it worked on this")
+        .hint("whether it was done is not known; please report it")
+}
+
+/// Reads a request from the query of its path.
+pub(super) fn from_query<R: DeserializeOwned>(query: Option<&str>) -> Result<R, Failure> {
+    serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| misunderstood("query", &error))
+}
+
+/// Reads a request from its body.
+pub(super) async fn from_body<R: DeserializeOwned>(body: Body) -> Result<R, Failure> {
+    let body = tokio::time::timeout(REQUEST_WAIT, to_bytes(body, REQUEST_BYTES_MAX)).await;
+    let body = body.map_err(|_| Failure::new(Kind::Invalid, "the request did not come to its end"))?;
+    let body = body.map_err(|_| {
+        let words = format!("the request was cut off, or has more than {REQUEST_BYTES_MAX} bytes");
+        Failure::new(Kind::Invalid, words)
+    })?;
+    serde_json::from_slice(&body).map_err(|error| misunderstood("body", &error))
+}
+
+fn misunderstood(part: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(
+        Kind::Invalid,
+        format!("the {part} of the request is not understood: {error}"),
+    )
+    .hint("docs/control.md describes the requests; one of a later tine needs a later daemon")
+}
+
+/// Makes a response of an answer.
+pub(super) fn json<T: Serialize>(answer: &T) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => ([(header::CONTENT_TYPE, JSON)], Bytes::from(body)).into_response(),
+        Err(_) => defect().into_response(),
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (
+            status(self.kind),
+            [(header::CONTENT_TYPE, JSON)],
+            Bytes::from(body),
+        )
+            .into_response()
+    }
+}
+
+/// Returns the HTTP status of a kind of failure.
+fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid | Kind::Caller => StatusCode::BAD_REQUEST,
+        Kind::ReadOnly => StatusCode::FORBIDDEN,
+        Kind::NotFound | Kind::Version => StatusCode::NOT_FOUND,
+        Kind::Exists | Kind::Attached | Kind::Unconfirmed => StatusCode::CONFLICT,
+        Kind::Busy | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

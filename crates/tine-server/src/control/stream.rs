@@ -1,0 +1,276 @@
+//! Responses that come piece by piece: the lines of long requests, and the frames of a disk that is read.
+//!
+//! The work is done by a thread that waits for a slow reader between two calls of the engine. It ends when the reader is
+//! gone, or when the daemon stops and its time is up.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::Serialize;
+use tine_store::Piece;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
+
+use super::answer::{defect, from_body, from_query};
+use super::{Desk, stopping, upload};
+use crate::api::{
+    Check, Defrag, Diff, Failure, Import, Kind, LongRequest, Method, Pieces, Read, Step, Write, perform_long,
+};
+use crate::wire::body::chunks;
+use crate::wire::frame::{Frame, encode_data};
+use crate::wire::line::Line;
+use crate::wire::{FRAMES, LINES, path};
+
+/// Lines are sent when so many bytes have gathered, or after so long.
+const GATHERED_BYTES: usize = 16 << 10;
+const GATHERED_FOR: Duration = Duration::from_millis(100);
+
+/// Adds the requests that take long.
+pub(super) fn routes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
+    let router = route::<Diff>(router);
+    let router = route::<Check>(router);
+    let router = route::<Defrag>(router);
+    router
+        .route(&path(Read::VERB), get(read))
+        .route(&path(Import::VERB), post(upload::import))
+        .route(&path(Write::VERB), post(upload::write))
+}
+
+fn route<R: LongRequest>(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
+    let handler = match R::METHOD {
+        Method::Look => get(look::<R>),
+        Method::Change => post(change::<R>),
+    };
+    router.route(&path(R::VERB), handler)
+}
+
+async fn look<R: LongRequest>(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+    match from_query::<R>(query.as_deref()) {
+        Ok(request) => follow(desk, request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn change<R: LongRequest>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
+    match from_body::<R>(body).await {
+        Ok(request) => follow(desk, request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn follow<R: LongRequest>(desk: Arc<Desk>, request: R) -> Response {
+    respond(desk, LINES, |desk, out| {
+        let mut lines = LineOut::<R>::new(out);
+        let done = perform_long(request, &desk.daemon, &mut |step| lines.tell(desk, step));
+        match done {
+            Ok(answer) => lines.finish(&Line::Done(answer)),
+            Err(failure) if lines.out.has_begun => lines.finish(&Line::Failed(told(desk, failure))),
+            Err(failure) => lines.out.refuse(told(desk, failure)),
+        }
+    })
+    .await
+}
+
+async fn read(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+    let request = match from_query::<Read>(query.as_deref()) {
+        Ok(request) => request,
+        Err(failure) => return failure.into_response(),
+    };
+    respond(desk, FRAMES, |desk, out| {
+        let mut frames = FrameOut { desk, out };
+        match request.work(&desk.daemon, &mut frames) {
+            Ok(()) => frames.finish(&Frame::Done),
+            Err(failure) if frames.out.has_begun => {
+                let text = serde_json::to_vec(&told(desk, failure)).unwrap_or_default();
+                frames.finish(&Frame::Failed(text.into()));
+            }
+            Err(failure) => frames.out.refuse(told(desk, failure)),
+        }
+    })
+    .await
+}
+
+/// Says of work that was ended why it was.
+fn told(desk: &Desk, failure: Failure) -> Failure {
+    if failure.kind == Kind::Cancelled && desk.is_cut_off() {
+        return stopping();
+    }
+    failure
+}
+
+/// Has `work` done by a thread, and responds with what it sends. A failure before anything was sent is the whole
+/// response, with its status.
+async fn respond(
+    desk: Arc<Desk>,
+    media: &'static str,
+    work: impl FnOnce(&Desk, Out) + Send + 'static,
+) -> Response {
+    if let Err(failure) = desk.check_open() {
+        return failure.into_response();
+    }
+    if desk.streams.available_permits() == 0 {
+        return busy().into_response();
+    }
+    let (sender, mut body) = chunks();
+    let (refuse, refused) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let Ok(_slot) = desk.streams.try_acquire() else {
+            let _ = refuse.send(busy());
+            return;
+        };
+        let out = Out {
+            sender,
+            refuse,
+            has_begun: false,
+        };
+        work(&desk, out);
+    });
+    if body.has_begun().await {
+        return ([(header::CONTENT_TYPE, media)], Body::new(body)).into_response();
+    }
+    // Neither a chunk nor a reason: it panicked.
+    refused.await.unwrap_or_else(|_| defect()).into_response()
+}
+
+/// Returns the failure of a request for which no slot is free.
+pub(super) fn busy() -> Failure {
+    Failure::new(
+        Kind::Busy,
+        "the daemon is busy with as many long requests as it takes",
+    )
+    .hint("try again when one of them has ended")
+}
+
+/// Where the work sends its chunks.
+struct Out {
+    sender: Sender<Bytes>,
+    refuse: oneshot::Sender<Failure>,
+    has_begun: bool,
+}
+
+impl Out {
+    /// Sends a chunk, when there is room for it. Breaks when nobody reads any more.
+    fn send(&mut self, chunk: Bytes) -> ControlFlow<()> {
+        self.has_begun = true;
+        match self.sender.blocking_send(chunk) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// Ends before anything was sent.
+    fn refuse(self, failure: Failure) {
+        // If nobody waits for it, nobody is left.
+        let _ = self.refuse.send(failure);
+    }
+}
+
+/// Sends lines, several in a chunk.
+struct LineOut<R: LongRequest> {
+    out: Out,
+    gathered: BytesMut,
+    sent: Instant,
+    request: std::marker::PhantomData<R>,
+}
+
+impl<R: LongRequest> LineOut<R> {
+    fn new(out: Out) -> Self {
+        Self {
+            out,
+            gathered: BytesMut::new(),
+            sent: Instant::now(),
+            request: std::marker::PhantomData,
+        }
+    }
+
+    fn tell(&mut self, desk: &Desk, step: Step<R::Item>) -> ControlFlow<()> {
+        if desk.is_cut_off() || self.out.sender.is_closed() {
+            return ControlFlow::Break(());
+        }
+        let is_due = self.sent.elapsed() >= GATHERED_FOR;
+        // Progress is for people: ten times a second is more than they can read.
+        if is_due || matches!(step, Step::Item(_)) {
+            self.put(&step.into());
+        }
+        if is_due || self.gathered.len() >= GATHERED_BYTES {
+            return self.send();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn put(&mut self, line: &Line<R::Item, R::Answer>) {
+        put_line(line, &mut self.gathered);
+    }
+
+    fn send(&mut self) -> ControlFlow<()> {
+        self.sent = Instant::now();
+        let chunk = self.gathered.split().freeze();
+        self.out.send(chunk)
+    }
+
+    fn finish(&mut self, line: &Line<R::Item, R::Answer>) {
+        self.put(line);
+        // Whoever is gone has not waited for it.
+        let _ = self.send();
+    }
+}
+
+fn put_line(line: &impl Serialize, out: &mut BytesMut) {
+    // Half a line at the end is a cut, which is what it should look like.
+    let _ = serde_json::to_writer(out.writer(), line);
+    out.put_u8(b'\n');
+}
+
+/// Sends the frames of a disk.
+struct FrameOut<'a> {
+    desk: &'a Desk,
+    out: Out,
+}
+
+impl FrameOut<'_> {
+    fn finish(&mut self, frame: &Frame) {
+        // Whoever is gone has not waited for it.
+        let _ = self.send(frame);
+    }
+
+    fn send(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let mut chunk = BytesMut::new();
+        frame.encode(&mut chunk);
+        self.send_chunk(chunk)
+    }
+
+    fn send_chunk(&mut self, chunk: BytesMut) -> Result<(), Failure> {
+        match self.out.send(chunk.freeze()) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Failure::cancelled()),
+        }
+    }
+}
+
+impl Pieces for FrameOut<'_> {
+    fn begin(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        self.send(&Frame::Begin(range))
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) -> Result<(), Failure> {
+        if self.desk.is_cut_off() {
+            return Err(Failure::cancelled());
+        }
+        match piece {
+            Piece::Data { offset, bytes } => {
+                let mut chunk = BytesMut::new();
+                encode_data(offset, bytes, &mut chunk);
+                self.send_chunk(chunk)
+            }
+            Piece::Hole { offset, length } => self.send(&Frame::Hole { offset, length }),
+        }
+    }
+}

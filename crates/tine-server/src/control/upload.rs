@@ -1,0 +1,178 @@
+//! Requests whose bodies are disks: `import` and `write`.
+//!
+//! A body that is cut off is no whole disk: an import leaves nothing behind then; a write leaves what came, as a disk
+//! does whose cable is pulled.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tine_store::{ImportSource, PieceSource};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::answer::{defect, from_query, json};
+use super::stream::busy;
+use super::{Desk, stopping};
+use crate::api::{Failure, Import, Imported, Kind, Write, Written};
+use crate::wire::CHUNKS_MAX;
+use crate::wire::frame::{Decoder, Frame};
+
+/// What is still under way of a body when the request has failed is read and forgotten, for so long at the most: a client
+/// that reads only when it has sent all would never see the answer.
+const FORGOTTEN_FOR: Duration = Duration::from_secs(10);
+/// How often a pump that waits for a client looks whether the daemon stops.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+pub(super) async fn import(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery, body: Body) -> Response {
+    receive(
+        desk,
+        query,
+        body,
+        |desk, request: Import, mut pieces| -> Result<Imported, Failure> {
+            let source = ImportSource::Pieces {
+                size: request.size,
+                pieces: &mut pieces,
+            };
+            let daemon = Arc::clone(&desk.daemon);
+            request.work(&daemon, source, &mut |_| std::ops::ControlFlow::Continue(()))
+        },
+    )
+    .await
+}
+
+pub(super) async fn write(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery, body: Body) -> Response {
+    receive(
+        desk,
+        query,
+        body,
+        |desk, request: Write, mut pieces| -> Result<Written, Failure> {
+            let mut writing = request.begin(&desk.daemon)?;
+            loop {
+                let put = match pieces.next() {
+                    Ok(Some((offset, bytes))) => writing.put(bytes, offset),
+                    Ok(None) => return writing.finish(),
+                    Err(error) => Err(Failure::io("read the request", error)),
+                };
+                if let Err(failure) = put {
+                    return Err(match writing.stop() {
+                        Some(written) => failure.hint_more(written),
+                        None => failure,
+                    });
+                }
+            }
+        },
+    )
+    .await
+}
+
+/// Has `work` done by a thread with the frames of a body.
+async fn receive<R, A>(
+    desk: Arc<Desk>,
+    query: Option<String>,
+    body: Body,
+    work: impl FnOnce(&Desk, R, Received) -> Result<A, Failure> + Send + 'static,
+) -> Response
+where
+    R: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let ready = from_query::<R>(query.as_deref()).and_then(|request| desk.check_open().map(|()| request));
+    let (sender, chunks) = channel(CHUNKS_MAX);
+    tokio::spawn(pump(Arc::clone(&desk), body, sender));
+    let request = match ready {
+        Ok(request) => request,
+        Err(failure) => return failure.into_response(),
+    };
+    let worked_for = Arc::clone(&desk);
+    let done = tokio::task::spawn_blocking(move || {
+        let Ok(_slot) = worked_for.streams.try_acquire() else {
+            return Err(busy());
+        };
+        work(&worked_for, request, Received::new(chunks))
+    });
+    match done.await.unwrap_or_else(|_| Err(defect())) {
+        Ok(answer) => json(&answer),
+        Err(failure) if failure.kind == Kind::Caller && desk.is_cut_off() => stopping().into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Hands a body on, chunk by chunk, as long as somebody takes it; then forgets the rest.
+async fn pump(desk: Arc<Desk>, mut body: Body, chunks: Sender<io::Result<Bytes>>) {
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = chunks.closed() => break,
+            () = until_cut_off(&desk) => return,
+        };
+        let chunk = match frame {
+            None => return,
+            Some(Ok(frame)) => frame.into_data().map_err(|_| io::ErrorKind::InvalidData.into()),
+            Some(Err(error)) => Err(io::Error::other(error)),
+        };
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    let forget = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(FORGOTTEN_FOR, forget).await;
+}
+
+async fn until_cut_off(desk: &Desk) {
+    while !desk.cut_off.load(Ordering::Acquire) {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The frames of a body, as pieces of a disk.
+struct Received {
+    chunks: Receiver<io::Result<Bytes>>,
+    decoder: Decoder,
+    bytes: Bytes,
+}
+
+impl Received {
+    fn new(chunks: Receiver<io::Result<Bytes>>) -> Self {
+        Self {
+            chunks,
+            decoder: Decoder::default(),
+            bytes: Bytes::new(),
+        }
+    }
+
+    fn next_frame(&mut self) -> io::Result<Frame> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
+                return Ok(frame);
+            }
+            let chunk = self.chunks.blocking_recv().ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.decoder.push(&chunk?);
+        }
+    }
+}
+
+impl PieceSource for Received {
+    fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        loop {
+            match self.next_frame()? {
+                Frame::Data { offset, bytes } => {
+                    self.bytes = bytes;
+                    return Ok(Some((offset, &self.bytes)));
+                }
+                Frame::Hole { .. } => {}
+                Frame::Done => return Ok(None),
+                Frame::Begin(_) | Frame::Failed(_) => {
+                    return Err(io::Error::other("the sender gave up"));
+                }
+            }
+        }
+    }
+}

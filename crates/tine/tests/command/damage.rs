@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-use crate::common::Bench;
+use crate::common::{Bench, is_of_no_daemon};
 
 #[test]
 fn damage_is_found_and_named() {
@@ -38,6 +38,9 @@ fn damage_is_found_and_named() {
     {"type":"summary","frames":[n],"segments":1,"runs":0,"blocks":256,"damage":1}
     [1]
     "#);
+    if is_of_no_daemon() {
+        return;
+    }
     for manifest in fs::read_dir(bench.store().join("manifest")).unwrap() {
         fs::write(manifest.unwrap().path(), "nothing").unwrap();
     }
@@ -55,6 +58,9 @@ fn damage_is_found_and_named() {
 
 #[test]
 fn what_damage_leaves_can_be_read() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::with_disk();
     bench.succeeds("tine create other 1MiB");
     bench.succeeds("echo whole | tine write other");
@@ -91,6 +97,9 @@ fn what_damage_leaves_can_be_read() {
 
 #[test]
 fn a_lost_directory_or_a_bad_header_is_damage() {
+    if is_of_no_daemon() {
+        return;
+    }
     for break_it in [
         "echo garbage >$TINE_STORE/store.json",
         ": >$TINE_STORE/store.json",
@@ -131,6 +140,9 @@ fn a_lost_directory_or_a_bad_header_is_damage() {
 
 #[test]
 fn what_cannot_be_checked_is_no_damage() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::with_disk();
     fs::write(bench.path("file"), "").unwrap();
     prints!(bench, "tine check --store nowhere", "tine check --store file"; @"
@@ -160,6 +172,9 @@ fn what_cannot_be_checked_is_no_damage() {
 
 #[test]
 fn no_advice_is_given_that_was_taken() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::with_disk();
     bench.succeeds("rm -r $TINE_STORE/journal");
     prints!(bench,

@@ -9,7 +9,7 @@ const BLOCKS: u64 = 512;
 
 /// A store with a disk of 2 MiB that lies in a piece for each block.
 fn scattered() -> Bench {
-    let bench = Bench::new();
+    let bench = Bench::unserved();
     let options = OpenOptions {
         // What is drained at once are no neighbours.
         buffer_bytes: 16 * BLOCK,
@@ -25,7 +25,7 @@ fn scattered() -> Bench {
     }
     drop(disk);
     store.close().unwrap();
-    bench
+    bench.complete()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Bench, tool};
+use crate::common::{Bench, is_of_no_daemon, tool};
 
 #[test]
 fn a_closed_pipe_is_no_error() {
@@ -147,6 +147,9 @@ fn a_full_disk_behind_standard_output_is_an_error() {
 
 #[test]
 fn a_store_in_use_is_waited_for_or_not() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::with_disk();
     let mut holder = bench.command("exec tine import - slow --quiet");
     let mut child = holder.stdin(Stdio::piped()).spawn().unwrap();
@@ -221,6 +224,9 @@ fn an_interrupt_ends_reading_and_exporting() {
 
 #[test]
 fn many_first_uses_at_once_make_one_store() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::new();
     thread::scope(|scope| {
         let created: Vec<_> = (0..8)
@@ -306,6 +312,9 @@ fn long_work_shows_a_bar_on_a_terminal_alone() {
 
 #[test]
 fn who_may_not_is_told_what_to_do() {
+    if is_of_no_daemon() {
+        return;
+    }
     let bench = Bench::with_disk();
     // Root may do everything, so the test becomes somebody else where it is root.
     let other = match fs::metadata(bench.path("")).unwrap().uid() {

@@ -5,22 +5,72 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tine_server::{Daemon, Endpoints, Serving};
+use tine_store::{CreateOptions, OpenOptions, Store, StoreError};
+
+/// Whether commands go through a daemon: the same tests are built twice, as `command` and as `served`.
+pub(crate) const SERVED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"served");
 
 /// A directory with a store in it, both removed at the end.
 pub(crate) struct Bench {
     folder: TempDir,
     beside: TempDir,
+    serving: Option<Serving>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            // A test that fails has more to say than this.
+            let _ = serving.stop(Duration::from_secs(5));
+        }
+    }
 }
 
 impl Bench {
-    /// Makes an empty directory; there is no store yet.
+    /// Makes an empty directory; there is no store yet, or else an empty one that is served.
     pub(crate) fn new() -> Self {
+        Self::unserved().complete()
+    }
+
+    /// Serves the store that was made in a bench that was not served, if commands are to go through a daemon.
+    pub(crate) fn complete(mut self) -> Self {
+        if SERVED {
+            self.serve();
+        }
+        self
+    }
+
+    /// Makes an empty directory; there is no store yet.
+    pub(crate) fn unserved() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             beside: tempfile::tempdir().unwrap(),
+            serving: None,
         }
+    }
+
+    /// Serves the store, which is made for that if there is none, from this process.
+    pub(crate) fn serve(&mut self) {
+        let store = self.store();
+        let opened = match Store::open(&store, OpenOptions::default()) {
+            Err(StoreError::NoStore { .. }) => {
+                Store::create(&store, &CreateOptions::default(), OpenOptions::default())
+            }
+            opened => opened,
+        };
+        let endpoints = Endpoints {
+            socket: store.join("nbd.sock"),
+            store,
+            control: None,
+            listen: None,
+            only: None,
+            short: self.beside.path().to_owned(),
+        };
+        self.serving = Some(Serving::start(Daemon::new(opened.unwrap()), &endpoints).unwrap());
     }
 
     /// Makes a store with a branch `disk` of 16 MiB, with something in its first megabyte.
@@ -109,4 +159,12 @@ pub(crate) fn tool(program: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
+}
+
+/// Tells whether a test is to be left out, because it is of what only a command does that opens the store itself.
+pub(crate) fn is_of_no_daemon() -> bool {
+    if SERVED {
+        eprintln!("left out: with a daemon no command opens the store");
+    }
+    SERVED
 }

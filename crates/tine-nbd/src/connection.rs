@@ -194,9 +194,14 @@ impl Connection {
         self.state.lock().is_full(&self.server.limits)
     }
 
-    /// Takes note of a read that needs the socket for itself; `false` if there is one.
-    pub(crate) fn begin_streaming(&self) -> bool {
-        !std::mem::replace(&mut self.state.lock().streaming, true)
+    /// Tells whether a read that needs the socket for itself is under way.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.state.lock().streaming
+    }
+
+    /// Takes note of such a read. The lead alone begins one, and none while there is one.
+    pub(crate) fn begin_streaming(&self) {
+        self.state.lock().streaming = true;
     }
 
     /// Takes note that there is none any more.

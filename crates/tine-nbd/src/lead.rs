@@ -246,7 +246,8 @@ impl Leading<'_> {
             if header.kind == kind::DISCONNECT {
                 return Stop::End;
             }
-            if self.has_to_stream(&header) && !self.connection.begin_streaming() {
+            let streamed = header.kind == kind::READ && header.length > STREAMED_BYTES;
+            if streamed && self.connection.is_streaming() {
                 return Stop::Pause(Pause::Streaming);
             }
             self.received.take(header_bytes(headers));
@@ -258,11 +259,6 @@ impl Leading<'_> {
                 self.put_fault(replying(&header, headers), &fault);
             }
         }
-    }
-
-    /// Tells whether a request is a read that is sent while it is read.
-    fn has_to_stream(&self, header: &Header) -> bool {
-        header.kind == kind::READ && header.length > STREAMED_BYTES && self.check_read(header).is_ok()
     }
 
     /// Tells whether no further request is to be taken on; that is looked up only after it was so.
@@ -356,12 +352,11 @@ impl Leading<'_> {
         }
         let task = Task::Read { length, whole };
         if length >= LARGE_BYTES as u64 {
-            let held = if length > STREAMED_BYTES {
-                0
-            } else {
-                length as usize
-            };
-            return self.later(held, replying, task);
+            if length > STREAMED_BYTES {
+                self.connection.begin_streaming();
+                return self.later(0, replying, task);
+            }
+            return self.later(length as usize, replying, task);
         }
         let (length, offset) = (length as usize, replying.offset);
         let head = replying.data(offset, length as u32, true);

@@ -77,8 +77,9 @@ pub(crate) struct Shared {
     /// Counts the jobs for which nobody was woken yet.
     wake: OwnedFd,
     tables: Mutex<Tables>,
-    /// Told when a connection or a thread has ended.
+    /// Told when a connection has ended.
     ended: Condvar,
+    crew: Arc<Crew>,
 }
 
 #[derive(Default)]
@@ -130,6 +131,7 @@ impl Server {
             wake,
             tables: Mutex::default(),
             ended: Condvar::new(),
+            crew: Arc::default(),
         });
         Ok(Self { shared })
     }
@@ -199,9 +201,34 @@ impl Drop for Server {
             shared.ended.wait(&mut tables);
         }
         tables.stopping = true;
-        while tables.threads > 0 {
-            shared.wake_threads(tables.threads);
-            shared.ended.wait(&mut tables);
+        let threads = tables.threads;
+        drop(tables);
+        shared.wake_threads(threads);
+        shared.crew.wait_for_all();
+    }
+}
+
+/// The threads that still have a part in a server.
+#[derive(Default)]
+struct Crew {
+    count: Mutex<usize>,
+    none: Condvar,
+}
+
+impl Crew {
+    fn join(&self) {
+        *self.count.lock() += 1;
+    }
+
+    fn leave(&self) {
+        *self.count.lock() -= 1;
+        self.none.notify_all();
+    }
+
+    fn wait_for_all(&self) {
+        let mut count = self.count.lock();
+        while *count > 0 {
+            self.none.wait(&mut count);
         }
     }
 }
@@ -277,10 +304,21 @@ impl Shared {
             let thread = std::thread::Builder::new()
                 .name("nbd".into())
                 .stack_size(STACK_BYTES);
-            // Without it, the threads that are there do the work, later.
-            if thread.spawn(move || shared.run_thread()).is_ok() {
-                tables.threads += 1;
-                tables.idle += 1;
+            let crew = Arc::clone(&self.crew);
+            crew.join();
+            let spawned = thread.spawn(move || {
+                let crew = Arc::clone(&shared.crew);
+                // With it goes what the server serves, if this was the last.
+                shared.run_thread();
+                crew.leave();
+            });
+            match spawned {
+                Ok(_) => {
+                    tables.threads += 1;
+                    tables.idle += 1;
+                }
+                // Without it, the threads that are there do the work, later.
+                Err(_) => crew.leave(),
             }
         }
     }
@@ -291,10 +329,7 @@ impl Shared {
             self.run(task, &mut work);
             self.tables.lock().idle += 1;
         }
-        let mut tables = self.tables.lock();
-        tables.threads -= 1;
-        drop(tables);
-        self.ended.notify_all();
+        self.tables.lock().threads -= 1;
     }
 
     /// Waits for something to do; `None` if the thread is to end. The thread counts as idle until this returns.

@@ -35,6 +35,30 @@ const TOOLS: &[Tool] = &[
         nightly: false,
     },
     Tool {
+        package: "libnbd-bin",
+        programs: &["nbdinfo", "nbdcopy"],
+        needed_by: "tests with a foreign client",
+        nightly: false,
+    },
+    Tool {
+        package: "python3-libnbd",
+        programs: &["nbdsh"],
+        needed_by: "tests with a foreign client",
+        nightly: false,
+    },
+    Tool {
+        package: "nbdkit",
+        programs: &["nbdkit"],
+        needed_by: "tests with a foreign client, benches against its servers",
+        nightly: false,
+    },
+    Tool {
+        package: "fio",
+        programs: &["fio"],
+        needed_by: "tests with a foreign client, benches of serving",
+        nightly: false,
+    },
+    Tool {
         package: "fuse3",
         programs: &["fusermount3"],
         needed_by: "power cuts of the real program, on a file system of the tests",

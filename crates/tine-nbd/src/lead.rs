@@ -271,7 +271,7 @@ impl Leading<'_> {
     /// both cases the payload is taken.
     fn answer(&mut self, header: &Header, payload: usize) -> Result<(), Fault> {
         self.received.take(payload);
-        let connection = Arc::clone(self.connection);
+        let connection = self.connection;
         let headers = connection.headers;
         let replying = replying(header, headers);
         if connection.is_draining() {
@@ -283,7 +283,7 @@ impl Leading<'_> {
         let command = header.command(headers)?;
         match command {
             Command::Read { whole } => {
-                self.check_read(header)?;
+                check_read(header, size)?;
                 self.read(replying, length, whole)
             }
             Command::Write { fua } => {
@@ -312,24 +312,6 @@ impl Leading<'_> {
             }
             Command::Disconnect => Ok(()),
         }
-    }
-
-    fn check_read(&self, header: &Header) -> Result<(), Fault> {
-        if header.length > MAX_REQUEST_BYTES.into() {
-            return Err(invalid(format!(
-                "a read has at most {MAX_REQUEST_BYTES} bytes, not {}",
-                header.length
-            )));
-        }
-        let size = self.connection.export.size();
-        check_range(header.offset, header.length, size, Errno::Invalid)?;
-        if header.flags & flag::DF != 0 && header.length > STREAMED_BYTES {
-            return Err(Fault::new(
-                Errno::Overflow,
-                format!("one chunk has at most {STREAMED_BYTES} bytes"),
-            ));
-        }
-        Ok(())
     }
 
     fn check_write(&self, header: &Header, size: u64, past_end: Errno) -> Result<(), Fault> {
@@ -584,6 +566,23 @@ fn replying(header: &Header, headers: Headers) -> Replying {
         cookie: header.cookie,
         offset: header.offset,
     }
+}
+
+fn check_read(header: &Header, size: u64) -> Result<(), Fault> {
+    if header.length > MAX_REQUEST_BYTES.into() {
+        return Err(invalid(format!(
+            "a read has at most {MAX_REQUEST_BYTES} bytes, not {}",
+            header.length
+        )));
+    }
+    check_range(header.offset, header.length, size, Errno::Invalid)?;
+    if header.flags & flag::DF != 0 && header.length > STREAMED_BYTES {
+        return Err(Fault::new(
+            Errno::Overflow,
+            format!("one chunk has at most {STREAMED_BYTES} bytes"),
+        ));
+    }
+    Ok(())
 }
 
 /// Tells whether all of `bytes` is zero; it is found out soon if not.

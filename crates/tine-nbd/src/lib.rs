@@ -7,6 +7,8 @@
 mod buffer;
 mod client;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod decoders;
 mod error;
 mod export;
 mod greeting;

@@ -35,7 +35,7 @@ const IDLE: Timespec = Timespec {
 };
 
 /// So long the thread that leads a connection waits for its client, before it lets epoll do that.
-const LEADING: Duration = Duration::from_secs(1);
+const LEADING: Duration = Duration::from_millis(100);
 
 /// What the operating system refuses, descriptors above all, is tried again after so long.
 const SHORTAGE: Duration = Duration::from_millis(50);

@@ -93,11 +93,11 @@ fn half_a_request_holds_up_nobody() {
     let mut bystander = Raw::attached(&server, "ram", Style::Structured, &[]);
     assert_eq!(bystander.read(0, 4096), [0; 4096], "nothing of it is written");
     // They may go on whenever they like: longer than a thread waits for them.
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_millis(250));
     let mut raw = Raw::attached(&server, "ram", Style::Structured, &[]);
     raw.send(&whole);
     for piece in [3; 200_000].chunks(50_000) {
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(Duration::from_millis(150));
         raw.send(piece);
     }
     assert_eq!(raw.answer().errno(), 0);
@@ -512,7 +512,7 @@ fn many_idle_connections_hold_little() {
         })
         .collect();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    // Those who led them wait for a second, and for five more for something else to do.
+    // Those who led them wait for a moment, and for five seconds for something else to do.
     eventually("their threads are gone", || threads() < 20);
     let held = resident().saturating_sub(before);
     assert!(

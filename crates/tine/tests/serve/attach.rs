@@ -1,0 +1,130 @@
+//! `tine attach`: a disk for as long as a command runs, with a daemon and without.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::daemon::{Daemon, golden, have};
+
+/// Plays with a daemon, and without.
+fn both_ways(play: impl Fn(&crate::common::Bench)) {
+    let bench = golden();
+    play(&bench);
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    play(&bench);
+    daemon.stop();
+    bench.succeeds("tine check --data");
+}
+
+fn names(bench: &crate::common::Bench) -> Vec<String> {
+    let listed = bench.succeeds("tine ls --json");
+    listed
+        .lines()
+        .map(|line| {
+            let branch: serde_json::Value = serde_json::from_str(line).unwrap();
+            branch["name"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_exit_status_is_the_commands_and_the_fork_is_kept_dropped_or_named() {
+    if !have(&["qemu-io"], "the_exit_status") {
+        return;
+    }
+    both_ways(|bench| {
+        let write = "qemu-io -f raw -c \"write -P 9 0 64k\" \"$TINE_URI\"";
+        let line = format!("tine attach golden+fork --drop -- sh -c '{write}; exit 7'");
+        assert_eq!(bench.run(&line).status.code(), Some(7));
+        assert_eq!(names(bench), ["golden"]);
+        bench.succeeds("tine attach golden+fork -- qemu-io -f raw -c 'write -P 8 0 64k' {}");
+        assert_eq!(
+            names(bench),
+            ["golden", "golden-1"],
+            "kept, where nobody can be asked"
+        );
+        bench.succeeds(&format!(
+            "tine attach golden@v1+fork --keep web1 -- sh -c '{write}'"
+        ));
+        assert_eq!(names(bench), ["golden", "golden-1", "web1"]);
+        for (name, byte) in [("golden", "0"), ("golden-1", "8"), ("web1", "9")] {
+            let read = bench.succeeds(&format!(
+                "tine read {name} --offset 4096 --length 1 | od -An -tu1"
+            ));
+            assert_eq!(read.trim(), byte, "{name}");
+        }
+        // A branch is what it is; and what the command wrote is there afterwards.
+        bench.succeeds("tine attach web1 -- qemu-io -f raw -c 'write -P 7 1M 4k' {}");
+        let read = bench.succeeds("tine read web1 --offset 1M --length 1 | od -An -tu1");
+        assert_eq!(read.trim(), "7");
+    });
+}
+
+#[test]
+fn what_cannot_be_attached_is_an_error_before_the_command_runs() {
+    both_ways(|bench| {
+        for line in [
+            "tine attach nosuch -- touch ran",
+            "tine attach nosuch+fork -- touch ran",
+            "tine attach golden+fork=a/b -- touch ran",
+            "tine attach golden --drop -- touch ran",
+            "tine attach golden+fork --keep --drop -- touch ran",
+        ] {
+            assert_eq!(bench.run(line).status.code(), Some(2), "{line}");
+        }
+        assert!(!bench.path("ran").exists());
+        assert_eq!(
+            bench
+                .run("tine attach golden+fork --drop -- no-such-program")
+                .status
+                .code(),
+            Some(2)
+        );
+        assert_eq!(names(bench), ["golden"]);
+    });
+}
+
+#[test]
+fn a_fork_lasts_as_long_as_the_command_however_seldom_that_connects() {
+    if !have(&["qemu-io"], "a_fork_lasts") {
+        return;
+    }
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "--linger 0");
+    let io = |command: &str| format!("qemu-io -f raw -c \"{command}\" \"$TINE_URI\"");
+    let said = bench.succeeds(&format!(
+        "tine attach golden+fork --drop -- sh -c '{}; sleep 0.5; {}'",
+        io("write -P 9 0 4k"),
+        io("read -P 9 0 4k")
+    ));
+    assert!(
+        said.contains("read 4096/4096") && !said.contains("verification failed"),
+        "{said}"
+    );
+    daemon.stop();
+}
+
+#[test]
+fn signals_are_the_commands_and_other_commands_work_meanwhile() {
+    let bench = golden();
+    let mut attached = bench
+        .command("exec tine attach golden+fork --drop -- sh -c 'trap \"touch told; exit 9\" TERM; touch runs; while :; do sleep 0.05; done'")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..500 {
+        if bench.path("runs").exists() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    bench.succeeds("tine --no-wait fork golden web1 && tine --no-wait snapshot web1@a");
+    // It has the store alone, and says so.
+    let second = bench.run("tine --no-wait attach golden+fork --drop -- true");
+    assert_eq!(second.status.code(), Some(2));
+    bench.succeeds(&format!("kill -TERM {}", attached.id()));
+    assert_eq!(attached.wait().unwrap().code(), Some(9));
+    assert!(bench.path("told").exists());
+    assert_eq!(names(&bench), ["golden", "web1"]);
+}

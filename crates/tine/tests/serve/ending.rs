@@ -1,0 +1,166 @@
+//! How a daemon begins and ends: sockets, a second one, signals.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, WRITE};
+use crate::daemon::{Daemon, golden, have};
+
+#[test]
+fn sigterm_finishes_what_is_in_flight_and_loses_nothing_that_was_answered() {
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let bench = golden();
+        bench.succeeds("tine create disk 64MiB");
+        let daemon = Daemon::start(&bench, "");
+        let sockets = ["nbd.sock", "control.sock"].map(|name| bench.store().join(name));
+        for socket in &sockets {
+            let mode = fs::symlink_metadata(socket).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", socket.display());
+        }
+        let socket = daemon.socket.clone();
+        let writer = thread::spawn(move || {
+            let mut client = Client::connect(&socket, "disk").unwrap();
+            let mut answered = 0_u64;
+            loop {
+                // Several in flight, until the server says that it is going, or is gone.
+                let block = answered % 16_000;
+                if client
+                    .send(WRITE, block * 4096, 4096, &[1 + (answered % 250) as u8; 4096])
+                    .is_err()
+                {
+                    return answered;
+                }
+                match client.reply(&mut []) {
+                    Ok((_, 0)) => answered += 1,
+                    Ok((_, 108)) | Err(_) => return answered,
+                    Ok((_, error)) => panic!("error {error}"),
+                }
+            }
+        });
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        let (code, said) = daemon.end(signal);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let answered = writer.join().unwrap();
+        assert!(answered > 0);
+        let last = answered - 1;
+        let offset = last % 16_000 * 4096;
+        let bytes = bench
+            .run(&format!("tine read disk --offset {offset} --length 4096"))
+            .stdout;
+        assert!(
+            bytes.iter().all(|&byte| byte == 1 + (last % 250) as u8),
+            "not flushed, and not lost"
+        );
+        assert!(sockets.iter().all(|socket| !socket.exists()));
+    }
+}
+
+#[test]
+fn a_second_daemon_is_told_who_is_the_first() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let begun = Instant::now();
+    let second = bench.run("tine serve");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(said.contains(&format!("process {}", daemon.pid())), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    daemon.connect("golden").leave().unwrap();
+}
+
+#[test]
+fn the_sockets_of_a_killed_daemon_are_replaced_and_those_of_others_are_not() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    daemon.signal("-KILL");
+    drop(daemon);
+    assert!(bench.store().join("nbd.sock").exists());
+    let daemon = Daemon::start(&bench, "");
+    daemon.connect("golden").leave().unwrap();
+    drop(daemon);
+    let somebodys = bench.path("somebodys.sock");
+    let _listener = UnixListener::bind(&somebodys).unwrap();
+    let refused = bench.run("tine serve --socket somebodys.sock");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        said.contains("somebodys.sock") && said.contains("another process listens"),
+        "{said}"
+    );
+    fs::write(bench.path("file"), "mine").unwrap();
+    assert_eq!(bench.run("tine serve --socket file").status.code(), Some(2));
+    assert_eq!(fs::read(bench.path("file")).unwrap(), b"mine");
+    bench.succeeds("tine check");
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_address_works_for_everybody() {
+    let bench = golden();
+    let folder = bench.path("x".repeat(100)).join("y".repeat(100));
+    fs::create_dir_all(&folder).unwrap();
+    let store = folder.join("store");
+    bench.succeeds(&format!("cp -a {} {}", bench.store().display(), store.display()));
+    let daemon = Daemon::start(&bench, &format!("--store {}", store.display()));
+    assert!(store.join("nbd.sock").exists());
+    assert!(daemon.socket.as_os_str().len() < 100, "a shorter way to it");
+    daemon.connect("golden").leave().unwrap();
+    bench.succeeds(&format!("tine --store {} ls", store.display()));
+    if have(&["nbdinfo"], "nbdinfo of a long path") {
+        bench.succeeds(&format!("nbdinfo '{}'", daemon.uri("golden")));
+    }
+    let shorter = daemon.socket.clone();
+    daemon.stop();
+    assert!(!shorter.exists() && !shorter.parent().unwrap().exists());
+}
+
+#[test]
+fn other_places_for_the_sockets_are_found_through_the_store() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "--socket here.sock --control there.sock");
+    daemon.connect("golden").leave().unwrap();
+    assert!(!bench.store().join("nbd.sock").exists());
+    assert!(
+        fs::symlink_metadata(bench.store().join("control.sock"))
+            .unwrap()
+            .is_symlink()
+    );
+    bench.succeeds("tine fork golden web1");
+    daemon.connect("web1").leave().unwrap();
+    daemon.stop();
+    for left in [
+        bench.path("here.sock"),
+        bench.path("there.sock"),
+        bench.store().join("control.sock"),
+    ] {
+        assert!(fs::symlink_metadata(&left).is_err(), "{}", left.display());
+    }
+}
+
+#[test]
+fn tcp_is_for_loopback_and_for_who_insists() {
+    let bench = golden();
+    for refused in [
+        "--listen 127.0.0.1:0",
+        "--listen 0.0.0.0:0 --insecure-loopback",
+        "--listen nonsense --insecure-loopback",
+    ] {
+        assert_eq!(
+            bench.run(&format!("tine serve {refused}")).status.code(),
+            Some(2),
+            "{refused}"
+        );
+    }
+    let daemon = Daemon::start(&bench, "--listen 127.0.0.1:0 --insecure-loopback");
+    let address = daemon.announced["listen"].as_str().unwrap().to_owned();
+    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"));
+    if have(&["nbdcopy"], "nbdcopy over TCP") {
+        bench.succeeds(&format!(
+            "nbdcopy --connections=1 'nbd://{address}/golden' out.img && cmp golden.img out.img"
+        ));
+    }
+}

@@ -1,0 +1,18 @@
+//! `tine serve` and those who use it: the real program, and the clients that people have.
+//!
+//! What another program is needed for is skipped where that is missing, by name.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attach;
+mod client;
+mod copying;
+mod daemon;
+mod ending;
+mod hostile;
+mod killed;
+mod load;
+mod looking;
+mod spelling;
+mod throwaway;

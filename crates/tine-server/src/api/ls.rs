@@ -33,6 +33,9 @@ pub struct Branch {
     pub created: Time,
     /// What it was forked from, as that was called then.
     pub origin: Option<String>,
+    /// Whether NBD clients can only read it.
+    #[serde(default)]
+    pub protected: bool,
     /// Its snapshots, by name.
     pub snapshots: Vec<SnapshotOf>,
 }
@@ -56,6 +59,7 @@ impl From<BranchInfo> for Branch {
             written: info.written,
             created: info.created.into(),
             origin: info.origin.map(|origin| origin.name),
+            protected: info.protected,
             snapshots: info.snapshots.into_iter().map(SnapshotOf::from).collect(),
         }
     }

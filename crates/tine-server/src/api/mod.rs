@@ -59,7 +59,7 @@ pub use rename::{Rename, Renamed};
 pub use resize::{Resize, Resized};
 pub use rollback::{Lost, Rollback, RolledBack, destination_in_words};
 pub use snapshot::{Snapshot, Snapshotted};
-pub use stats::Stats;
+pub use stats::{Numbers, Stats};
 pub use status::{NOT_SERVED, Served, Status};
 pub use time::Time;
 pub use tree::{Family, Point, Tree};

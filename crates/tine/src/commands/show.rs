@@ -48,6 +48,9 @@ fn show_branch(context: &Context, branch: &Branch) -> Outcome<()> {
         "  origin     {}",
         branch.origin.as_deref().unwrap_or("none")
     ))?;
+    if branch.protected {
+        ui.line("  protected  read-only to clients")?;
+    }
     ui.line(
         format_args!(
             "  snapshots  {}",

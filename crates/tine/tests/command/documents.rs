@@ -106,6 +106,8 @@ fn every_field_of_json_is_documented() {
         "tine rollback web@clean --yes",
         "tine rename web shop",
         "tine resize shop 20M",
+        "tine protect shop",
+        "tine unprotect shop",
         "tine export shop shop.img",
         "tine defrag shop --shared --yes",
         "tine drop shop --yes",

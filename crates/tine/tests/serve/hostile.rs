@@ -200,11 +200,12 @@ buffers = [nbd.Buffer(65536) for _ in range(512)]
 cookies = set(h.aio_pread(buffer, 65536 * (i % 128)) for i, buffer in enumerate(buffers))
 while cookies:
     h.poll(-1)
-    done = h.aio_peek_command_completed()
-    while done > 0:
-        h.aio_command_completed(done)
-        cookies.discard(done)
+    while cookies:
         done = h.aio_peek_command_completed()
+        if done <= 0:
+            break
+        h.aio_command_completed(done)
+        cookies.remove(done)
 
 # Disconnects in the midst.
 for i in range(100):

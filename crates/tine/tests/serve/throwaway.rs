@@ -1,8 +1,5 @@
 //! Throwaway forks: made when a connection begins, gone with it or a while after it, kept if somebody asks.
 
-use std::thread;
-use std::time::Duration;
-
 use crate::common::Bench;
 use crate::daemon::{Daemon, golden};
 
@@ -118,7 +115,6 @@ fn a_second_writing_client_is_refused_and_what_it_would_pull_away_stays() {
     bench.succeeds("tine drop web1 --yes --force");
     let gone = client.read(&mut byte, 0).unwrap_err();
     assert_eq!(gone.raw_os_error(), Some(108), "it is shutting down");
-    thread::sleep(Duration::from_millis(1));
     drop(daemon);
     // Where the store is served to shared ones, both may.
     if crate::common::tool("qemu-io").is_some() {

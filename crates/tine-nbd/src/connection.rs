@@ -209,9 +209,12 @@ impl Connection {
         self.state.lock().streaming = false;
     }
 
-    /// Tells whether new requests are refused.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.server.draining.load(Ordering::Acquire)
+    /// Tells whether requests are refused, as the server is ending.
+    ///
+    /// Not where all that comes was sent before it began to end: a client that waits for the next server sends again what was
+    /// not answered, but takes a refusal for an error of the disk.
+    pub(crate) fn refuses_requests(&self) -> bool {
+        self.server.draining.load(Ordering::Acquire) && !self.socket.stops_sender()
     }
 
     /// Ends the connection for good, whatever its state.

@@ -274,7 +274,7 @@ impl Leading<'_> {
         let connection = self.connection;
         let headers = connection.headers;
         let replying = replying(header, headers);
-        if connection.is_draining() {
+        if connection.refuses_requests() {
             return Err(Fault::new(Errno::ShuttingDown, "the server is ending"));
         }
         let (offset, length) = (header.offset, header.length);
@@ -426,7 +426,7 @@ impl Leading<'_> {
     fn begin_payload(&mut self, header: &Header, payload: usize) {
         let connection = self.connection;
         let replying = replying(header, connection.headers);
-        let command = match connection.is_draining() {
+        let command = match connection.refuses_requests() {
             true => Err(Fault::new(Errno::ShuttingDown, "the server is ending")),
             false => header.command(connection.headers),
         };

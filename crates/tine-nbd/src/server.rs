@@ -168,8 +168,9 @@ impl Server {
         self.shared.tables.lock().connections.len()
     }
 
-    /// Ends the serving: accepts no more, answers what comes from now on with `NBD_ESHUTDOWN`, finishes what is in
-    /// flight, and ends each connection after that. What is not done after `limit` is cut off.
+    /// Ends the serving: accepts no more, finishes what is in flight, and ends each connection after that. What was sent
+    /// by a unix socket before is in flight; what comes by TCP from now on is answered with `NBD_ESHUTDOWN`. What is not
+    /// done after `limit` is cut off.
     ///
     /// Returns whether everything was finished in time.
     pub fn drain(&self, limit: Duration) -> bool {

@@ -201,6 +201,11 @@ impl Stream {
         Ok(())
     }
 
+    /// Tells whether the other end can send no more once the receiving has ended, so that it does end.
+    pub(crate) fn stops_sender(&self) -> bool {
+        matches!(self.0, Kind::Unix(_))
+    }
+
     /// Ends the receiving: what has come is still received, and then the end.
     pub(crate) fn end_receiving(&self) {
         // It fails when the other end is gone, and then there is nothing to end.

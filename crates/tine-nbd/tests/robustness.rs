@@ -242,8 +242,8 @@ fn draining_finishes_what_is_in_flight_and_refuses_the_rest() {
     assert!(UnixStream::connect(&path).is_err(), "nobody listens any more");
 }
 
-#[test]
-fn what_comes_too_late_is_told_so() {
+/// Drains while a client waits for a flush, and has sent two writes and a read that were not received yet.
+fn drain_beside_what_waits(attach: impl FnOnce(&Server) -> Raw) -> (Raw, Arc<Troubled>) {
     let troubled = Arc::new(Troubled::new(MIB));
     let limits = Limits {
         requests_waiting: 1,
@@ -253,7 +253,7 @@ fn what_comes_too_late_is_told_so() {
         limits,
         [("slow", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)],
     );
-    let mut raw = Raw::attached(&server, "slow", Style::Structured, &[]);
+    let mut raw = attach(&server);
     troubled.flushing.close();
     raw.request(0, FLUSH, 0, 0, &[]);
     eventually("it is being flushed", || troubled.flushing.waiting() == 1);
@@ -271,6 +271,28 @@ fn what_comes_too_late_is_told_so() {
         assert!(drained.join().unwrap());
     });
     assert_eq!(raw.answer().errno(), 0);
+    (raw, troubled)
+}
+
+/// What was not answered, a client that reconnects sends again; an error it would take for the disk's.
+#[test]
+fn what_was_sent_before_the_end_is_done() {
+    let attach = |server: &Server| Raw::attached(server, "slow", Style::Structured, &[]);
+    let (mut raw, troubled) = drain_beside_what_waits(attach);
+    for _ in 0..3 {
+        assert_eq!(raw.answer().errno(), 0);
+    }
+    raw.expect_end();
+    let mut written = [9; 512];
+    troubled.disk.read(&mut written, 99_488).unwrap();
+    assert_eq!(written, [1; 512]);
+}
+
+/// A client goes on sending by TCP whatever we do, so this is where it ends.
+#[test]
+fn what_comes_too_late_by_tcp_is_told_so() {
+    let attach = |server: &Server| Raw::attached_by_tcp(server, "slow", Style::Structured);
+    let (mut raw, troubled) = drain_beside_what_waits(attach);
     for _ in 0..3 {
         let answer = raw.answer();
         assert_eq!(

@@ -7,6 +7,8 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -185,14 +187,30 @@ impl Raw {
     /// Connects, agrees on `style`, selects `contexts` and goes into transmission.
     pub fn attached(server: &Server, name: &str, style: Style, contexts: &[&str]) -> Self {
         let mut raw = Self::greeted(server);
-        raw.agree(style);
+        raw.attach(name, style, contexts);
+        raw
+    }
+
+    /// The same by TCP.
+    pub fn attached_by_tcp(server: &Server, name: &str, style: Style) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        server.serve(listener.accept().unwrap().0).unwrap();
+        // A stream is a stream.
+        let mut raw = Self::over(OwnedFd::from(ours).into());
+        raw.greet(3);
+        raw.attach(name, style, &[]);
+        raw
+    }
+
+    fn attach(&mut self, name: &str, style: Style, contexts: &[&str]) {
+        self.agree(style);
         if !contexts.is_empty() {
-            let selected = raw.contexts(OPT_SET_META_CONTEXT, name, contexts);
+            let selected = self.contexts(OPT_SET_META_CONTEXT, name, contexts);
             assert_eq!(selected.len(), contexts.len());
         }
-        let replies = raw.option(OPT_GO, &inquiry(name, &[]));
+        let replies = self.option(OPT_GO, &inquiry(name, &[]));
         assert_eq!(replies.last().unwrap().kind, REP_ACK, "{replies:?}");
-        raw
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

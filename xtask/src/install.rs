@@ -9,7 +9,7 @@
 use std::process::Command;
 
 use crate::toolchain::{self, Nightly};
-use crate::{Result, shell};
+use crate::{Result, machine, shell};
 
 /// Something from a Debian package.
 struct Tool {
@@ -92,6 +92,11 @@ impl Tool {
 pub(crate) fn run() -> Result {
     install_packages();
     install_targets();
+    if let Err(reason) = machine::install() {
+        eprintln!(
+            "no virtual machine, tests that boot one are skipped: {reason}; to try again: cargo xtask setup"
+        );
+    }
     if shell::ask(&mut shell::cargo(["nextest", "--version"])).is_none() {
         // Without the part that replaces itself with a download; 7.5 minutes of processor time as it is.
         let features = ["--no-default-features", "--features", "default-no-update"];
@@ -154,6 +159,13 @@ fn install_packages() {
             "still missing, what needs it is skipped: {}; to install: sudo apt-get install {packages}",
             uses.collect::<Vec<_>>().join(", ")
         );
+    }
+}
+
+/// Brings the lists of packages up to date, where this process may.
+pub(crate) fn update_lists() {
+    if let Some(apt) = Apt::find() {
+        apt.update();
     }
 }
 

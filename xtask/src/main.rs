@@ -14,6 +14,7 @@ mod documents;
 mod fuzz;
 mod install;
 mod licences;
+mod machine;
 mod planted;
 mod shell;
 mod steps;

@@ -1,0 +1,166 @@
+//! Goal: a virtual machine has a fork for its disk, and what it synced is there whatever ends it.
+//!
+//! Method: QEMU boots Debian's kernel with an initramfs of ours ([`parts`], [`initramfs`]) and a fork as its disk. The
+//! guest ([`guest`], `init`) writes files and tells on a serial line what it has synced; then it is cut off, or the
+//! daemon is killed, and a machine that boots again must find all of it ([`told`]). The file system is judged by the
+//! guest's kernel, which mounts it and replays its journal, and by e2fsck here.
+//!
+//! QEMU interprets the guest (TCG), so this needs no KVM. `cargo xtask setup` fetches the parts.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bed;
+mod guest;
+mod initramfs;
+mod parts;
+mod told;
+
+use common::daemon::Daemon;
+
+use bed::Bed;
+
+/// More than a guest writes while a test looks.
+const ENDLESS: u32 = 1_000_000;
+
+#[test]
+fn a_guest_that_is_cut_off_finds_what_it_synced() {
+    let Some(bed) = Bed::with_golden("a_guest_that_is_cut_off_finds_what_it_synced") else {
+        return;
+    };
+    let daemon = Daemon::start(&bed.bench, "");
+    bed.bench.succeeds("tine fork golden a && tine fork golden b");
+    let mut told = bed.golden();
+
+    let mut guest = bed.boot(&[&daemon.uri("a")]);
+    guest.mount("vda");
+    told.check(guest.sums());
+    guest.write("first", ENDLESS);
+    told.listen_into_midst(&guest, 24);
+    guest.cut_off();
+    bed.is_crash_consistent("a");
+
+    let mut guest = bed.boot(&[&daemon.uri("a")]);
+    guest.mount("vda");
+    assert!(
+        guest.console().contains("recovery complete"),
+        "{}",
+        guest.console()
+    );
+    told.check(guest.sums());
+    guest.write("second", 3);
+    told.listen_to_end(&guest);
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.is_clean("a");
+
+    let mut guest = bed.boot(&[&daemon.uri("b"), &daemon.uri("a+fork")]);
+    guest.mount("vda");
+    bed.golden().check(guest.sums());
+    guest.unmount();
+    guest.mount("vdb");
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.is_clean("b");
+
+    bed.golden_is_as_it_was();
+    daemon.stop();
+    bed.bench.succeeds("tine check --data");
+}
+
+#[test]
+fn what_a_guest_synced_outlives_the_daemon() {
+    let Some(bed) = Bed::with_golden("what_a_guest_synced_outlives_the_daemon") else {
+        return;
+    };
+    bed.bench.succeeds("tine fork golden a");
+    let daemon = Daemon::start(&bed.bench, "");
+    let mut told = bed.golden();
+    let mut guest = bed.boot(&[&daemon.uri("a")]);
+    guest.mount("vda");
+    guest.write("first", ENDLESS);
+    told.listen_into_midst(&guest, 24);
+    daemon.end("-KILL");
+    // For the guest it is a disk that has gone.
+    told.listen_to_failure(&guest);
+    guest.cut_off();
+    bed.is_crash_consistent("a");
+
+    let daemon = Daemon::start(&bed.bench, "");
+    let mut guest = bed.boot_patiently(&daemon, "a");
+    guest.mount("vda");
+    told.check(guest.sums());
+
+    // One that ends well has saved all that it has acknowledged, so a client that waits for the next goes on with it.
+    guest.write("second", 16);
+    told.listen(&guest, 6);
+    daemon.stop();
+    let daemon = Daemon::start(&bed.bench, "");
+    told.listen_to_end(&guest);
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    daemon.stop();
+    bed.is_clean("a");
+    bed.golden_is_as_it_was();
+    bed.bench.succeeds("tine check --data");
+}
+
+#[test]
+fn a_snapshot_of_a_running_guest_is_crash_consistent() {
+    let Some(bed) = Bed::with_golden("a_snapshot_of_a_running_guest_is_crash_consistent") else {
+        return;
+    };
+    let daemon = Daemon::start(&bed.bench, "");
+    bed.bench.succeeds("tine fork golden a");
+    let mut told = bed.golden();
+    let mut guest = bed.boot(&[&daemon.uri("a")]);
+    guest.mount("vda");
+    guest.write("first", ENDLESS);
+    told.listen(&guest, 24);
+    let before = told.clone();
+    bed.bench.succeeds("tine snapshot a@live");
+    // What it did meanwhile may be in it or not.
+    let touched = told.listen(&guest, 6);
+    let mut at_live = before.but_for(touched);
+    told.listen(&guest, 6);
+    guest.cut_off();
+    bed.is_crash_consistent("a@live");
+
+    let mut guest = bed.boot(&[&daemon.uri("a@live+fork"), &daemon.uri("a")]);
+    guest.mount("vda");
+    at_live.check(guest.sums());
+    guest.unmount();
+    guest.mount("vdb");
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.golden_is_as_it_was();
+    daemon.stop();
+}
+
+#[test]
+fn attach_gives_a_guest_a_fork_and_keeps_it() {
+    let Some(bed) = Bed::with_golden("attach_gives_a_guest_a_fork_and_keeps_it") else {
+        return;
+    };
+    let mut told = bed.golden();
+    let mut guest = bed.attach("golden+fork --keep kept");
+    guest.mount("vda");
+    told.check(guest.sums());
+    guest.write("first", 3);
+    told.listen_to_end(&guest);
+    guest.unmount();
+    assert!(guest.power_off().success(), "the exit status is the machine's");
+    bed.is_clean("kept");
+    bed.golden_is_as_it_was();
+
+    let mut guest = bed.attach("kept");
+    guest.mount("vda");
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.bench.succeeds("tine check --data");
+}

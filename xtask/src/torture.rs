@@ -19,7 +19,7 @@ use crate::{Result, install, shell};
 const CRATES: &[&str] = &["tine-store", "tine"];
 
 /// Returns the long forms, in their order: those that last as long as they last come first.
-fn parts() -> [Part; 5] {
+fn parts() -> [Part; 6] {
     [
         Part {
             name: "planted",
@@ -52,6 +52,17 @@ fn parts() -> [Part; 5] {
             run: Run::Endless {
                 package: "tine",
                 program: "kill",
+                variable: "TINE_KILLS",
+                number: |args| args.kills,
+                usual: 100,
+            },
+        },
+        Part {
+            name: "serve",
+            about: "the daemon is killed --kills times under its clients, and serves 256 connections for a minute",
+            run: Run::Endless {
+                package: "tine",
+                program: "serve",
                 variable: "TINE_KILLS",
                 number: |args| args.kills,
                 usual: 100,

@@ -13,8 +13,8 @@ use tine_server::words::{count, human};
 /// Where Debian and others keep the programs of the administrator, who need not be the one who calls us.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Returns the path of a program of e2fsprogs, or `None` when it is not installed.
-pub(crate) fn e2fsprogs(program: &str) -> Option<PathBuf> {
+/// Returns the path of a program, also of those for the administrator, or `None` when it is not installed.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(SBIN.iter().map(PathBuf::from))
@@ -27,7 +27,7 @@ pub(crate) fn e2fsprogs(program: &str) -> Option<PathBuf> {
 ///
 /// Without a size it gets room for as much again and more; holes cost nothing.
 pub(crate) fn ext4(folder: &Path, size: Option<u64>, scratch: &Path) -> Outcome<File> {
-    let mke2fs = e2fsprogs("mke2fs").ok_or_else(|| {
+    let mke2fs = installed("mke2fs").ok_or_else(|| {
         CommandError::new("making a file system of a directory needs mke2fs, which is not installed")
             .hint("it is in the package e2fsprogs (`apt install e2fsprogs`)")
     })?;

@@ -1,6 +1,6 @@
 //! `tine attach`: a disk for as long as a command runs, with a daemon and without.
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -108,11 +108,27 @@ fn a_fork_lasts_as_long_as_the_command_however_seldom_that_connects() {
 #[test]
 fn signals_are_the_commands_and_other_commands_work_meanwhile() {
     let bench = golden();
-    let mut attached = bench
+    /// Nothing of it outlives the test.
+    struct Attached(Child);
+    impl Drop for Attached {
+        fn drop(&mut self) {
+            if matches!(self.0.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            // The command with it: that is told, and ends.
+            let _ = Command::new("kill")
+                .arg(self.0.id().to_string())
+                .stderr(Stdio::null())
+                .status();
+            let _ = self.0.wait();
+        }
+    }
+    let attached = bench
         .command("exec tine attach golden+fork --drop -- sh -c 'trap \"touch told; exit 9\" TERM; touch runs; while :; do sleep 0.05; done'")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut attached = Attached(attached);
     for _ in 0..500 {
         if bench.path("runs").exists() {
             break;
@@ -123,8 +139,8 @@ fn signals_are_the_commands_and_other_commands_work_meanwhile() {
     // It has the store alone, and says so.
     let second = bench.run("tine --no-wait attach golden+fork --drop -- true");
     assert_eq!(second.status.code(), Some(2));
-    bench.succeeds(&format!("kill -TERM {}", attached.id()));
-    assert_eq!(attached.wait().unwrap().code(), Some(9));
+    bench.succeeds(&format!("kill -TERM {}", attached.0.id()));
+    assert_eq!(attached.0.wait().unwrap().code(), Some(9));
     assert!(bench.path("told").exists());
     assert_eq!(names(&bench), ["golden", "web1"]);
 }

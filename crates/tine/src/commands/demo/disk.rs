@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::broken;
 use super::stage::{Show, Stage};
 use crate::error::{CommandError, Outcome};
-use crate::image::e2fsprogs;
+use crate::image::installed;
 
 const FIRST_LINE: &str = "This disk is golden: every fork begins as what is written here.";
 const EDITED_LINE: &str = "This disk was forked and edited; nobody else can see this line.";
@@ -34,7 +34,7 @@ impl Disk {
         let folder = stage.folder();
         let made = |error| CommandError::io(format!("make files in `{}`", folder.display()), error);
         let (Some(mke2fs), Some(e2fsck), Some(debugfs)) =
-            (e2fsprogs("mke2fs"), e2fsprogs("e2fsck"), e2fsprogs("debugfs"))
+            (installed("mke2fs"), installed("e2fsck"), installed("debugfs"))
         else {
             patterned(&folder.join("golden.img")).map_err(made)?;
             return Ok(Self {

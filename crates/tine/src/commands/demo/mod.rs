@@ -1,14 +1,18 @@
 //! `tine demo`: the whole house in half a minute.
 //!
 //! The demo types what a user would: every step is this very binary as a process of its own, in a store of its own.
+//! Where nbdcopy or qemu-io is installed, a part of it goes through a daemon and these clients.
+//!
 //! **Invariant:** all it makes is in one temporary directory, removed when the demo ends, also by Ctrl-C.
 
 mod disk;
+mod served;
 mod stage;
 
 use std::time::Instant;
 
 use disk::Disk;
+use served::Served;
 use stage::{Show, Stage};
 
 use crate::args;
@@ -18,7 +22,7 @@ use crate::interrupt;
 
 /// Shows tine at work on a disk with a thousand forks
 ///
-/// A disk goes in, is forked, written, compared, rolled back, exported, and everything is proved right. Works in a
+/// A disk goes in, is forked, written, compared, served, rolled back, exported, and everything is proved right. Works in a
 /// temporary directory and removes it at the end. The disk is an ext4 file system where e2fsprogs is installed; e2fsck
 /// judges what comes out.
 #[derive(clap::Args)]
@@ -92,6 +96,8 @@ fn play(args: &Args, stage: &Stage<'_>) -> Outcome<()> {
     stage.tine(&["diff", "golden", "job-3", "--stat"], Show::All)?;
     stage.tine(&["show", "job-3"], Show::All)?;
 
+    let served = Served::start(stage)?;
+
     stage.scene("The wrecked one is rolled back, and is the golden disk again, byte for byte.")?;
     stage.tine(&["rollback", "job-2", "--yes"], Show::All)?;
     stage.tine(&["export", "job-2", "job-2.img"], Show::All)?;
@@ -102,12 +108,20 @@ fn play(args: &Args, stage: &Stage<'_>) -> Outcome<()> {
     stage.tine(&["export", "job-1", "job-1.img"], Show::All)?;
     disk.judge(stage, "job-1.img")?;
     disk.look_for_edit(stage, "job-1", "job-1.img")?;
+    if let Some(served) = &served {
+        served.copy_out(stage, "job-1", "job-1.img")?;
+    }
     let last = format!("job-{}", args.forks);
     let last_image = format!("{last}.img");
     stage.tine(&["export", &last, &last_image], Show::All)?;
     stage.compare("golden.img", &last_image)?;
     stage.tine(&["export", "golden", "golden-again.img"], Show::All)?;
     stage.compare("golden.img", "golden-again.img")?;
+
+    if let Some(served) = served {
+        stage.scene("The daemon ends well.")?;
+        served.stop(stage)?;
+    }
 
     stage.scene("And the store is whole: every block's checksum is right.")?;
     stage.tine(&["check", "--data"], Show::All)?;

@@ -104,7 +104,8 @@ impl<'a> Stage<'a> {
         self.took(started.elapsed())
     }
 
-    fn tine_command(&self, args: &[&str]) -> Command {
+    /// Returns `tine` with these arguments, on the demo's store.
+    pub(super) fn tine_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.tine);
         command.args(args).env("TINE_STORE", self.folder().join("store"));
         command
@@ -160,7 +161,8 @@ impl<'a> Stage<'a> {
         output
     }
 
-    fn type_line(&self, line: &str) -> Outcome<()> {
+    /// Shows a line as a user types it.
+    pub(super) fn type_line(&self, line: &str) -> Outcome<()> {
         self.ui.heading(format_args!("$ {line}"))?;
         self.ui.finish()
     }
@@ -188,7 +190,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn took(&self, time: Duration) -> Outcome<()> {
+    /// Shows how long the line took.
+    pub(super) fn took(&self, time: Duration) -> Outcome<()> {
         self.ui.line(format_args!("  [{}]", in_words(time)))?;
         self.ui.finish()
     }

@@ -20,17 +20,30 @@ static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Catches the signals that ask a command to stop, from now on; a second one ends the process at once.
 pub(crate) fn catch() -> Outcome<()> {
+    let asked = Arc::new(AtomicBool::new(false));
+    catch_and(|signal| {
+        // In this order: the first signal finds the flag down and raises it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+        flag::register(signal, Arc::clone(&asked))?;
+        Ok(())
+    })
+}
+
+/// Catches them, and never ends the process by them: for what has to be undone before its end.
+pub(crate) fn catch_all() -> Outcome<()> {
+    catch_and(|_| Ok(()))
+}
+
+fn catch_and(second: impl Fn(i32) -> io::Result<()>) -> Outcome<()> {
     if CAUGHT.get().is_some() {
         return Ok(());
     }
     let caught = CAUGHT.get_or_init(Arc::default);
-    let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first signal finds the flag down and raises it.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
-            .and_then(|_| flag::register(signal, Arc::clone(&asked)))
-            .and_then(|_| {
-                flag::register_usize(signal, Arc::clone(caught), usize::try_from(signal).unwrap_or(0))
+        second(signal)
+            .and_then(|()| {
+                let number = usize::try_from(signal).unwrap_or(0);
+                flag::register_usize(signal, Arc::clone(caught), number).map(drop)
             })
             .map_err(|error| CommandError::io("catch signals", error))?;
     }

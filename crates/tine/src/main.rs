@@ -9,6 +9,7 @@ mod commands;
 mod confirm;
 mod context;
 mod error;
+mod freeze;
 mod image;
 mod input;
 mod interrupt;

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::daemon::Daemon;
 use common::{Bench, tool};
 use tempfile::TempDir;
 use tine::store::{Branch, BranchName, CreateOptions, OpenOptions, Store, StoreError, Target};
@@ -159,7 +160,22 @@ fn a_tiny_journal_on_a_full_disk_goes_on() {
 #[test]
 fn the_command_says_what_to_do() {
     let Some(volume) = Volume::new() else { return };
+    let alone = commands_on(&volume, &Bench::new());
+    drop(volume);
+    let Some(volume) = Volume::new() else { return };
     let bench = Bench::new();
+    bench.succeeds(&format!(
+        "tine --store {} create first 1",
+        volume.path("store").display()
+    ));
+    let daemon = Daemon::start(&bench, &format!("--store {}", volume.path("store").display()));
+    let served = commands_on(&volume, &bench);
+    daemon.stop();
+    assert_eq!(alone, served, "a daemon says the same");
+}
+
+/// Fills the volume by commands, makes room again, and returns what was said on the way, without figures.
+fn commands_on(volume: &Volume, bench: &Bench) -> Vec<String> {
     let tine = |line: &str| {
         let output = bench
             .command(line)
@@ -168,6 +184,8 @@ fn the_command_says_what_to_do() {
             .unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
+    let mut told = Vec::new();
+    let mut without_figures = |said: &str| told.push(said.replace(|c: char| c.is_ascii_digit(), ""));
     assert_eq!(tine("tine create keep 1GiB").0, Some(0));
     assert_eq!(tine("echo precious | tine write keep").0, Some(0));
     assert_eq!(tine("tine fork keep filler").0, Some(0));
@@ -175,6 +193,12 @@ fn the_command_says_what_to_do() {
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("no space left"), "{said}");
     assert!(said.contains("hint: free some space"), "{said}");
+    without_figures(&said);
+    // Nor is there room for a disk that is new; nothing of it stays.
+    let (status, said) = tine("head -c 512M /dev/urandom | tine import - big --quiet");
+    assert_eq!(status, Some(2), "{said}");
+    without_figures(&said);
+    assert_eq!(tine("tine show big").0, Some(2));
     // Not even a full disk may keep one from dropping.
     let (status, said) = tine("tine drop filler --yes");
     assert_eq!(status, Some(0), "{said}");
@@ -196,6 +220,7 @@ fn the_command_says_what_to_do() {
         !volume.path("new.img").exists() && !volume.path("new.img.partial").exists(),
         "nothing half made"
     );
+    told
 }
 
 /// Writes and flushes chunk after chunk until there is no room; returns how many were flushed.

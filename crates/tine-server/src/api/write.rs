@@ -61,6 +61,16 @@ impl Writing {
         Ok(())
     }
 
+    /// Writes zeroes; a range of them takes no space.
+    ///
+    /// # Errors
+    /// Those of [`Branch::write_zeroes`].
+    pub fn put_zeroes(&mut self, offset: u64, length: u64) -> Result<(), Failure> {
+        self.branch.write_zeroes(offset, length)?;
+        self.length += length;
+        Ok(())
+    }
+
     /// Ends before all was written: makes durable what was, and says how much that is. Nothing if that failed.
     pub fn stop(&self) -> Option<String> {
         self.branch.flush().ok()?;

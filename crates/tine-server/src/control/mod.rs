@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -231,7 +231,9 @@ async fn unknown(uri: Uri) -> Failure {
     Failure::new(Kind::Version, words).hint("restart the daemon with the version of tine that asks")
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Failure {
+async fn wrong_method(method: Method, uri: Uri) -> (StatusCode, Response) {
     let words = format!("`{}` is not asked by {method}", uri.path());
-    Failure::new(Kind::Invalid, words).hint("GET looks, POST changes: docs/control.md lists them")
+    let failure =
+        Failure::new(Kind::Invalid, words).hint("GET looks, POST changes: docs/control.md lists them");
+    (StatusCode::METHOD_NOT_ALLOWED, failure.into_response())
 }

@@ -56,9 +56,11 @@ pub(super) async fn write(State(desk): State<Arc<Desk>>, RawQuery(query): RawQue
         |desk, request: Write, mut pieces| -> Result<Written, Failure> {
             let mut writing = request.begin(&desk.daemon)?;
             loop {
-                let put = match pieces.next() {
-                    Ok(Some((offset, bytes))) => writing.put(bytes, offset),
-                    Ok(None) => return writing.finish(),
+                let put = match pieces.next_frame() {
+                    Ok(Frame::Data { offset, bytes }) => writing.put(&bytes, offset),
+                    Ok(Frame::Hole { offset, length }) => writing.put_zeroes(offset, length),
+                    Ok(Frame::Done) => return writing.finish(),
+                    Ok(Frame::Begin(_) | Frame::Failed(_)) => Err(Failure::io("read the request", gave_up())),
                     Err(error) => Err(Failure::io("read the request", error)),
                 };
                 if let Err(failure) = put {
@@ -159,6 +161,10 @@ impl Received {
     }
 }
 
+fn gave_up() -> io::Error {
+    io::Error::other("the sender gave up")
+}
+
 impl PieceSource for Received {
     fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         loop {
@@ -170,7 +176,7 @@ impl PieceSource for Received {
                 Frame::Hole { .. } => {}
                 Frame::Done => return Ok(None),
                 Frame::Begin(_) | Frame::Failed(_) => {
-                    return Err(io::Error::other("the sender gave up"));
+                    return Err(gave_up());
                 }
             }
         }

@@ -5,9 +5,9 @@ use tine_server::api::{FORKS_MAX, Fork, Forked};
 use tine_server::words::{count, human};
 use tine_store::{BranchName, Target};
 
-use crate::args;
 use crate::context::{Context, Missing};
-use crate::error::{Exit, Outcome};
+use crate::error::{CommandError, Exit, Outcome};
+use crate::{args, freeze};
 
 /// Makes independent writable copies that share everything
 ///
@@ -34,6 +34,11 @@ pub(crate) struct Args {
     /// fit with any names.
     #[arg(long, value_name = "N", value_parser = args::number_in(1..=FORKS_MAX))]
     count: Option<u32>,
+    /// Runs `CMD freeze SOURCE` before and `CMD thaw SOURCE` after it
+    ///
+    /// By the shell. When the freeze fails, nothing is forked; the thaw is run in any case, also after Ctrl-C.
+    #[arg(long, value_name = "CMD")]
+    freeze_hook: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +54,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         name: args.name.clone(),
         count: args.count,
     };
-    let Forked { names, origin, size } = context.ask(Missing::Refuse, request)?;
+    if args.freeze_hook.is_some() && matches!(args.source, Target::Snapshot(..)) {
+        return Err(CommandError::new(format!(
+            "`{}` never changes: there is nothing to freeze",
+            args.source
+        ))
+        .hint("leave `--freeze-hook` out"));
+    }
+    let source = [args.source.branch().clone()];
+    let Forked { names, origin, size } = freeze::around(args.freeze_hook.as_deref(), &source, || {
+        context.ask(Missing::Refuse, request)
+    })?;
     let ui = &context.ui;
     if ui.json {
         for name in &names {

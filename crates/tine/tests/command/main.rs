@@ -28,6 +28,7 @@ mod damage;
 mod defrag;
 mod documents;
 mod export;
+mod freeze;
 mod help;
 mod losing;
 mod names;

@@ -34,6 +34,8 @@ mod defrag;
 mod documents;
 #[path = "../command/export.rs"]
 mod export;
+#[path = "../command/freeze.rs"]
+mod freeze;
 #[path = "../command/losing.rs"]
 mod losing;
 #[path = "../command/names.rs"]

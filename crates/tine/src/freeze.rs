@@ -4,7 +4,7 @@
 //! frozen is worse than a snapshot that was not made. Only `kill -9` keeps it from that.
 
 use std::io;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,7 +34,10 @@ pub(crate) fn around<T>(
     match (done, thawed) {
         (Ok(done), Ok(status)) if status.success() => Ok(done),
         (Err(error), Ok(status)) if status.success() => Err(error),
-        (Ok(_), Ok(status)) => Err(still_frozen(&format!("`{hook} thaw` ended with {status}"))),
+        (Ok(_), Ok(status)) => Err(still_frozen(&format!(
+            "`{hook} thaw` ended with {}",
+            in_words(status)
+        ))),
         (Ok(_), Err(error)) => Err(still_frozen(&format!("`{hook} thaw` did not run ({error})"))),
         (Err(error), _) => Err(error.hint_more(format!(
             "`{hook} thaw` failed, too: whoever was frozen may still be"
@@ -47,13 +50,23 @@ fn freeze(hook: &str, names: &[BranchName]) -> Outcome<()> {
     interrupt::check()?;
     let status = status.map_err(|error| CommandError::io(format_args!("run `{hook}`"), error))?;
     if !status.success() {
-        return Err(
-            CommandError::new(format!("`{hook} freeze` ended with {status}: nothing was taken")).hint(
-                format!("`{hook} thaw` was run; without `--freeze-hook` it works, as after a power cut"),
-            ),
-        );
+        return Err(CommandError::new(format!(
+            "`{hook} freeze` ended with {}: nothing was taken",
+            in_words(status)
+        ))
+        .hint(format!(
+            "`{hook} thaw` was run; without `--freeze-hook` it works, as after a power cut"
+        )));
     }
     Ok(())
+}
+
+fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
 }
 
 fn still_frozen(what: &str) -> CommandError {

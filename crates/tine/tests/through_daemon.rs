@@ -141,7 +141,6 @@ fn commands_go_on_while_daemons_come_and_go() {
                     let mut forked = 0;
                     while !over.load(Ordering::Relaxed) {
                         bench.succeeds(&format!("tine fork disk w{worker}-{forked} --quiet"));
-                        bench.succeeds(&format!("printf x | tine write w{worker}-{forked} --quiet"));
                         forked += 1;
                     }
                     forked

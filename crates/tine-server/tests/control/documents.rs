@@ -42,11 +42,11 @@ fn requests_and_their_answers() {
     POST /v1/resize {"name":"late","size":2097152}
     200 {"name":"late","size":2097152,"was":1048576}
     GET /v1/show?target=late
-    200 {"name":"late","size":2097152,"written":0,"created":"[time]","origin":"golden","snapshots":[]}
+    200 {"name":"late","size":2097152,"written":0,"created":"[time]","origin":"golden","protected":false,"snapshots":[]}
     GET /v1/show?target=web@v1
     200 {"name":"web","snapshot":"v1","size":1048576,"created":"[time]"}
     GET /v1/ls
-    200 {"branches":[{"name":"golden","size":1048576,"written":0,"created":"[time]","origin":null,"snapshots":[{"snapshot":"v1","size":1048576,"created":"[time]"}]},{"name":"golden-1","size":1048576,"written":0,"created":"[time]","origin":"golden","snapshots":[]},{"name":"job-1","size":1048576,"written":0,"created":"[time]","origin":"golden","snapshots":[]},{"name":"late","size":2097152,"written":0,"created":"[time]","origin":"golden","snapshots":[]},{"name":"web","size":1048576,"written":0,"created":"[time]","origin":"golden","snapshots":[{"snapshot":"v1","size":1048576,"created":"[time]"}]}],"damaged":false}
+    200 {"branches":[{"name":"golden","size":1048576,"written":0,"created":"[time]","origin":null,"protected":false,"snapshots":[{"snapshot":"v1","size":1048576,"created":"[time]"}]},{"name":"golden-1","size":1048576,"written":0,"created":"[time]","origin":"golden","protected":false,"snapshots":[]},{"name":"job-1","size":1048576,"written":0,"created":"[time]","origin":"golden","protected":false,"snapshots":[]},{"name":"late","size":2097152,"written":0,"created":"[time]","origin":"golden","protected":false,"snapshots":[]},{"name":"web","size":1048576,"written":0,"created":"[time]","origin":"golden","protected":false,"snapshots":[{"snapshot":"v1","size":1048576,"created":"[time]"}]}],"damaged":false}
     GET /v1/tree
     200 {"points":[{"point":1,"parent":null,"size":1048576,"written":0,"name":null,"snapshots":["golden@v1","web@v1"],"forked_as":"golden"},{"point":2,"parent":1,"size":1048576,"written":0,"name":"golden","snapshots":[],"forked_as":null},{"point":3,"parent":1,"size":1048576,"written":0,"name":"web","snapshots":[],"forked_as":null},{"point":4,"parent":1,"size":1048576,"written":0,"name":"job-1","snapshots":[],"forked_as":null},{"point":5,"parent":1,"size":2097152,"written":0,"name":"late","snapshots":[],"forked_as":null},{"point":6,"parent":1,"size":1048576,"written":0,"name":"golden-1","snapshots":[],"forked_as":null}],"damaged":false}
     GET /v1/diff?a=golden&b=late
@@ -113,7 +113,7 @@ fn failures_have_a_kind_a_remedy_and_a_status() {
 #[test]
 fn statistics_come_back_as_they_are() {
     let desk = Desk::with_disk();
-    let stats = desk.client().ask(&tine_server::api::Stats {}).unwrap();
-    assert_eq!(stats.branches, 1);
-    assert_eq!(stats.user_written, 8 << 20);
+    let numbers = desk.client().ask(&tine_server::api::Stats {}).unwrap();
+    assert_eq!(numbers.store.branches, 1);
+    assert_eq!(numbers.store.user_written, 8 << 20);
 }

@@ -29,7 +29,37 @@ fn a_hook_is_run_before_and_after() {
         "tine fork disk@a --freeze-hook ./hook",
         "tine snapshot disk@a --freeze-hook ./hook",
         "cat told";
-        @"");
+        @r#"
+    $ tine snapshot disk@a log@a disk@b --freeze-hook ./hook
+    ! a hook says freeze
+    ! a hook says thaw
+    ! Made `disk@a`, `log@a` and `disk@b`; `tine rollback disk@a` goes back to it
+    [0]
+    $ tine fork disk --freeze-hook './hook --loud'
+    disk-1
+    ! a hook says --loud
+    ! a hook says --loud
+    ! Forked `disk` as `disk-1` (shares 16.0 MiB)
+    [0]
+    $ tine fork disk@a --freeze-hook ./hook
+    ! error: `disk@a` never changes: there is nothing to freeze
+    ! hint: leave `--freeze-hook` out
+    [2]
+    $ tine snapshot disk@a --freeze-hook ./hook
+    ! a hook says freeze
+    ! a hook says thaw
+    ! error: branch `disk` already has a snapshot named `a`
+    ! hint: choose another name, or `tine drop disk@a` first
+    [2]
+    $ cat told
+    freeze disk log
+    thaw disk log
+    --loud freeze disk
+    --loud thaw disk
+    freeze disk
+    thaw disk
+    [0]
+    "#);
 }
 
 #[test]
@@ -37,12 +67,40 @@ fn a_hook_that_fails_is_told_all_the_same_to_thaw() {
     let bench = with_hook("[ $1 = thaw ]");
     prints!(bench,
         "tine snapshot disk@a --freeze-hook ./hook",
-        "tine fork disk x --freeze-hook ./missing",
+        "tine fork disk x --freeze-hook false",
         "tine show disk --json | grep -c '\"snapshots\":\\[\\]'",
         "cat told";
-        @"");
+        @r#"
+    $ tine snapshot disk@a --freeze-hook ./hook
+    ! error: `./hook freeze` ended with exit status 1: nothing was taken
+    ! hint: `./hook thaw` was run; without `--freeze-hook` it works, as after a power cut
+    [2]
+    $ tine fork disk x --freeze-hook false
+    ! error: `false freeze` ended with exit status 1: nothing was taken
+    ! hint: `false thaw` was run; without `--freeze-hook` it works, as after a power cut; `false thaw` failed, too: whoever was frozen may still be
+    [2]
+    $ tine show disk --json | grep -c '"snapshots":\[\]'
+    1
+    [0]
+    $ cat told
+    freeze disk
+    thaw disk
+    [0]
+    "#);
     let bench = with_hook("[ $1 = freeze ]");
-    prints!(bench, "tine snapshot disk@a --freeze-hook ./hook", "tine show disk@a -q | head -n 1", "cat told"; @"");
+    prints!(bench, "tine snapshot disk@a --freeze-hook ./hook", "tine show disk@a -q | head -n 1", "cat told"; @r#"
+    $ tine snapshot disk@a --freeze-hook ./hook
+    ! error: it was done, but `./hook thaw` ended with exit status 1
+    ! hint: whoever was frozen may still be: thaw them by hand
+    [2]
+    $ tine show disk@a -q | head -n 1
+    disk@a
+    [0]
+    $ cat told
+    freeze disk
+    thaw disk
+    [0]
+    "#);
 }
 
 #[test]

@@ -355,7 +355,7 @@ mod tests {
         let fork = tine.find_subcommand("fork").unwrap();
         assert_eq!(
             synopsis(fork),
-            ".B tine fork\n[\\fB\\-\\-count\\fR \\fIN\\fR]\n[\\fIGLOBAL OPTIONS\\fR]\n\\fISOURCE\\fR\n[\\fINAME\\fR]\n"
+            ".B tine fork\n[\\fB\\-\\-count\\fR \\fIN\\fR]\n[\\fB\\-\\-freeze\\-hook\\fR \\fICMD\\fR]\n[\\fIGLOBAL OPTIONS\\fR]\n\\fISOURCE\\fR\n[\\fINAME\\fR]\n"
         );
         let drop = tine.find_subcommand("drop").unwrap();
         assert!(

@@ -16,6 +16,9 @@ const PAGE_BYTES: usize = 4096;
 /// So many free pieces are kept: 8 MiB.
 const KEPT_PIECES: usize = 8;
 
+/// Pieces up to here have just the memory that they need, and are not kept: they are cheap to make.
+const SMALL_BYTES: usize = 256 << 10;
+
 /// Pieces that nothing uses, to be used again: new memory costs a page fault for each page.
 #[derive(Default)]
 pub(crate) struct Pieces {
@@ -49,8 +52,10 @@ impl Pieces {
     /// Returns a piece for `length` bytes from `offset` of a disk on, holding anything.
     pub(crate) fn get(self: &Arc<Self>, offset: u64, length: usize) -> Piece {
         assert!(length <= PIECE_BYTES);
-        let free = self.free.lock().pop();
-        let memory = free.unwrap_or_else(|| vec![0; PIECE_BYTES + 2 * PAGE_BYTES].into());
+        let is_small = length <= SMALL_BYTES;
+        let free = if is_small { None } else { self.free.lock().pop() };
+        let bytes = if is_small { length } else { PIECE_BYTES };
+        let memory = free.unwrap_or_else(|| vec![0; bytes + 2 * PAGE_BYTES].into());
         let page = memory.as_ptr().addr().next_multiple_of(PAGE_BYTES) - memory.as_ptr().addr();
         Piece {
             memory,
@@ -58,6 +63,13 @@ impl Pieces {
             length,
             home: Arc::clone(self),
         }
+    }
+}
+
+impl Piece {
+    /// Returns the bytes of memory that it holds, which may be more than it has room for.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory.len()
     }
 }
 
@@ -77,6 +89,9 @@ impl DerefMut for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
+        if self.memory.len() <= PIECE_BYTES {
+            return;
+        }
         let mut free = self.home.free.lock();
         if free.len() < KEPT_PIECES {
             free.push(std::mem::take(&mut self.memory));
@@ -156,7 +171,12 @@ mod tests {
     #[test]
     fn a_piece_lies_to_pages_as_its_range_does() {
         let pieces = Arc::new(Pieces::default());
-        for (offset, length) in [(0, PIECE_BYTES), (4095, PIECE_BYTES), (8192 + 512, 100)] {
+        for (offset, length) in [
+            (0, PIECE_BYTES),
+            (4095, PIECE_BYTES),
+            (8192 + 512, 100),
+            (0, 300_000),
+        ] {
             let piece = pieces.get(offset, length);
             assert_eq!(piece.len(), length);
             assert_eq!(piece.as_ptr().addr() as u64 % 4096, offset % 4096);
@@ -167,7 +187,11 @@ mod tests {
     #[test]
     fn no_more_pieces_are_kept_than_said() {
         let pieces = Arc::new(Pieces::default());
-        let used: Vec<_> = (0..KEPT_PIECES + 3).map(|_| pieces.get(0, 1)).collect();
+        drop(pieces.get(0, SMALL_BYTES));
+        assert_eq!(pieces.free.lock().len(), 0);
+        let used: Vec<_> = (0..KEPT_PIECES + 3)
+            .map(|_| pieces.get(0, SMALL_BYTES + 1))
+            .collect();
         drop(used);
         assert_eq!(pieces.free.lock().len(), KEPT_PIECES);
     }

@@ -113,12 +113,21 @@ impl Connection {
     pub(crate) fn serve(self: &Arc<Self>, work: &mut Workspace, leftover: Leftover) {
         let mut leftover = leftover;
         loop {
-            let mut jobs = self.lead(work, leftover).into_iter();
-            let Some(first) = jobs.next() else {
+            let jobs = self.lead(work, leftover);
+            if jobs.is_empty() {
                 self.end_if_over();
                 return;
+            }
+            let mut jobs = jobs.into_iter();
+            let first = if self.server.begin_job() {
+                jobs.next()
+            } else {
+                None
             };
             self.server.share(self, jobs);
+            let Some(first) = first else {
+                return;
+            };
             self.run(first);
             match self.take_lead_back() {
                 Some(left) => leftover = left,

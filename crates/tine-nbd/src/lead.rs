@@ -206,7 +206,10 @@ impl Leading<'_> {
             }
             return arrived;
         }
-        let most = if self.after_large { header } else { RECEIVED_BYTES };
+        // A header that is known says what to wait for, and what is passed over goes nowhere: both take as much as comes.
+        let have = self.received.bytes().len();
+        let alone = self.after_large && self.incoming.is_none() && have < header;
+        let most = if alone { header - have } else { RECEIVED_BYTES };
         let room = self.received.room(most);
         let arrived = self
             .watchfulness

@@ -12,7 +12,7 @@ pub const PREFERRED_BLOCK_BYTES: u32 = 4096;
 /// ends its connection.
 pub const MAX_REQUEST_BYTES: u32 = 32 << 20;
 
-/// Bounds of a server, each for itself.
+/// Bounds of a server, each for itself. Where 0 would mean that nothing is ever done it is taken as 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections at a time; one more is closed as soon as it is accepted.
@@ -26,7 +26,8 @@ pub struct Limits {
     /// Memory that one connection's requests hold: payloads that are being written, replies that were not taken yet. While it
     /// is more, no further request is read from its socket; so one more request may exceed it.
     pub bytes_waiting: usize,
-    /// Threads beside one for each connection: they do what waits for a disk.
+    /// Requests of all connections that wait for a disk at a time, each with a thread of its own; further ones wait for one of these to
+    /// be done. There may be three more threads for each connection.
     pub threads: usize,
 }
 
@@ -38,7 +39,7 @@ impl Default for Limits {
             handshake_bytes: 1 << 20,
             requests_waiting: 64,
             bytes_waiting: 8 << 20,
-            threads: 64,
+            threads: 512,
         }
     }
 }

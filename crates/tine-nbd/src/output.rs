@@ -1,7 +1,7 @@
 //! Sending replies: one thread of a connection at a time, and nobody waits for it.
 //!
 //! Who has a reply while another thread sends leaves it in the connection's queue and goes on; the one that sends takes
-//! it along. So a client that does not take its replies holds one thread, and what the queue may hold.
+//! it along. So a client that does not take its replies holds one thread in sending, and what the queue may hold.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,7 +19,6 @@ const GATHERED_REPLIES: usize = 64;
 pub(crate) struct Reply {
     pieces: Vec<Piece>,
     parts: Vec<Part>,
-    bytes: usize,
 }
 
 enum Part {
@@ -31,12 +30,10 @@ enum Part {
 
 impl Reply {
     pub(crate) fn put_head(&mut self, head: Head) {
-        self.bytes += head.len();
         self.parts.push(Part::Head(head));
     }
 
     pub(crate) fn put_bytes(&mut self, bytes: Vec<u8>) {
-        self.bytes += bytes.len();
         self.parts.push(Part::Bytes(bytes));
     }
 
@@ -48,13 +45,18 @@ impl Reply {
 
     /// Puts a range of that piece.
     pub(crate) fn put_data(&mut self, piece: usize, range: Range<usize>) {
-        self.bytes += range.len();
         self.parts.push(Part::Data(piece, range));
     }
 
-    /// Returns the memory that it holds while it waits.
+    /// Returns the memory that it holds while it waits: also that of pieces of which it sends little.
     fn memory(&self) -> usize {
-        self.bytes
+        let pieces: usize = self.pieces.iter().map(Piece::memory).sum();
+        let bytes = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.capacity(),
+            Part::Head(_) | Part::Data(..) => 0,
+        };
+        let parts = self.parts.capacity() * size_of::<Part>();
+        size_of::<Self>() + parts + self.parts.iter().map(bytes).sum::<usize>() + pieces
     }
 
     fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
@@ -107,8 +109,9 @@ impl Connection {
                 return false;
             }
             if state.output.sending {
-                state.bytes += bytes.len();
-                state.output.queue.push_back(bytes.to_vec().into());
+                let reply = Reply::from(bytes.to_vec());
+                state.bytes += reply.memory();
+                state.output.queue.push_back(reply);
                 return false;
             }
             state.output.sending = true;

@@ -3,8 +3,9 @@
 //! Threads that have nothing to do wait in one epoll for all: for connections, for clients that send something while nobody
 //! leads their connection, for jobs. Whoever takes one of these up sees to it that somebody else waits there.
 //!
-//! **Invariant:** there are threads enough for one in each connection, and [`Limits::threads`] more. A client that does not take its replies
-//! holds one of its connection, so the others always make progress.
+//! **Invariant:** a connection holds three threads at most beside those of its jobs: one that leads, one that sends, and one whose
+//! read is sent while it is read. There may be so many for all, and [`Limits::threads`] more, which is how many jobs run at a time. So
+//! clients that do not take their replies hold up nobody else, and however many jobs wait for a disk, every connection is led.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 
@@ -86,7 +87,10 @@ pub(crate) struct Shared {
 struct Tables {
     listeners: HashMap<u64, Arc<Listener>>,
     connections: HashMap<u64, Entry>,
-    tasks: VecDeque<Task>,
+    greetings: VecDeque<u64>,
+    jobs: VecDeque<(Arc<Connection>, Job)>,
+    /// How many jobs are being done.
+    running: usize,
     threads: usize,
     /// Threads that wait in epoll, or are about to.
     idle: usize,
@@ -106,12 +110,22 @@ enum Task {
     Job(Arc<Connection>, Job),
 }
 
+/// The threads of one connection beside those of its jobs.
+const THREADS_OF_A_CONNECTION: usize = 3;
+
 impl Server {
     /// Returns a server that has no connections yet.
     ///
     /// # Errors
     /// When there are no descriptors for it.
     pub fn new(exports: Arc<dyn Exports>, limits: Limits) -> io::Result<Self> {
+        // With less of any of these nothing would ever be done.
+        let limits = Limits {
+            requests_waiting: limits.requests_waiting.max(1),
+            bytes_waiting: limits.bytes_waiting.max(1),
+            threads: limits.threads.max(1),
+            ..limits
+        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
         let wake = eventfd(0, flags)?;
@@ -159,7 +173,9 @@ impl Server {
     /// is closed then.
     pub fn serve(&self, stream: impl Into<Stream>) -> io::Result<()> {
         let id = self.shared.admit(stream.into())?;
-        self.shared.push([Task::Greet(id)]);
+        let mut tables = self.shared.tables.lock();
+        tables.greetings.push_back(id);
+        self.shared.engage(tables, 1);
         Ok(())
     }
 
@@ -256,9 +272,33 @@ impl Shared {
         debug_assert!(set.is_ok(), "{set:?}");
     }
 
-    /// Lets other threads do jobs of a connection.
-    pub(crate) fn share(self: &Arc<Self>, connection: &Arc<Connection>, jobs: impl Iterator<Item = Job>) {
-        self.push(jobs.map(|job| Task::Job(Arc::clone(connection), job)));
+    /// Lets other threads do jobs of a connection, as soon as there is a place for them.
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        jobs: impl ExactSizeIterator<Item = Job>,
+    ) {
+        let count = jobs.len();
+        if count == 0 {
+            return;
+        }
+        let mut tables = self.tables.lock();
+        tables.jobs.extend(jobs.map(|job| (Arc::clone(connection), job)));
+        let places = self.limits.threads.saturating_sub(tables.running);
+        self.engage(tables, count.min(places));
+    }
+
+    /// Takes a place for a job; `false` if there is none.
+    pub(crate) fn begin_job(&self) -> bool {
+        let mut tables = self.tables.lock();
+        let begins = tables.running < self.limits.threads;
+        tables.running += usize::from(begins);
+        begins
+    }
+
+    /// Returns the place that was taken for a job; dropping it lets the next one have it.
+    pub(crate) fn place(self: &Arc<Self>) -> Place<'_> {
+        Place(self)
     }
 
     /// Lets go of a connection that has ended.
@@ -269,19 +309,14 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    fn push(self: &Arc<Self>, tasks: impl IntoIterator<Item = Task>) {
-        let mut tasks = tasks.into_iter().peekable();
-        if tasks.peek().is_none() {
-            return;
-        }
-        let mut tables = self.tables.lock();
-        let before = tables.tasks.len();
-        tables.tasks.extend(tasks);
-        let new = tables.tasks.len() - before;
-        let missing = new.saturating_sub(tables.idle);
+    /// Sees to it that so many threads come for what is in the tables.
+    fn engage(self: &Arc<Self>, mut tables: MutexGuard<'_, Tables>, count: usize) {
+        let missing = count.saturating_sub(tables.idle);
         self.spawn(&mut tables, missing);
         drop(tables);
-        self.wake_threads(new);
+        if count > 0 {
+            self.wake_threads(count);
+        }
     }
 
     fn wake_threads(&self, count: usize) {
@@ -299,7 +334,7 @@ impl Shared {
 
     /// Adds threads, as far as there may be more.
     fn spawn(self: &Arc<Self>, tables: &mut Tables, count: usize) {
-        let most = self.limits.connections + self.limits.threads;
+        let most = THREADS_OF_A_CONNECTION * self.limits.connections + self.limits.threads;
         for _ in 0..count.min(most.saturating_sub(tables.threads)) {
             let shared = Arc::clone(self);
             let thread = std::thread::Builder::new()
@@ -338,7 +373,7 @@ impl Shared {
         loop {
             {
                 let mut tables = self.tables.lock();
-                if let Some(task) = tables.tasks.pop_front() {
+                if let Some(task) = tables.next_task(&self.limits) {
                     self.leave_idle(&mut tables);
                     return Some(Assignment::Task(task));
                 }
@@ -374,7 +409,7 @@ impl Shared {
                 }
                 // Interrupted.
                 None if waited.is_err() => (),
-                None if tables.idle > 1 && tables.tasks.is_empty() => {
+                None if tables.idle > 1 && tables.greetings.is_empty() && tables.jobs.is_empty() => {
                     tables.idle -= 1;
                     return None;
                 }
@@ -484,6 +519,34 @@ impl Shared {
         let entry = tables.connections.get_mut(&id)?;
         entry.connection = Some(Arc::clone(&connection));
         Some((connection, leftover))
+    }
+}
+
+impl Tables {
+    /// Takes what is to be done next, as far as there is a place for it.
+    fn next_task(&mut self, limits: &Limits) -> Option<Task> {
+        if let Some(id) = self.greetings.pop_front() {
+            return Some(Task::Greet(id));
+        }
+        if self.running >= limits.threads {
+            return None;
+        }
+        let (connection, job) = self.jobs.pop_front()?;
+        self.running += 1;
+        Some(Task::Job(connection, job))
+    }
+}
+
+/// The place of a job that is being done.
+pub(crate) struct Place<'a>(&'a Arc<Shared>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.0.tables.lock();
+        tables.running -= 1;
+        if !tables.jobs.is_empty() {
+            self.0.engage(tables, 1);
+        }
     }
 }
 

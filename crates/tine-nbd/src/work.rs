@@ -112,26 +112,30 @@ impl Whole {
 }
 
 impl Connection {
-    /// Does a job and sends its reply, or leaves that to the thread that sends.
+    /// Does a job, for which [`Shared::begin_job`](crate::server::Shared::begin_job) was asked, and sends its reply or leaves that
+    /// to the thread that sends.
     pub(crate) fn run(self: &Arc<Self>, job: Job) {
+        let place = self.server.place();
         let Job { replying, held, task } = job;
         let streamed = matches!(task, Task::Read { length, .. } if length > STREAMED_BYTES);
-        if let Some(reply) = self.reply(replying, task) {
-            self.send(reply);
+        if let (true, Task::Read { length, .. }) = (streamed, &task) {
+            // It waits for the client, not for a disk: that must not take another job's place.
+            drop(place);
+            self.stream(replying, *length);
+            self.end_streaming();
+        } else {
+            let reply = self.reply(replying, task);
+            drop(place);
+            if let Some(reply) = reply {
+                self.send(reply);
+            }
         }
         self.end_waiting(held);
-        if streamed {
-            self.end_streaming();
-        }
     }
 
-    /// Does a task; returns the reply, unless there is none or it was sent.
+    /// Does a task; returns the reply, unless another piece's job has it.
     fn reply(&self, replying: Replying, task: Task) -> Option<Reply> {
         let done = match task {
-            Task::Read { length, .. } if length > STREAMED_BYTES => {
-                self.stream(replying, length);
-                return None;
-            }
             Task::Read { length, whole } => self.read(replying, length, whole),
             Task::BlockStatus { range, contexts, one } => self.block_status(replying, &range, &contexts, one),
             Task::WritePiece { whole, piece, offset } => {
@@ -217,7 +221,9 @@ impl Connection {
         self.export
             .read_sparse(&mut piece, offset, &mut |hole| holes.push(hole))?;
         let runs = runs(&mut piece, &holes);
-        let number = reply.add_piece(piece);
+        // Of what is all holes, nothing is kept.
+        let has_data = runs.iter().any(|(_, is_hole)| !is_hole);
+        let number = if has_data { reply.add_piece(piece) } else { 0 };
         let count = runs.len();
         for (at, (range, is_hole)) in runs.into_iter().enumerate() {
             let (begin, length) = (offset + range.start as u64, range.len() as u32);

@@ -180,6 +180,97 @@ fn a_client_that_never_reads_holds_no_more_than_its_share() {
 }
 
 #[test]
+fn replies_that_are_all_holes_hold_little() {
+    // An export that does not know its holes reads zeroes into memory, 4 MiB of them for a reply of 128 bytes.
+    let troubled = Arc::new(Troubled::new(64 * MIB));
+    troubled.disk.write(&pattern(6, 65_536), 32 * MIB).unwrap();
+    let server = serve([("ram", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)]);
+    let mut raw = Raw::attached(&server, "ram", Style::Structured, &[]);
+    let before = resident();
+    // The socket is full of data that is not taken; then come the holes.
+    for _ in 0..20 {
+        raw.request(0, READ, 32 * MIB, 65_536, &[]);
+    }
+    let taken = flood(
+        &mut raw,
+        &request_bytes(Style::Structured, 0, READ, 7, 0, 4 * MIB),
+    );
+    let held = resident().saturating_sub(before);
+    assert!(
+        held < 48 * MIB,
+        "{} MiB are held for {taken} requests",
+        held >> 20
+    );
+}
+
+#[test]
+fn clients_that_take_nothing_leave_threads_for_the_others() {
+    let limits = Limits {
+        connections: 6,
+        threads: 1,
+        ..Limits::default()
+    };
+    let troubled = Arc::new(Troubled::new(64 * MIB));
+    troubled.disk.write(&pattern(7, 64 << 20), 0).unwrap();
+    let server = serve_within(
+        limits,
+        [("ram", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)],
+    );
+    // One thread of each is in the midst of a send, another waits to stream.
+    let _deaf: Vec<_> = (0..5)
+        .map(|_| {
+            let mut raw = Raw::attached(&server, "ram", Style::Structured, &[]);
+            raw.request(0, READ, 0, 3 * MIB, &[]);
+            raw.request(0, READ, 0, 16 * MIB, &[]);
+            flood(&mut raw, &request_bytes(Style::Structured, 0, READ, 7, 0, 4096));
+            raw
+        })
+        .collect();
+    let mut bystander = Raw::attached(&server, "ram", Style::Structured, &[]);
+    for _ in 0..10 {
+        assert_eq!(bystander.read(0, 4096), pattern(7, 4096));
+        assert_eq!(bystander.ask(0, FLUSH, 0, 0, &[]).errno(), 0);
+    }
+}
+
+#[test]
+fn however_many_wait_for_a_disk_every_connection_is_led() {
+    let limits = Limits {
+        connections: 4,
+        threads: 2,
+        ..Limits::default()
+    };
+    let troubled = Arc::new(Troubled::new(MIB));
+    let server = serve_within(
+        limits,
+        [("slow", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)],
+    );
+    troubled.flushing.close();
+    let mut raws: Vec<_> = (0..3)
+        .map(|_| {
+            let mut raw = Raw::attached(&server, "slow", Style::Structured, &[]);
+            for _ in 0..60 {
+                raw.request(0, FLUSH, 0, 0, &[]);
+            }
+            raw
+        })
+        .collect();
+    eventually("as many as may are being flushed", || {
+        troubled.flushing.waiting() == 2
+    });
+    let mut bystander = Raw::attached(&server, "slow", Style::Structured, &[]);
+    bystander.write(0, &[1; 512]);
+    assert_eq!(bystander.read(0, 512), [1; 512]);
+    assert_eq!(troubled.flushing.waiting(), 2);
+    troubled.flushing.open();
+    for raw in &mut raws {
+        for _ in 0..60 {
+            assert_eq!(raw.answer().errno(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_client_that_asks_too_much_at_once_waits_its_turn() {
     let troubled = Arc::new(Troubled {
         slow: true,

@@ -24,11 +24,12 @@ use crate::api::{AttachedClient, Failure, Kind};
 /// So long a client waits for the one before it, whose process is there still: it may be just taking its leave.
 const LEAVING: Duration = Duration::from_millis(250);
 
-/// So long it waits for one whose process has ended: what that had in flight is still worked on.
-const ENDED: Duration = Duration::from_secs(10);
+/// So long it waits for one whose process has ended: what that had in flight is still worked on. Well below the time that a
+/// handshake may take, so that whoever waited in vain is told.
+const ENDED: Duration = Duration::from_secs(5);
 
 /// So long it waits for a rollback, a shrink or a drop.
-const CLAIMED: Duration = Duration::from_secs(30);
+const CLAIMED: Duration = Duration::from_secs(5);
 
 /// A disk, whatever it is called by now.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -138,6 +139,12 @@ impl Attached {
             changed: Condvar::new(),
             shared,
         }
+    }
+
+    /// Tells whether several connections of this client to one disk may all write: that they are one client, or that it
+    /// does not matter.
+    pub(crate) fn may_write_by_several(&self, client: &Client) -> bool {
+        self.shared || matches!(Who::of(client), Who::Process(_))
     }
 
     /// Attaches a client to a disk that it asked for as `export`, until what is returned is dropped. Waits for a moment

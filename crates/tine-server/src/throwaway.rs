@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use tine_store::{Branch, BranchName, Store, StoreError, Target};
 
 use crate::api::{self, Failure, Kind};
+use crate::exports::is_there;
 
 /// There are never more jobs than this, those that linger included.
 const JOBS_MAX: usize = 16_384;
@@ -128,8 +129,13 @@ impl Jobs {
         // Whoever asks for the same job meanwhile waits here; all others go on.
         let mut branch = job.branch.lock();
         let branch = match &*branch {
-            Some(made) => made.clone(),
-            None => branch.insert(store.fork_throwaway(source)?).clone(),
+            Some(made) if is_there(store, made) => made.clone(),
+            // There was none, or it was kept and the branch dropped since.
+            _ => {
+                let made = branch.insert(store.fork_throwaway(source)?).clone();
+                job.kept.store(false, Ordering::Release);
+                made
+            }
         };
         Ok(JobUse {
             branch,
@@ -238,7 +244,8 @@ impl Jobs {
                 parking_lot::MutexGuard::unlocked(&mut slots, || drop_forks(store, &gone));
                 continue;
             }
-            match slots.by_name.values().filter_map(|slot| slot.end).min() {
+            let unused = slots.by_name.values().filter(|slot| slot.users == 0);
+            match unused.filter_map(|slot| slot.end).min() {
                 Some(next) => {
                     self.changed.wait_until(&mut slots, next);
                 }

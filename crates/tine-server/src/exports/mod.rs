@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use tine_nbd::{Client, Export, ExportInfo, Exports, Features, Listing, Refusal, RefusalKind};
-use tine_store::{BranchInfo, BranchName, StoreError, Target};
+use tine_store::{Branch, BranchInfo, BranchName, Store, StoreError, Target};
 
 use self::disk::{BranchExport, Held, SnapshotExport};
 use self::fault::refusal;
@@ -65,13 +65,18 @@ impl Disks {
         name.parse().map_err(refused)
     }
 
-    fn features(&self, name: &BranchName) -> Result<Features, Refusal> {
+    fn features(&self, name: &BranchName, client: &Client) -> Result<Features, Refusal> {
         let store = self.daemon.store();
+        let writable = Features {
+            // A second connection that would be refused as another client's is not offered.
+            multi_conn: self.daemon.attached().may_write_by_several(client),
+            ..WRITABLE
+        };
         Ok(
             if store.damage().is_some() || store.is_protected(name).map_err(refused)? {
                 READ_ONLY
             } else {
-                WRITABLE
+                writable
             },
         )
     }
@@ -127,7 +132,7 @@ impl Disks {
         let store = self.daemon.store();
         loop {
             let branch = store.branch(name).map_err(refused)?;
-            let features = self.features(name)?;
+            let features = self.features(name, client)?;
             let key = DiskKey {
                 branch: branch.id(),
                 snapshot: None,
@@ -139,7 +144,9 @@ impl Disks {
             };
             let attachment = self.daemon.attached().attach(key, export, access, client)?;
             // Until a moment ago it may have been dropped, renamed or protected.
-            if store.branch_id(name).map_err(refused)? == branch.id() && self.features(name)? == features {
+            if store.branch_id(name).map_err(refused)? == branch.id()
+                && self.features(name, client)? == features
+            {
                 return Ok(Arc::new(BranchExport {
                     attachment,
                     held: Held::Named(branch.clone()),
@@ -159,27 +166,44 @@ impl Disks {
         client: &Client,
     ) -> Result<Arc<dyn Export>, Refusal> {
         let store = self.daemon.store();
-        let (held, features, access) = match job {
+        let attach = |held: &Held, access| {
+            let key = DiskKey {
+                branch: held.branch().id(),
+                snapshot: None,
+            };
+            self.daemon.attached().attach(key, export, access, client)
+        };
+        let (held, features, attachment) = match job {
             None => {
-                let fork = Fork::new(store, source).map_err(refused)?;
+                let held = Held::Fork(Fork::new(store, source).map_err(refused)?);
                 // Each connection would have another one.
                 let features = Features {
                     read_only: false,
                     multi_conn: false,
                 };
-                (Held::Fork(fork), features, Access::Write)
+                let attachment = attach(&held, Access::Write)?;
+                (held, features, attachment)
             }
-            Some(job) => {
-                let job = self.daemon.jobs().open(store, source, job).map_err(refusal)?;
-                (Held::Job(job), WRITABLE, Access::WriteShared)
-            }
+            Some(job) => loop {
+                let held = Held::Job(self.daemon.jobs().open(store, source, job).map_err(refusal)?);
+                // One that was kept may be protected by now.
+                let features = |held: &Held| match store.is_protected(&held.branch().name()) {
+                    Ok(true) => READ_ONLY,
+                    _ => WRITABLE,
+                };
+                let before = features(&held);
+                let access = if before.read_only {
+                    Access::Read
+                } else {
+                    Access::WriteShared
+                };
+                let attachment = attach(&held, access)?;
+                if features(&held) == before && is_there(store, held.branch()) {
+                    break (held, before, attachment);
+                }
+            },
         };
         let branch = held.branch().clone();
-        let key = DiskKey {
-            branch: branch.id(),
-            snapshot: None,
-        };
-        let attachment = self.daemon.attached().attach(key, export, access, client)?;
         Ok(Arc::new(BranchExport {
             attachment,
             held,
@@ -212,13 +236,13 @@ impl Exports for Disks {
         Ok(listing)
     }
 
-    fn info(&self, name: &str, _: &Client) -> Result<ExportInfo, Refusal> {
+    fn info(&self, name: &str, client: &Client) -> Result<ExportInfo, Refusal> {
         let export = self.parse(name)?;
         let (size, features, description) = match &export {
             ExportName::Disk(target) => {
                 let (size, description) = self.described(target)?;
                 let features = match target {
-                    Target::Branch(name) => self.features(name)?,
+                    Target::Branch(name) => self.features(name, client)?,
                     Target::Snapshot(..) => READ_ONLY,
                 };
                 (size, features, description)
@@ -274,6 +298,11 @@ impl Exports for Disks {
             ExportName::Fork(source, job) => self.open_fork(source, job.as_ref(), &spelled, client),
         }
     }
+}
+
+/// Tells whether a branch has not been dropped.
+pub(crate) fn is_there(store: &Store, branch: &Branch) -> bool {
+    store.branch_id(&branch.name()).is_ok_and(|id| id == branch.id())
 }
 
 fn refused(error: StoreError) -> Refusal {

@@ -232,6 +232,61 @@ fn what_is_kept_is_the_branch_that_its_clients_go_on_with() {
 }
 
 #[test]
+fn a_job_whose_fork_was_kept_has_that_branch_as_it_is_by_now() {
+    let served = served(Duration::from_secs(3600));
+    drop(served.open("golden+fork=job", 1));
+    served
+        .daemon
+        .keep(&name("job"), &name("kept"))
+        .expect("keeping it");
+    served
+        .daemon
+        .protect(&name("kept"), true, false)
+        .expect("protecting it");
+    let reading = served.open("golden+fork=job", 2);
+    assert!(reading.features().read_only);
+    assert_eq!(
+        reading.write(&[1], 0).expect_err("a refusal").errno,
+        Errno::NotPermitted
+    );
+    drop(reading);
+    served
+        .daemon
+        .store()
+        .drop_branches(&[name("kept")])
+        .expect("dropping it");
+    let fresh = served.open("golden+fork=job", 3);
+    fresh.write(&[1], 0).expect("another fork");
+}
+
+#[test]
+fn several_connections_are_offered_to_whom_they_are_granted() {
+    let served = served(Duration::ZERO);
+    let by_tcp = Client {
+        connection: 1,
+        peer: Peer::Address("127.0.0.1:9".parse().expect("an address")),
+    };
+    let offered = |export: &str, client: &Client| {
+        served
+            .disks
+            .info(export, client)
+            .expect("its description")
+            .features
+            .multi_conn
+    };
+    assert!(offered("golden", &me(2)) && !offered("golden", &by_tcp));
+    assert!(offered("golden@v1", &by_tcp) && offered("golden+fork=job", &by_tcp));
+    assert!(
+        !served
+            .disks
+            .open("golden", &by_tcp)
+            .expect("an export")
+            .features()
+            .multi_conn
+    );
+}
+
+#[test]
 fn what_is_read_only_says_so_and_stays_as_it_is() {
     let served = served(Duration::ZERO);
     let snapshot = served.open("golden@v1", 1);

@@ -54,6 +54,20 @@ fn the_exit_status_is_the_commands_and_the_fork_is_kept_dropped_or_named() {
             ));
             assert_eq!(read.trim(), byte, "{name}");
         }
+        // A name that is taken is refused before anything is done; one that is taken meanwhile costs no work.
+        assert_eq!(
+            bench
+                .run("tine attach golden+fork --keep web1 -- touch ran")
+                .status
+                .code(),
+            Some(2)
+        );
+        assert!(!bench.path("ran").exists());
+        let line = format!("tine attach golden+fork --keep late -- sh -c '{write}; tine fork golden late'");
+        bench.succeeds(&line);
+        assert_eq!(names(bench), ["golden", "golden-1", "golden-2", "late", "web1"]);
+        let read = bench.succeeds("tine read golden-2 --offset 4096 --length 1 | od -An -tu1");
+        assert_eq!(read.trim(), "9");
         // A branch is what it is; and what the command wrote is there afterwards.
         bench.succeeds("tine attach web1 -- qemu-io -f raw -c 'write -P 7 1M 4k' {}");
         let read = bench.succeeds("tine read web1 --offset 1M --length 1 | od -An -tu1");

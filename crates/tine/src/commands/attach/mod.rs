@@ -4,19 +4,22 @@ mod child;
 mod hold;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufRead, BufReader, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tine_server::api::{self, Failure, Forget, Keep, Kind, Request, Served, Status, perform};
+use tine_server::api::{self, Failure, Forget, Keep, Kind, Request, Served, Show, Status, perform};
 use tine_server::{Daemon, Endpoints, ExportName, Policy, Serving};
-use tine_store::{BranchName, Target};
+use tine_store::{BranchName, StoreError, Target};
 
 use crate::args;
 use crate::context::{Context, Missing};
 use crate::error::{CommandError, Outcome};
+use crate::interrupt::{self, Interruptible};
 use crate::ui::tell;
 
 /// What is in flight when the command has ended has so long to finish.
@@ -96,6 +99,9 @@ fn attach(
     place: &Place,
     context: &Context,
 ) -> Outcome {
+    if let Some(Some(name)) = &args.keep {
+        place.refuse_taken(context, name)?;
+    }
     let served = place.served();
     let name = export.to_string();
     let option = match fork {
@@ -108,17 +114,11 @@ fn attach(
         drop(held.shutdown(std::net::Shutdown::Both));
     }
     let exit = child::run(&args.command, &served.uri(&name))?;
+    // From now on signals only end the question: they were the command's until it ended.
+    interrupt::catch()?;
     if let Some((source, job)) = fork {
-        match fate(args, source)? {
-            Fate::Keep(name) => {
-                let kept = place.ask(context, Keep { job, name })?;
-                if context.ui.json {
-                    context.ui.object(&kept)?;
-                }
-                context
-                    .ui
-                    .say(format_args!("Kept the fork of `{source}` as `{}`", kept.name));
-            }
+        match fate(args, source) {
+            Fate::Keep(name) => keep(place, context, source, &job, name)?,
             Fate::Drop => {
                 place.ask(context, Forget { job })?;
                 context.ui.say(format_args!("Dropped the fork of `{source}`"));
@@ -129,6 +129,44 @@ fn attach(
     Ok(exit)
 }
 
+/// Keeps the fork, if need be by another name: what the command wrote is not lost for a name.
+fn keep(
+    place: &Place,
+    context: &Context,
+    source: &Target,
+    job: &BranchName,
+    name: Option<BranchName>,
+) -> Outcome<()> {
+    let ask = |name| {
+        let job = job.clone();
+        place.ask(context, Keep { job, name })
+    };
+    let kept = match (ask(name.clone()), name) {
+        (Err(error), Some(name))
+            if error
+                .failure()
+                .is_some_and(|failure| failure.kind == Kind::Exists) =>
+        {
+            let kept = ask(None)?;
+            context
+                .ui
+                .error(&format!("there is already a branch named `{name}`"));
+            context
+                .ui
+                .hint(&format!("`tine rename {} NAME` gives it another name", kept.name));
+            kept
+        }
+        (asked, _) => asked?,
+    };
+    if context.ui.json {
+        context.ui.object(&kept)?;
+    }
+    context
+        .ui
+        .say(format_args!("Kept the fork of `{source}` as `{}`", kept.name));
+    Ok(())
+}
+
 /// Returns a name for a job that no other has.
 fn own_job() -> Outcome<BranchName> {
     // Each of these has other keys.
@@ -136,33 +174,43 @@ fn own_job() -> Outcome<BranchName> {
     Ok(format!("attach-{}-{random:016x}", std::process::id()).parse()?)
 }
 
-fn fate(args: &Args, source: &Target) -> Outcome<Fate> {
+fn fate(args: &Args, source: &Target) -> Fate {
     if args.drop {
-        return Ok(Fate::Drop);
+        return Fate::Drop;
     }
     if let Some(name) = &args.keep {
-        return Ok(Fate::Keep(name.clone()));
+        return Fate::Keep(name.clone());
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(Fate::Keep(None));
-    }
+    let Some(mut answers) = answers() else {
+        return Fate::Keep(None);
+    };
     loop {
         tell(format_args!("Keep the fork of `{source}`? [Y/n/NAME] "));
         let mut answer = String::new();
-        let read = io::stdin()
-            .read_line(&mut answer)
-            .map_err(|error| CommandError::io("read the answer", error))?;
+        // When nobody answers any more, or a signal comes instead, nothing is lost.
+        if !answers.read_line(&mut answer).is_ok_and(|read| read > 0) {
+            tell(format_args!("\n"));
+            return Fate::Keep(None);
+        }
         match answer.trim() {
-            // Nobody answers any more: nothing is lost.
-            _ if read == 0 => return Ok(Fate::Keep(None)),
-            "" | "y" | "Y" | "yes" => return Ok(Fate::Keep(None)),
-            "n" | "N" | "no" => return Ok(Fate::Drop),
+            "" | "y" | "Y" | "yes" => return Fate::Keep(None),
+            "n" | "N" | "no" => return Fate::Drop,
             name => match name.parse() {
-                Ok(name) => return Ok(Fate::Keep(Some(name))),
+                Ok(name) => return Fate::Keep(Some(name)),
                 Err(error) => tell(format_args!("{error}\n")),
             },
         }
     }
+}
+
+/// Returns where answers come from, if somebody is there to be asked.
+fn answers() -> Option<impl BufRead> {
+    let input = io::stdin();
+    if !input.is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    let input = File::from(input.as_fd().try_clone_to_owned().ok()?);
+    Some(BufReader::new(Interruptible::new(input)))
 }
 
 /// Who serves the disk.
@@ -226,6 +274,22 @@ impl Place {
         match self {
             Self::Daemon(_) => context.ask(Missing::Refuse, request),
             Self::Own(serving, _) => Ok(perform(request, serving.daemon())?),
+        }
+    }
+
+    /// Fails if a branch has that name already: better before the command has worked for hours than after it.
+    fn refuse_taken(&self, context: &Context, name: &BranchName) -> Outcome<()> {
+        let target = Target::Branch(name.clone());
+        match self.ask(context, Show { target }) {
+            Ok(_) => Err(StoreError::BranchExists { name: name.clone() }.into()),
+            Err(error)
+                if error
+                    .failure()
+                    .is_some_and(|failure| failure.kind == Kind::NotFound) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -7,12 +7,14 @@ mod count;
 mod data;
 mod machine;
 mod measure;
+mod nbd;
 mod place;
 mod programs;
 mod raw;
 mod reflink;
 mod scale;
 mod store;
+mod suite;
 mod table;
 
 use std::error::Error;
@@ -43,6 +45,11 @@ enum Command {
     ///
     /// Works beside the build's target directory, or in TINE_BENCH_DIR; takes up to 15 GiB there.
     Store(SuiteArgs),
+    /// The daemon against nbdkit, qemu-nbd, qcow2 overlays and chains, with fio's nbd engine
+    ///
+    /// Works beside the build's target directory, or in TINE_BENCH_DIR; takes up to 30 GiB there, and as much memory as a
+    /// disk has.
+    Nbd(SuiteArgs),
     /// Writes into a store until it is killed (a contestant of the row `crash`)
     #[command(hide = true)]
     CrashWriter(CrashWriterArgs),
@@ -92,6 +99,15 @@ pub(crate) struct OpenAllArgs {
 }
 
 impl SuiteArgs {
+    fn run(&self, rows: &[suite::Row]) -> Result {
+        let format = if self.json {
+            Format::JsonLines
+        } else {
+            Format::Table
+        };
+        suite::run(rows, &self.rows, &self.scale(), Printer::new(format))
+    }
+
     fn scale(&self) -> Scale {
         let mut scale = match self.scale {
             _ if self.smoke => Scale::smoke(),
@@ -109,16 +125,11 @@ fn run(cli: Cli) -> Result {
     match cli.command {
         Command::List => {
             println!("store  the storage engine against raw files, qcow2 and reflinks");
+            println!("nbd    the daemon against nbdkit, qemu-nbd, qcow2 overlays and chains");
             Ok(())
         }
-        Command::Store(args) => {
-            let format = if args.json {
-                Format::JsonLines
-            } else {
-                Format::Table
-            };
-            store::run(&args.rows, &args.scale(), Printer::new(format))
-        }
+        Command::Store(args) => args.run(&store::ROWS),
+        Command::Nbd(args) => args.run(&nbd::ROWS),
         Command::CrashWriter(args) => store::write_until_killed(&args),
         Command::OpenAll(args) => store::open_all(&args),
     }

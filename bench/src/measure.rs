@@ -25,6 +25,8 @@ pub(crate) enum Unit {
 pub(crate) struct Effort {
     pub(crate) syncs: Option<f64>,
     pub(crate) bytes: Option<f64>,
+    /// Seconds of a server's processor time.
+    pub(crate) processor: Option<f64>,
 }
 
 impl Effort {
@@ -34,6 +36,7 @@ impl Effort {
         Self {
             syncs: each(syncs),
             bytes: each(bytes),
+            processor: None,
         }
     }
 }
@@ -108,6 +111,8 @@ pub(crate) enum Goal {
     Beyond(f64, String),
     /// Not more than this.
     Within(f64),
+    /// At most so many times the processor time that the other took for an operation.
+    Processor(f64, String),
 }
 
 impl Goal {
@@ -117,6 +122,7 @@ impl Goal {
             Self::AtMost(_, other)
             | Self::AtLeast(_, other)
             | Self::Faster(_, other)
+            | Self::Processor(_, other)
             | Self::Beyond(_, other) => {
                 vec![other]
             }
@@ -126,13 +132,21 @@ impl Goal {
     }
 
     /// Returns what is held against the bound, from the values of one round.
-    fn measure(&self, subject: f64, others: &[f64]) -> f64 {
+    fn measure(&self, subject: &Sample, others: &[&Sample]) -> f64 {
+        if let Self::Processor(..) = self {
+            let of = |sample: &Sample| sample.effort.processor.unwrap_or(f64::NAN);
+            return of(subject) / of(others[0]);
+        }
+        let (subject, others) = (
+            subject.value,
+            others.iter().map(|other| other.value).collect::<Vec<_>>(),
+        );
         match self {
             Self::AtMost(..) | Self::AtLeast(..) => subject / others[0],
             Self::Faster(..) => others[0] / subject,
             Self::AtMostPlus(times, ..) => subject / (times * others[0] + others[1]),
             Self::Beyond(..) => subject - others[0],
-            Self::Within(_) => subject,
+            Self::Within(_) | Self::Processor(..) => subject,
         }
     }
 
@@ -140,7 +154,10 @@ impl Goal {
         match self {
             Self::AtLeast(bound, _) | Self::Faster(bound, _) => measured >= *bound,
             Self::AtMostPlus(..) => measured <= 1.0,
-            Self::AtMost(bound, _) | Self::Beyond(bound, _) | Self::Within(bound) => measured <= *bound,
+            Self::AtMost(bound, _)
+            | Self::Beyond(bound, _)
+            | Self::Within(bound)
+            | Self::Processor(bound, _) => measured <= *bound,
         }
     }
 }
@@ -316,8 +333,8 @@ fn judge(series: &[Series], subject: String, goal: Goal) -> Verdict {
     let measured = find(&subject).zip(others).and_then(|(subject, others)| {
         let rounds = subject.samples.iter().enumerate();
         let spread = Spread::of(rounds.map(|(round, sample)| {
-            let others: Vec<f64> = others.iter().map(|other| other.samples[round].value).collect();
-            goal.measure(sample.value, &others)
+            let others: Vec<&Sample> = others.iter().map(|other| &other.samples[round]).collect();
+            goal.measure(sample, &others)
         }))?;
         Some((spread, goal.is_met(spread.median)))
     });

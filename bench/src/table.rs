@@ -70,6 +70,10 @@ impl Goal {
             ),
             Self::Beyond(by, other) => (format!("beyond {other}"), format!("≤ {}", unit.show(*by))),
             Self::Within(value) => (String::new(), format!("≤ {}", unit.show(*value))),
+            Self::Processor(times, other) => (
+                format!("in processor time against {other}"),
+                format!("≤ {times} ×"),
+            ),
         }
     }
 
@@ -86,6 +90,7 @@ struct Line {
     rounds: Vec<f64>,
     syncs: Option<f64>,
     bytes: Option<f64>,
+    processor: Option<f64>,
 }
 
 impl Printer {
@@ -176,11 +181,14 @@ fn table(outcome: &Outcome) {
     println!("\n{}  {}", outcome.row, outcome.title);
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let names = width(&mut outcome.series.iter().map(|series| series.name.chars().count()));
-    let counted = outcome
-        .series
-        .iter()
-        .flat_map(|series| &series.samples)
+    let mut samples = outcome.series.iter().flat_map(|series| &series.samples);
+    let counted = samples
+        .clone()
         .any(|sample| sample.effort.syncs.is_some() || sample.effort.bytes.is_some());
+    let timed = samples.any(|sample| sample.effort.processor.is_some());
+    if timed {
+        println!("  {:names$}  {:>12}  {:27}  {:>12}", "", "", "", "processor/op");
+    }
     if counted {
         println!(
             "  {:names$}  {:>12}  {:27}  {:>9}  {:>10}",
@@ -204,7 +212,11 @@ fn table(outcome: &Outcome) {
             series.name,
             unit.show(spread.median)
         );
-        if counted {
+        if timed {
+            let processor = mean(&series.samples, |sample| sample.effort.processor);
+            let shown = or_dash(processor.map(|seconds| Unit::Seconds.show(seconds)));
+            println!("{line}  {shown:>12}");
+        } else if counted {
             let (syncs, written) = (or_dash(syncs.map(digits)), or_dash(written.map(bytes)));
             println!("{line}  {syncs:>9}  {written:>10}");
         } else {
@@ -282,6 +294,7 @@ fn json_lines(outcome: &Outcome) {
             rounds: series.samples.iter().map(|sample| sample.value).collect(),
             syncs: mean(&series.samples, |sample| sample.effort.syncs),
             bytes: mean(&series.samples, |sample| sample.effort.bytes),
+            processor: mean(&series.samples, |sample| sample.effort.processor),
         });
         let line = json!({
             "row": outcome.row, "title": outcome.title, "contestant": series.name, "unit": unit,

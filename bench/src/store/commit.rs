@@ -11,8 +11,8 @@ use crate::data::{BLOCK, BLOCK_BYTES, Random};
 use crate::measure::{Comparison, Effort, Goal, Sample, Unit};
 use crate::place::Place;
 use crate::raw::{AlignedBlock, RawFile};
-use crate::store::Context;
 use crate::store::bed::Bed;
+use crate::suite::Context;
 
 const THREADS: u64 = 16;
 

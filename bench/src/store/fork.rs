@@ -12,8 +12,8 @@ use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE};
 use crate::measure::{Comparison, Effort, Goal, Peer, Sample, Unit, median_of, timed};
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
-use crate::store::Context;
 use crate::store::bed::{Bed, Scattered};
+use crate::suite::Context;
 use crate::{Result, programs};
 
 const GIB: u64 = 1 << 30;
@@ -98,7 +98,11 @@ impl Peer for Forks<'_> {
         })?;
         self.bed.store()?.drop_branches(&made)?;
         let (syncs, bytes) = (Some(effort.0), Some(effort.1));
-        Ok(Sample::new(value).with(Effort { syncs, bytes }))
+        Ok(Sample::new(value).with(Effort {
+            syncs,
+            bytes,
+            processor: None,
+        }))
     }
 }
 

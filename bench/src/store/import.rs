@@ -10,8 +10,8 @@ use tine_store::ImportSource;
 
 use crate::data::{BLOCK_BYTES, LARGE};
 use crate::measure::{Comparison, Effort, Goal, Sample, Unit, timed};
-use crate::store::Context;
 use crate::store::bed::{Bed, read_in_order};
+use crate::suite::Context;
 use crate::{Result, programs};
 
 /// Makes the image: stripes of data and of holes in turn, in the page cache and on disk.

@@ -9,8 +9,8 @@ use tine_store::{Branch, BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, Random};
 use crate::measure::{Comparison, Goal, Sample, Unit, timed};
-use crate::store::Context;
 use crate::store::bed::{Bed, open_plainly};
+use crate::suite::Context;
 use crate::{OpenAllArgs, Result, programs};
 
 const DISK_BYTES: u64 = 1 << 30;

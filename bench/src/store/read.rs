@@ -11,8 +11,8 @@ use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE, Random};
 use crate::measure::{Comparison, Goal, Sample, Unit, timed};
 use crate::place::{Place, drop_cache_of_all};
 use crate::raw::RawFile;
-use crate::store::Context;
 use crate::store::bed::{Bed, read_in_order};
+use crate::suite::Context;
 
 /// Reads random blocks and has a glance at each.
 fn read_at_random(

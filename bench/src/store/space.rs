@@ -11,8 +11,8 @@ use tine_store::{BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Random};
 use crate::measure::{Comparison, Effort, Goal, Sample, Unit};
-use crate::store::Context;
 use crate::store::bed::{Bed, Scattered};
+use crate::suite::Context;
 use crate::{Result, programs};
 
 /// Returns random writes to different blocks: what is overwritten would make the share smaller.

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// So often it is looked whether the end has come.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Ends the program, with a message, unless it is dropped in time.
 pub(crate) struct Watchdog {
     done: Arc<AtomicBool>,
@@ -15,11 +18,14 @@ impl Watchdog {
     pub(crate) fn new(what: String, limit: Duration) -> Self {
         let done = Arc::new(AtomicBool::new(false));
         let watched = Arc::clone(&done);
-        let begun = Instant::now();
         let thread = thread::spawn(move || {
+            // A program that is stopped for a while does not hang: such a while counts for little.
+            let mut waited = Duration::ZERO;
             while !watched.load(Ordering::Acquire) {
-                thread::park_timeout(Duration::from_millis(500));
-                if begun.elapsed() > limit && !watched.load(Ordering::Acquire) {
+                let looked = Instant::now();
+                thread::park_timeout(LOOK);
+                waited += looked.elapsed().min(2 * LOOK);
+                if waited > limit && !watched.load(Ordering::Acquire) {
                     eprintln!("{what}: no end after {} s", limit.as_secs());
                     std::process::exit(1);
                 }

@@ -5,6 +5,8 @@
 //! by chance; the file system is mounted anew and the binary has to show a state that its acknowledgements allow
 //! ([`harness`], [`store`]). The page cache survives `kill -9`, so only this proves anything about syncs.
 //!
+//! Once the binary works as commands ([`store`]), and once as a daemon that others write through ([`served`]).
+//!
 //! That the method catches the bugs it is for is shown by a small log whose syncs can be left out ([`log`]), and by
 //! `tine` with a bug of `tine_store::planted`: `cargo xtask test planted` plants those that leave out syncs, `cargo xtask
 //! torture` all that a power cut can show.
@@ -24,6 +26,8 @@ mod harness;
 mod log;
 mod model;
 mod mount;
+mod nbd;
 mod random;
 mod serve;
+mod served;
 mod store;

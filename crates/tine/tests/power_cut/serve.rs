@@ -6,13 +6,14 @@
 //! Absent: `syncfs` never reaches a FUSE server, so it syncs nothing here; `mmap` for writing and symbolic links.
 
 use crate::device::{Device, Operation, State};
-use crate::disk::{Access, Inode, Kind, SECTOR_BYTES};
+use crate::disk::{Access, Inode, Kind, Make, SECTOR_BYTES};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig,
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use nix::fcntl::{FallocateFlags, OFlag};
+use nix::sys::stat::SFlag;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -68,18 +69,17 @@ impl Server {
         &self,
         request: &Request,
         (directory, name): (INodeNo, &OsStr),
-        is_directory: bool,
+        what: Make,
         mode: u32,
     ) -> Result<(FileAttr, Option<FileHandle>), Errno> {
         let mut state = self.device.begin(Operation::Name)?;
         let owner = (request.uid(), request.gid());
         let inode = state
             .disk
-            .create(Inode(directory.0), name, is_directory, mode & 0o7777, owner)?;
-        let handle = if is_directory {
-            None
-        } else {
-            Some(self.open_file(&state, inode)?)
+            .create(Inode(directory.0), name, what, mode & 0o7777, owner)?;
+        let handle = match what {
+            Make::File => Some(self.open_file(&state, inode)?),
+            Make::Directory | Make::Socket => None,
         };
         Ok((attributes(&state, inode)?, handle))
     }
@@ -207,6 +207,7 @@ fn file_type(kind: &Kind) -> FileType {
     match kind {
         Kind::File(_) => FileType::RegularFile,
         Kind::Directory(_) => FileType::Directory,
+        Kind::Socket => FileType::Socket,
     }
 }
 
@@ -214,7 +215,7 @@ fn attributes(state: &State, inode: Inode) -> Result<FileAttr, Errno> {
     let node = state.disk.node(inode)?;
     let (size, blocks) = match &node.kind {
         Kind::File(data) => (data.size(), data.allocated_bytes() / SECTOR_BYTES),
-        Kind::Directory(_) => (0, 0),
+        Kind::Directory(_) | Kind::Socket => (0, 0),
     };
     Ok(FileAttr {
         ino: INodeNo(inode.0),
@@ -291,6 +292,24 @@ impl Filesystem for Server {
         answer!(reply, set, attributes => reply.attr(&VALID, &attributes));
     }
 
+    /// Makes a socket; nothing else that is neither file nor directory is needed.
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        if SFlag::from_bits_truncate(mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
+            return reply.error(Errno::EPERM);
+        }
+        let made = self.make(request, (parent, name), Make::Socket, mode & !umask);
+        answer!(reply, made, (attributes, _) => reply.entry(&VALID, &attributes, Generation(0)));
+    }
+
     fn mkdir(
         &self,
         request: &Request,
@@ -300,7 +319,7 @@ impl Filesystem for Server {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let made = self.make(request, (parent, name), true, mode & !umask);
+        let made = self.make(request, (parent, name), Make::Directory, mode & !umask);
         answer!(reply, made, (attributes, _) => reply.entry(&VALID, &attributes, Generation(0)));
     }
 
@@ -314,7 +333,7 @@ impl Filesystem for Server {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let made = self.make(request, (parent, name), false, mode & !umask);
+        let made = self.make(request, (parent, name), Make::File, mode & !umask);
         let opened = made.and_then(|(attributes, handle)| Ok((attributes, handle.ok_or(Errno::EISDIR)?)));
         answer!(reply, opened, (attributes, handle) => {
             reply.created(&VALID, &attributes, Generation(0), handle, OPEN);

@@ -142,7 +142,7 @@ fn targets(listing: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Returns a number from the environment.
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(
         value
@@ -177,7 +177,7 @@ fn torture(test: &str, binary: &OsStr) -> Option<Result<Report, Box<Violation>>>
     Some(Ok(total))
 }
 
-fn binary() -> &'static OsStr {
+pub(crate) fn binary() -> &'static OsStr {
     OsStr::new(env!("CARGO_BIN_EXE_tine"))
 }
 

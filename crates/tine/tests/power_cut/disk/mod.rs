@@ -35,9 +35,19 @@ pub(crate) const ROOT: Inode = Inode(1);
 pub(crate) enum Kind {
     File(Data),
     Directory(Directory),
+    /// A name to connect to, and nothing on any medium but that.
+    Socket,
 }
 
-/// A file or directory.
+/// What can be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Make {
+    File,
+    Directory,
+    Socket,
+}
+
+/// A file, directory or socket.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
@@ -144,6 +154,7 @@ impl Disk {
         match &self.node(inode)?.kind {
             Kind::File(data) => Ok(data),
             Kind::Directory(_) => Err(Errno::EISDIR),
+            Kind::Socket => Err(Errno::ENXIO),
         }
     }
 
@@ -167,7 +178,7 @@ impl Disk {
     pub(crate) fn directory(&self, inode: Inode) -> Result<&Directory, Errno> {
         match &self.node(inode)?.kind {
             Kind::Directory(directory) => Ok(directory),
-            Kind::File(_) => Err(Errno::ENOTDIR),
+            Kind::File(_) | Kind::Socket => Err(Errno::ENOTDIR),
         }
     }
 
@@ -177,22 +188,22 @@ impl Disk {
         names.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// Makes an empty file (or a directory) with a name.
+    /// Makes something with a name.
     pub(crate) fn create(
         &mut self,
         directory: Inode,
         name: &OsStr,
-        is_directory: bool,
+        make: Make,
         mode: u32,
         owner: (u32, u32),
     ) -> Result<Inode, Errno> {
         self.must_be_free(directory, name)?;
         let inode = Inode(self.next_inode);
         self.next_inode += 1;
-        let kind = if is_directory {
-            Kind::Directory(Directory::new(directory))
-        } else {
-            Kind::File(Data::default())
+        let kind = match make {
+            Make::File => Kind::File(Data::default()),
+            Make::Directory => Kind::Directory(Directory::new(directory)),
+            Make::Socket => Kind::Socket,
         };
         self.nodes.insert(inode, Node::new(kind, mode, owner));
         self.change_names(vec![entry(directory, name, Some(inode))])?;
@@ -208,10 +219,12 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a file's name.
+    /// Removes the name of a file or socket.
     pub(crate) fn unlink(&mut self, directory: Inode, name: &OsStr) -> Result<(), Errno> {
         let file = self.lookup(directory, name)?;
-        self.data(file)?;
+        if self.directory(file).is_ok() {
+            return Err(Errno::EISDIR);
+        }
         self.change_names(vec![entry(directory, name, None)])?;
         self.node_mut(file)?.links -= 1;
         Ok(())
@@ -261,6 +274,7 @@ impl Disk {
         match &mut self.node_mut(inode)?.kind {
             Kind::File(data) => data.sync(),
             Kind::Directory(_) => return Err(Errno::EISDIR),
+            Kind::Socket => return Err(Errno::EINVAL),
         }
         Ok(())
     }
@@ -273,6 +287,7 @@ impl Disk {
         match &mut node.kind {
             Kind::File(data) => data.fail_to_sync(&mut fate),
             Kind::Directory(_) => return Err(Errno::EISDIR),
+            Kind::Socket => return Err(Errno::EINVAL),
         }
         Ok(())
     }
@@ -330,16 +345,13 @@ impl Disk {
                 continue;
             } else if self.directory(inode).is_ok() {
                 self.recover_directory(left, fate, visited, (inode, directory));
-            } else if let Some(Node {
-                kind: Kind::File(data),
-                mode,
-                owner,
-                group,
-                ..
-            }) = self.nodes.remove(&inode)
-            {
-                let data = Kind::File(data.after_cut(fate));
-                left.nodes.insert(inode, Node::new(data, mode, (owner, group)));
+            } else if let Some(node) = self.nodes.remove(&inode) {
+                let kind = match node.kind {
+                    Kind::File(data) => Kind::File(data.after_cut(fate)),
+                    other => other,
+                };
+                left.nodes
+                    .insert(inode, Node::new(kind, node.mode, (node.owner, node.group)));
             } else if let Some(known) = left.nodes.get_mut(&inode) {
                 known.links += 1;
             }
@@ -353,7 +365,7 @@ impl Disk {
     fn first_unsynced(&self) -> u64 {
         let bytes = self.nodes.values().filter_map(|node| match &node.kind {
             Kind::File(data) => data.first_unsynced(),
-            Kind::Directory(_) => None,
+            Kind::Directory(_) | Kind::Socket => None,
         });
         let names = self.names_pending.first().map(|change| change.order);
         bytes.chain(names).min().unwrap_or(self.next_order)

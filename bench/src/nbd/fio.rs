@@ -71,7 +71,13 @@ impl Load {
         };
         command.arg(format!("--size={bytes}"));
         match (scale.verify_all, self.direction.contains("write")) {
-            (true, true) => command.args(["--verify=crc32c", "--do_verify=1", "--verify_fatal=1"]),
+            (true, true) => command.args([
+                "--verify=crc32c",
+                "--do_verify=1",
+                "--verify_fatal=1",
+                "--verify_state_save=0",
+                "--verify_state_save=0",
+            ]),
             (true, false) => &mut command,
             (false, _) => command.args([
                 "--time_based".to_owned(),

@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use tine_nbd::{BASE_ALLOCATION, Errno, Export, Extent, Fault, Features, Zeroing};
-use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store};
+use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store, StoreError};
 
 use super::context::{self, CHANGED};
 use super::fault::{Request, fault};
@@ -139,9 +139,7 @@ impl Export for BranchExport {
     }
 
     fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
-        self.branch
-            .will_read(range)
-            .map_err(|error| fault(error, Request::Other))
+        in_steps(range, |step| self.branch.will_read(step))
     }
 
     fn flush(&self) -> Result<(), Fault> {
@@ -171,6 +169,23 @@ impl Export for BranchExport {
         let now = self.branch.state().map_err(fault)?;
         context::changed(&self.store, (self.own_name(), &now), snapshot, range, visit)
     }
+}
+
+/// So much of what a client wants cached is fetched at a time, and at the most: a cache has other uses, too.
+const CACHED_STEP_BYTES: u64 = 4 << 20;
+const CACHED_BYTES_MAX: u64 = 64 << 20;
+
+/// Has the begin of a range fetched.
+fn in_steps(
+    range: Range<u64>,
+    mut fetch: impl FnMut(Range<u64>) -> Result<(), StoreError>,
+) -> Result<(), Fault> {
+    let end = range.end.min(range.start.saturating_add(CACHED_BYTES_MAX));
+    for start in (range.start..end).step_by(CACHED_STEP_BYTES as usize) {
+        let step = start..end.min(start.saturating_add(CACHED_STEP_BYTES));
+        fetch(step).map_err(|error| fault(error, Request::Other))?;
+    }
+    Ok(())
 }
 
 /// Returns where the last whole block of a range ends: the disk's end makes any block whole.
@@ -239,9 +254,7 @@ impl Export for SnapshotExport {
     }
 
     fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
-        self.state
-            .will_read(range)
-            .map_err(|error| fault(error, Request::Other))
+        in_steps(range, |step| self.state.will_read(step))
     }
 
     fn flush(&self) -> Result<(), Fault> {

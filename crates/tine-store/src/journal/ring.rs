@@ -330,8 +330,11 @@ impl Ring {
     ///
     /// Returns its number.
     pub(crate) fn grow(&mut self) -> Result<u32> {
-        let short = self.wholeness.iter().position(|&is| is == Wholeness::Short);
-        let file = short.map_or(self.files, |file| file as u32);
+        // One that holds frames is short by damage, and is not made anew.
+        let is_unused = |file: u32| file != self.place.file && self.held[file as usize] == 0;
+        let short = (0..self.files)
+            .find(|&file| self.wholeness[file as usize] == Wholeness::Short && is_unused(file));
+        let file = short.unwrap_or(self.files);
         add_file(&*self.medium, file, self.shape.file_bytes)?;
         self.sync_directory()?;
         if file == self.files {

@@ -258,17 +258,20 @@ impl Branch {
         let is_whole = offset.is_multiple_of(BLOCK_BYTES) && length.is_multiple_of(BLOCK_BYTES);
         let engine = self.engine();
         engine.check_writable()?;
-        if !is_whole || bytes.len() > PIECE_BYTES || self.streams(bytes.len()) || !engine.adds_at_once(length)
-        {
+        if !is_whole || bytes.len() > PIECE_BYTES || self.streams(bytes.len()) {
             return Ok(false);
         }
-        let (new, chunk) = self.prepare(bytes);
         let Some(_gate) = self.cell.gate.try_read() else {
             return Ok(false);
         };
+        if !engine.adds_at_once(length) {
+            return Ok(false);
+        }
+        let (new, chunk) = self.prepare(bytes);
         let mut head = self.writable(end)?;
         head.write(offset / BLOCK_BYTES, &new, &chunk);
         drop(head);
+        self.cell.unflushed.fetch_add(length, Ordering::Relaxed);
         engine.user_written.fetch_add(length, Ordering::Relaxed);
         Ok(true)
     }

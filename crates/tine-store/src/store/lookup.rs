@@ -153,7 +153,8 @@ impl Lookup {
             ..self.pieces.list.last().map_or(0, |(last, _)| last.end);
         let mut settled = Pieces {
             list: Vec::with_capacity(self.pieces.list.len()),
-            checksums: Vec::with_capacity((blocks.end - blocks.start) as usize),
+            // Most reads are no larger; a range that is only to be fetched may be as large as a disk.
+            checksums: Vec::with_capacity(((blocks.end - blocks.start) as usize).min(REQUEST_BLOCKS_MAX)),
         };
         let mut known = self.pieces.checksums.as_slice();
         for (range, piece) in self.pieces.list {

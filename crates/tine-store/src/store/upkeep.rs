@@ -223,20 +223,17 @@ impl Engine {
     /// Tells whether there is room for a write in memory and on the medium and nobody slows it down; if so, it is on the clock.
     pub(crate) fn adds_at_once(&self, bytes: u64) -> bool {
         let (buffer, debt) = (self.buffer_level(), self.debt_level());
-        if buffer.now + bytes > buffer.hard || debt.now > debt.hard {
+        if buffer.now + bytes > buffer.hard || !self.space.covers(self.unstored_bytes() + bytes) {
             return false;
         }
-        if !self.space.covers(self.unstored_bytes() + bytes) {
+        if debt.is_above_soft() {
             return false;
         }
-        if self.mode == UpkeepMode::Inline {
-            return !debt.is_above_soft();
-        }
-        if buffer.now + bytes <= buffer.soft && !debt.is_above_soft() {
+        if self.mode == UpkeepMode::Inline || buffer.now + bytes <= buffer.soft {
             return true;
         }
         self.wake_thread();
-        self.pacers.buffer.passes(bytes, buffer) && self.pacers.debt.passes(bytes, debt)
+        self.pacers.buffer.passes(bytes, buffer)
     }
 
     /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory

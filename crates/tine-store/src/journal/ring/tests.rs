@@ -60,3 +60,23 @@ fn a_file_whose_maker_died_is_synced_before_it_is_used() {
     assert_eq!(ring.durable_files(), 4);
     assert!(!medium.anything_volatile());
 }
+
+/// What holds frames that recovery could need is never made anew, though it is short by damage.
+#[test]
+fn a_short_file_that_holds_frames_is_left_alone() {
+    let (medium, shape) = full();
+    medium.set_capacity(None);
+    medium.start().create_journal_file(3, FILE_BYTES).unwrap();
+    let mut ring = Ring::begin_epoch(medium.start(), shape, 0, VecDeque::new(), None).unwrap();
+    let frame = vec![0; frame_bytes_max(FILE_BYTES) - 2 * FRAME_ALIGNMENT];
+    while ring.room().free_files > 0 {
+        ring.write(&frame, 0, Vec::new(), |_| ()).unwrap();
+    }
+    ring.sync().unwrap();
+    let log = ring.log().clone();
+    drop(ring);
+    medium.truncate(FileName::Journal(3), 8192);
+    let mut ring = Ring::detached(medium.start(), shape, 0, log).unwrap();
+    ring.count_held();
+    assert_eq!(ring.grow().unwrap(), 4, "a new file, not the one with frames");
+}

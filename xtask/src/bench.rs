@@ -21,6 +21,7 @@ pub(crate) struct Args {
 
 /// Runs the `bench` program, optimised, with the arguments as they are.
 pub(crate) fn run(args: &Args) -> Result {
+    build_command(["--release"])?;
     let mut bench = bench(["--release"]);
     if args.args.is_empty() {
         bench.arg("list");
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result {
 ///
 /// Not optimised: a smoke run measures nothing, and the tests need the same build.
 pub(crate) fn smoke() -> Result<usize> {
+    build_command([])?;
     let list = shell::read(bench([]).arg("list"))?;
     let suites = list.lines().filter_map(|line| line.split_whitespace().next());
     let mut ran = 0;
@@ -40,6 +42,11 @@ pub(crate) fn smoke() -> Result<usize> {
         ran += 1;
     }
     Ok(ran)
+}
+
+/// Builds `tine` beside `bench`, where the rows look for it that run it.
+fn build_command<const N: usize>(flags: [&str; N]) -> Result {
+    shell::run(shell::cargo(["build", "--quiet", "--package", "tine"]).args(flags))
 }
 
 fn bench<const N: usize>(flags: [&str; N]) -> Command {

@@ -77,7 +77,7 @@ fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
         "tine check --data",
         "tine read disk",
         "tine export disk disk.img",
-        // These ask first whether the daemon is there.
+        // These send nothing before the daemon has admitted them.
         "tine write disk",
         "tine import - imported",
     ];

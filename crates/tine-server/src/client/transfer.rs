@@ -1,10 +1,17 @@
 //! Disks over the control socket: reading them, bringing them in, writing to them.
 
-use bytes::BytesMut;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use http_body_util::Either;
 use hyper::Response;
 use hyper::body::Incoming;
-use tine_store::{BranchName, ImportSource, Piece, Progress, StoreError};
+use hyper::header::{EXPECT, HeaderValue};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tine_store::{BranchName, ImportSource, Piece, Progress, StoreError, Target};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 
@@ -47,48 +54,20 @@ impl Client {
         }
     }
 
-    /// Brings a disk in, piece by piece.
-    ///
-    /// # Errors
-    /// Those of [`Client::ask`] and of `source`; [`Kind::Cancelled`] after a break of `progress`. Nothing is left behind
-    /// then.
-    pub fn import(
-        &mut self,
-        name: BranchName,
-        source: ImportSource<'_>,
-        progress: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
-    ) -> Result<Imported, Failure> {
-        let size = source.size()?;
-        let mut sending = self.upload(Import::VERB, &Import { name, size })?;
-        let mut failed = None;
-        let mut end = 0;
-        let visited = source.visit(size, &mut |offset, bytes| {
-            sending.put(bytes, offset).map_err(|failure| {
-                failed = Some(failure);
-                StoreError::Cancelled
-            })?;
-            end = end.max(offset + bytes.len() as u64);
-            match progress(Progress {
-                done: end,
-                total: size,
-            }) {
-                std::ops::ControlFlow::Continue(()) => Ok(()),
-                std::ops::ControlFlow::Break(()) => Err(StoreError::Cancelled),
-            }
-        });
-        match (failed, visited) {
-            (Some(failure), _) => Err(failure),
-            (None, Err(error)) => Err(error.into()),
-            (None, Ok(())) => sending.finish(),
-        }
-    }
-
-    /// Begins to write to a branch. Returns the disk's size and the way for the bytes.
+    /// Begins to bring a disk in, when the daemon has admitted that: nothing of the source is needed before.
     ///
     /// # Errors
     /// Those of [`Client::ask`].
-    pub fn write(&mut self, name: BranchName) -> Result<(u64, Sending<'_>), Failure> {
-        let target = tine_store::Target::Branch(name.clone());
+    pub fn import(self, name: BranchName, size: Option<u64>) -> Result<Sending, Failure> {
+        self.upload(Import::VERB, &Import { name, size })
+    }
+
+    /// Begins to write to a branch, when the daemon has admitted that. Returns the disk's size and the way for the bytes.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub fn write(mut self, name: BranchName) -> Result<(u64, Sending), Failure> {
+        let target = Target::Branch(name.clone());
         let size = match self.ask(&Show { target })? {
             Shown::Branch(branch) => branch.size,
             Shown::Snapshot { snapshot, .. } => snapshot.size,
@@ -96,40 +75,51 @@ impl Client {
         Ok((size, self.upload(Write::VERB, &Write { name })?))
     }
 
-    fn upload<R: serde::Serialize>(&mut self, verb: &str, request: &R) -> Result<Sending<'_>, Failure> {
+    fn upload<R: Serialize>(mut self, verb: &str, request: &R) -> Result<Sending, Failure> {
         let query = serde_urlencoded::to_string(request).map_err(|error| self.misunderstood(&error))?;
         let (chunks, body) = chunks();
-        let request = self.request(Method::Change, verb, &query, Either::Right(body));
+        let mut request = self.request(Method::Change, verb, &query, Either::Right(body));
+        let expect = HeaderValue::from_static("100-continue");
+        request.headers_mut().insert(EXPECT, expect);
+        let admitted = Arc::new(Notify::new());
+        let admitting = Arc::clone(&admitted);
+        hyper::ext::on_informational(&mut request, move |_| admitting.notify_one());
         let requests = &mut self.requests;
-        let response = self.runtime.block_on(async {
+        let sent = self.runtime.block_on(async {
             requests.ready().await?;
-            Ok::<_, hyper::Error>(tokio::spawn(requests.send_request(request)))
+            let mut response = tokio::spawn(requests.send_request(request));
+            let refused = tokio::select! {
+                () = admitted.notified() => None,
+                refused = &mut response => Some(refused),
+            };
+            Ok::<_, hyper::Error>((response, refused))
         });
-        let response = response.map_err(|_| self.broken(Changes::Nothing))?;
-        Ok(Sending {
-            client: self,
-            chunks,
-            response: Some(response),
-            sent: 0,
-        })
+        match sent {
+            Err(_) => Err(self.broken(Changes::Nothing)),
+            Ok((_, Some(refused))) => Err(refusal(&mut self, refused, Changes::Nothing)),
+            Ok((response, None)) => Ok(Sending {
+                client: self,
+                chunks,
+                response: Some(response),
+            }),
+        }
     }
 }
 
 /// A disk, or a part of one, on its way to the daemon. Dropped before it is finished, it is cut off.
-pub struct Sending<'a> {
-    client: &'a mut Client,
-    chunks: Sender<bytes::Bytes>,
+pub struct Sending {
+    client: Client,
+    chunks: Sender<Bytes>,
     response: Option<JoinHandle<hyper::Result<Response<Incoming>>>>,
-    sent: u64,
 }
 
-impl std::fmt::Debug for Sending<'_> {
+impl std::fmt::Debug for Sending {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Sending").finish_non_exhaustive()
     }
 }
 
-impl Sending<'_> {
+impl Sending {
     /// Sends a piece, when there is room for it on the way.
     ///
     /// # Errors
@@ -139,7 +129,6 @@ impl Sending<'_> {
             let mut chunk = BytesMut::new();
             encode_data(offset + number * DATA_BYTES_MAX as u64, piece, &mut chunk);
             self.send(chunk)?;
-            self.sent += piece.len() as u64;
         }
         Ok(())
     }
@@ -164,13 +153,41 @@ impl Sending<'_> {
             None => Ok(()),
             Some(early) => {
                 self.response = None;
-                Err(self
-                    .received::<serde::de::IgnoredAny>(early)
-                    .err()
-                    .unwrap_or_else(|| {
-                        Failure::new(Kind::Version, "the daemon answered before it had everything")
-                    }))
+                Err(refusal(&mut self.client, early, Changes::Perhaps))
             }
+        }
+    }
+
+    /// Sends all of a disk, which ends it.
+    ///
+    /// # Errors
+    /// The daemon's and those of `source`; [`Kind::Cancelled`] after a break of `progress`. Nothing is left behind then.
+    pub fn pour(
+        mut self,
+        source: ImportSource<'_>,
+        size: Option<u64>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Imported, Failure> {
+        let mut failed = None;
+        let mut end = 0;
+        let visited = source.visit(size, &mut |offset, bytes| {
+            self.put(bytes, offset).map_err(|failure| {
+                failed = Some(failure);
+                StoreError::Cancelled
+            })?;
+            end = end.max(offset + bytes.len() as u64);
+            match progress(Progress {
+                done: end,
+                total: size,
+            }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(StoreError::Cancelled),
+            }
+        });
+        match (failed, visited) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => self.finish(),
         }
     }
 
@@ -178,7 +195,7 @@ impl Sending<'_> {
     ///
     /// # Errors
     /// The daemon's, and those of the connection.
-    pub fn finish<A: serde::de::DeserializeOwned>(mut self) -> Result<A, Failure> {
+    pub fn finish<A: DeserializeOwned>(mut self) -> Result<A, Failure> {
         let mut end = BytesMut::new();
         Frame::Done.encode(&mut end);
         self.send(end)?;
@@ -186,10 +203,12 @@ impl Sending<'_> {
             return Err(self.client.broken(Changes::Perhaps));
         };
         // The end of the body follows the end of what is sent.
-        let Self { client, chunks, .. } = self;
+        let Self {
+            mut client, chunks, ..
+        } = self;
         drop(chunks);
         let response = client.runtime.block_on(response);
-        receive(client, response)
+        receive(&mut client, response, Changes::Perhaps)
     }
 
     /// Ends a write before all was written: what was is made durable. Says how much that is; nothing if the daemon has
@@ -199,20 +218,25 @@ impl Sending<'_> {
         let written: Written = self.finish().ok()?;
         Some(before_that(written.length))
     }
-
-    fn received<A: serde::de::DeserializeOwned>(&mut self, response: Arrived) -> Result<A, Failure> {
-        receive(self.client, response)
-    }
 }
 
 type Arrived = Result<hyper::Result<Response<Incoming>>, tokio::task::JoinError>;
 
-fn receive<A: serde::de::DeserializeOwned>(client: &mut Client, response: Arrived) -> Result<A, Failure> {
-    let changes = Changes::Perhaps;
+fn receive<A: DeserializeOwned>(
+    client: &mut Client,
+    response: Arrived,
+    changes: Changes,
+) -> Result<A, Failure> {
     let Ok(Ok(response)) = response else {
         return Err(client.broken(changes));
     };
     let body = client.accepted(response, changes)?;
     let body = client.whole(body, changes)?;
     serde_json::from_slice(&body).map_err(|error| client.misunderstood(&error))
+}
+
+/// Returns the failure that a response is which came before all was sent.
+fn refusal(client: &mut Client, response: Arrived, changes: Changes) -> Failure {
+    let failed = receive::<IgnoredAny>(client, response, changes).err();
+    failed.unwrap_or_else(|| Failure::new(Kind::Version, "the daemon answered before it had everything"))
 }

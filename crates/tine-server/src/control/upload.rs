@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::http::header::EXPECT;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -31,11 +33,16 @@ const FORGOTTEN_FOR: Duration = Duration::from_secs(10);
 /// How often a pump that waits for a client looks whether the daemon stops.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-pub(super) async fn import(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery, body: Body) -> Response {
+pub(super) async fn import(
+    State(desk): State<Arc<Desk>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     receive(
         desk,
         query,
-        body,
+        (headers, body),
         |desk, request: Import, mut pieces| -> Result<Imported, Failure> {
             let source = ImportSource::Pieces {
                 size: request.size,
@@ -48,11 +55,16 @@ pub(super) async fn import(State(desk): State<Arc<Desk>>, RawQuery(query): RawQu
     .await
 }
 
-pub(super) async fn write(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery, body: Body) -> Response {
+pub(super) async fn write(
+    State(desk): State<Arc<Desk>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     receive(
         desk,
         query,
-        body,
+        (headers, body),
         |desk, request: Write, mut pieces| -> Result<Written, Failure> {
             let mut writing = request.begin(&desk.daemon)?;
             loop {
@@ -79,7 +91,7 @@ pub(super) async fn write(State(desk): State<Arc<Desk>>, RawQuery(query): RawQue
 async fn receive<R, A>(
     desk: Arc<Desk>,
     query: Option<String>,
-    body: Body,
+    (headers, body): (HeaderMap, Body),
     work: impl FnOnce(&Desk, R, Received) -> Result<A, Failure> + Send + 'static,
 ) -> Response
 where
@@ -88,11 +100,18 @@ where
 {
     let ready = from_query::<R>(query.as_deref()).and_then(|request| desk.check_open().map(|()| request));
     let (sender, chunks) = channel(CHUNKS_MAX);
-    tokio::spawn(pump(Arc::clone(&desk), body, sender));
     let request = match ready {
         Ok(request) => request,
-        Err(failure) => return failure.into_response(),
+        Err(failure) => {
+            // Who expects to be told to continue has sent nothing yet; all others would not see the answer.
+            if !headers.contains_key(EXPECT) {
+                drop(chunks);
+                tokio::spawn(pump(desk, body, sender));
+            }
+            return failure.into_response();
+        }
     };
+    tokio::spawn(pump(Arc::clone(&desk), body, sender));
     let worked_for = Arc::clone(&desk);
     let done = tokio::task::spawn_blocking(move || {
         let Ok(_slot) = worked_for.streams.try_acquire() else {

@@ -144,13 +144,12 @@ impl Context {
         source: ImportSource<'_>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Outcome<Imported> {
-        match self.through_daemon(Missing::Create, Damage::IsAnObstacle, ready)? {
-            Through::Daemon(mut client) => Ok(client.import(name, source, progress)?),
+        let size = source.size()?;
+        let import = |client: Client| client.import(name.clone(), size);
+        match self.through_daemon(Missing::Create, Damage::IsAnObstacle, import)? {
+            Through::Daemon(sending) => Ok(sending.pour(source, size, progress)?),
             Through::Alone(store) => {
-                let request = Import {
-                    name,
-                    size: source.size()?,
-                };
+                let request = Import { name, size };
                 self.alone(store, |daemon| request.work(daemon, source, progress))
             }
         }
@@ -170,9 +169,9 @@ impl Context {
             Some(written) => error.hint_more(written),
             None => error,
         };
-        match self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, ready)? {
-            Through::Daemon(mut client) => {
-                let (size, mut sending) = client.write(name)?;
+        let write = |client: Client| client.write(name.clone());
+        match self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, write)? {
+            Through::Daemon((size, mut sending)) => {
                 let range = start(size)?;
                 match copy(range, &mut |bytes, offset| Ok(sending.put(bytes, offset)?)) {
                     Ok(()) => Ok(sending.finish::<Written>()?.length),
@@ -246,12 +245,6 @@ enum Through<T> {
     Daemon(T),
     /// There is none: the store is this process's.
     Alone(Store),
-}
-
-/// Makes sure that the daemon takes what cannot be sent twice.
-fn ready(mut client: Client) -> Result<Client, Failure> {
-    client.hello()?;
-    Ok(client)
 }
 
 /// Puts bytes where they belong on a disk.

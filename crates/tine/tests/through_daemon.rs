@@ -140,7 +140,14 @@ fn commands_go_on_while_daemons_come_and_go() {
                 scope.spawn(move || {
                     let mut forked = 0;
                     while !over.load(Ordering::Relaxed) {
-                        bench.succeeds(&format!("tine fork disk w{worker}-{forked} --quiet"));
+                        let made = bench.run(&format!("tine fork disk w{worker}-{forked} --quiet"));
+                        let said = String::from_utf8_lossy(&made.stderr);
+                        // Who connects as the daemon ends may be cut off, and is told so.
+                        let cut_off = said.contains("ended before it had answered");
+                        assert!(made.status.success() || cut_off, "{said}");
+                        if cut_off {
+                            bench.run(&format!("tine fork disk w{worker}-{forked} --quiet"));
+                        }
                         forked += 1;
                     }
                     forked

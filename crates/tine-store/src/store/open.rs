@@ -72,15 +72,17 @@ impl Store {
     pub fn open(path: &Path, mut open: OpenOptions) -> Result<Self> {
         let failed = |e| StoreError::io(format_args!("`{}`", path.display()), "open the store at", e);
         if !DirectoryMedium::is_store(path).map_err(failed)? {
-            if DirectoryMedium::has_lost_its_parameters(path) {
-                return Err(StoreError::damaged(format!(
-                    "`{}` has no store.json",
-                    path.display()
-                )));
+            let is_lost = DirectoryMedium::has_lost_its_parameters(path);
+            // Between the two looks another process may have finished making it.
+            if !DirectoryMedium::is_store(path).map_err(failed)? {
+                return Err(if is_lost {
+                    StoreError::damaged(format!("`{}` has no store.json", path.display()))
+                } else {
+                    StoreError::NoStore {
+                        path: path.to_owned(),
+                    }
+                });
             }
-            return Err(StoreError::NoStore {
-                path: path.to_owned(),
-            });
         }
         let begun = Instant::now();
         let mut told = false;

@@ -47,12 +47,7 @@ impl Load {
     pub(super) fn run(&self, uris: &[String], scale: &Scale) -> Result<Done> {
         let fio = programs::find("fio").ok_or("fio is not installed")?;
         let mut command = Command::new(fio);
-        command.args([
-            "--output-format=json",
-            "--ioengine=nbd",
-            "--norandommap",
-            "--randrepeat=0",
-        ]);
+        command.args(["--output-format=json", "--ioengine=nbd", "--randrepeat=0"]);
         command.args([
             format!("--rw={}", self.direction),
             format!("--bs={}", self.bytes),
@@ -70,16 +65,17 @@ impl Load {
             scale.disk_bytes
         };
         command.arg(format!("--size={bytes}"));
+        // What is verified is written once: of two writes in flight to one block, nobody can say which one stays.
         match (scale.verify_all, self.direction.contains("write")) {
             (true, true) => command.args([
                 "--verify=crc32c",
                 "--do_verify=1",
                 "--verify_fatal=1",
                 "--verify_state_save=0",
-                "--verify_state_save=0",
             ]),
             (true, false) => &mut command,
             (false, _) => command.args([
+                "--norandommap".to_owned(),
                 "--time_based".to_owned(),
                 format!("--runtime={}", duration.as_secs_f64()),
             ]),

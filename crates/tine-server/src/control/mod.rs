@@ -1,7 +1,7 @@
 //! The control plane of a daemon: requests over a unix socket, by HTTP and JSON. docs/control.md describes them.
 //!
 //! The engine is synchronous, so each request is worked on by a thread of a bounded pool; what is asynchronous only moves
-//! bytes. What a slow client holds is bounded: a connection, a request's slot, and the few chunks of [`crate::wire`].
+//! bytes. What a slow client holds is bounded: a connection, a request's slot, and the few chunks of `wire`.
 //!
 //! **Invariant:** no lock of the store is held while a client is waited for: streams are pulled and pushed between the
 //! engine's calls.

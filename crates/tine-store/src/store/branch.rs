@@ -413,7 +413,8 @@ impl Branch {
         Ok(extents)
     }
 
-    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(extents told).
+    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(pieces up to there), which may be
+    /// many more than the extents told.
     ///
     /// # Errors
     /// As [`Branch::extents`].

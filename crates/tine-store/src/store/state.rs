@@ -334,7 +334,8 @@ impl State {
         extents(&self.view, self.index(), range, self.stretch)
     }
 
-    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(extents told).
+    /// Tells `each` what the bytes of a range are, in order, until it has heard enough. O(pieces up to there), which may be
+    /// many more than the extents told.
     ///
     /// # Errors
     /// As [`State::extents`].

@@ -13,12 +13,19 @@
 
 extern crate alloc;
 
+#[expect(dead_code, reason = "the collections are made of it")]
+mod block;
+mod change;
 #[cfg(doctest)]
 mod compile_fail;
 mod count;
+mod detach;
 mod shared;
 
 pub mod radix_map;
 
+pub use change::{Change, Conflict};
+#[cfg(debug_assertions)]
+pub use detach::detaches;
 pub use radix_map::RadixMap;
 pub use shared::Shared;

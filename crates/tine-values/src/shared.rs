@@ -19,6 +19,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use crate::count::Count;
+use crate::detach;
 
 /// A value with many owners, who may write to it once they are alone.
 ///
@@ -98,6 +99,7 @@ impl<T> Shared<T> {
     {
         if !self.is_unique() {
             *self = Self::new(T::clone(self));
+            detach::record();
         }
         // SAFETY: `self` is the sole owner, either found so or just made; as in `get_mut`.
         unsafe { &mut self.block.as_mut().value }

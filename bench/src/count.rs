@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
 use tine_store::segment::SegmentId;
 
-use crate::measure::Effort;
+use bench_measure::Effort;
 
 /// What went to the disk so far.
 #[derive(Default)]

@@ -5,8 +5,6 @@
 
 mod count;
 mod data;
-mod machine;
-mod measure;
 mod nbd;
 mod place;
 mod programs;
@@ -15,19 +13,12 @@ mod reflink;
 mod scale;
 mod store;
 mod suite;
-mod table;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bench_measure::{Result, SuiteArgs};
 use clap::{Parser, Subcommand};
-
-use crate::scale::Scale;
-use crate::table::{Format, Printer};
-
-/// What anything here can fail with: it is printed, not matched.
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Compares tine with its peers
 #[derive(Parser)]
@@ -59,30 +50,6 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct SuiteArgs {
-    /// The rows to run: their names, or what these begin with [default: all]
-    rows: Vec<String>,
-    /// Runs every row in its smallest form and verifies every byte; measures nothing
-    #[arg(long, conflicts_with = "scale")]
-    smoke: bool,
-    /// How large: disks of 512 MiB or of 4 GiB
-    #[arg(long, value_enum, default_value_t = ScaleName::Full)]
-    scale: ScaleName,
-    /// How many rounds each contestant has [default: as the scale says]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// Prints one object a line instead of tables
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum ScaleName {
-    Small,
-    Full,
-}
-
-#[derive(clap::Args)]
 pub(crate) struct CrashWriterArgs {
     directory: PathBuf,
     seed: u64,
@@ -98,29 +65,6 @@ pub(crate) struct OpenAllArgs {
     buffer_bytes: u64,
 }
 
-impl SuiteArgs {
-    fn run(&self, rows: &[suite::Row]) -> Result {
-        let format = if self.json {
-            Format::JsonLines
-        } else {
-            Format::Table
-        };
-        suite::run(rows, &self.rows, &self.scale(), Printer::new(format))
-    }
-
-    fn scale(&self) -> Scale {
-        let mut scale = match self.scale {
-            _ if self.smoke => Scale::smoke(),
-            ScaleName::Small => Scale::small(),
-            ScaleName::Full => Scale::full(),
-        };
-        if let Some(rounds) = self.rounds {
-            scale.rounds = rounds;
-        }
-        scale
-    }
-}
-
 fn run(cli: Cli) -> Result {
     match cli.command {
         Command::List => {
@@ -128,8 +72,8 @@ fn run(cli: Cli) -> Result {
             println!("nbd    the daemon against nbdkit, qemu-nbd, qcow2 overlays and chains");
             Ok(())
         }
-        Command::Store(args) => args.run(&store::ROWS),
-        Command::Nbd(args) => args.run(&nbd::ROWS),
+        Command::Store(args) => suite::run(&store::ROWS, &args),
+        Command::Nbd(args) => suite::run(&nbd::ROWS, &args),
         Command::CrashWriter(args) => store::write_until_killed(&args),
         Command::OpenAll(args) => store::open_all(&args),
     }

@@ -111,3 +111,21 @@ fn for_each_file(directory: &Path, each: &mut dyn FnMut(&Path) -> Result) -> Res
     }
     Ok(())
 }
+
+/// Returns the type of the file system that holds `place`, and its device and options.
+pub(crate) fn file_system(place: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let place = place.canonicalize().ok()?;
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (device, at, kind, options) = (words.next()?, words.next()?, words.next()?, words.next()?);
+            place
+                .starts_with(at)
+                .then(|| (at.len(), format!("{kind} on {device} ({options})")))
+        })
+        // Of two mounts in one place, the later one is seen.
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, found)| found)
+}

@@ -21,16 +21,6 @@ pub(crate) fn is_executable(file: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the first line that a command prints, if it succeeds.
-pub(crate) fn first_line(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .next()
-        .filter(|_| output.status.success())
-        .map(str::to_owned)
-}
-
 /// Runs a command to its end.
 ///
 /// # Errors

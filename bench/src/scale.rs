@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bench_measure::{ScaleName, SuiteArgs};
+
 /// The sizes of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
@@ -41,6 +43,17 @@ pub(crate) struct Scale {
 const MIB: u64 = 1 << 20;
 
 impl Scale {
+    /// The scale that the command line asks for.
+    pub(crate) fn asked_for(args: &SuiteArgs) -> Self {
+        let mut scale = match args.scale {
+            _ if args.smoke => Self::smoke(),
+            ScaleName::Small => Self::small(),
+            ScaleName::Full => Self::full(),
+        };
+        scale.rounds = args.rounds.unwrap_or(scale.rounds);
+        scale
+    }
+
     /// The sizes that the targets speak of.
     pub(crate) fn full() -> Self {
         Self {

@@ -1,14 +1,14 @@
 //! Suites: rows that are run one after the other, all of them or those that are asked for.
 
 use std::cell::Cell;
+use std::process::Command;
+
+use bench_measure::{Comparison, Machine, Printer, SuiteArgs, bytes, first_line};
 
 use crate::Result;
 use crate::data::Blocks;
-use crate::machine::Machine;
-use crate::measure::Comparison;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::scale::Scale;
-use crate::table::Printer;
 
 /// A row: its name and what runs it.
 pub(crate) type Row = (&'static str, fn(&Context<'_>) -> Result);
@@ -32,7 +32,7 @@ impl Context<'_> {
         let outcome = comparison.run(rounds);
         let failed = outcome.series.iter().filter(|series| series.failure.is_some());
         self.failures.set(self.failures.get() + failed.count() as u32);
-        self.printer.outcome(&outcome, self.scale);
+        self.printer.outcome(&outcome);
     }
 }
 
@@ -41,19 +41,15 @@ impl Context<'_> {
 /// # Errors
 ///
 /// When a row is unknown, there is too little space, or anything did not work; never for being slow.
-pub(crate) fn run(rows: &[Row], wanted: &[String], scale: &Scale, printer: Printer) -> Result {
+pub(crate) fn run(rows: &[Row], args: &SuiteArgs) -> Result {
     let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
-    if let Some(unknown) = wanted
-        .iter()
-        .find(|wanted| !names.iter().any(|name| name.starts_with(wanted.as_str())))
-    {
-        return Err(format!("there is no row `{unknown}`; there are: {}", names.join(", ")).into());
-    }
+    let wanted = args.choose(&names)?;
+    let scale = &Scale::asked_for(args);
     let context = Context {
         scale,
         place: Place::new()?,
         blocks: Blocks::new(),
-        printer,
+        printer: Printer::new(args.format(), args.smoke),
         failures: Cell::new(0),
     };
     // Three disks at once and something for what is written to them.
@@ -67,15 +63,14 @@ pub(crate) fn run(rows: &[Row], wanted: &[String], scale: &Scale, printer: Print
         )
         .into());
     }
-    context.printer.header(&Machine::of(context.place.path()), scale);
-    for &(name, row) in rows {
-        // A whole name is that row alone, not those that begin with it.
-        let is_wanted = |wanted: &String| {
-            name == wanted || (name.starts_with(wanted.as_str()) && !names.contains(&wanted.as_str()))
-        };
-        if !wanted.is_empty() && !wanted.iter().any(is_wanted) {
-            continue;
-        }
+    let mut machine = Machine::here();
+    machine.add("file system", place::file_system(context.place.path()));
+    for program in ["qemu-img", "cp"] {
+        machine.add(program, first_line(Command::new(program).arg("--version")));
+    }
+    let disks = format!("disks of {}", bytes(scale.disk_bytes as f64));
+    context.printer.header(&machine, scale.name, &disks, scale.rounds);
+    for &(name, row) in rows.iter().filter(|(name, _)| wanted.contains(name)) {
         if let Err(error) = row(&context) {
             context.printer.failed(name, &error.to_string());
             context.failures.set(context.failures.get() + 1);

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the comparisons with peers, and their smoke run.
 //!
-//! What it asks of the `bench` program: `bench list` prints one suite a line (its name, then whatever else),
-//! `bench SUITE [--smoke] …` runs it, and with `--smoke` a run proves in seconds that the suite still works.
+//! What it asks of a program of benches: `PROGRAM list` prints one suite a line (its name, then whatever else),
+//! `PROGRAM SUITE [--smoke] …` runs it, and with `--smoke` a run proves in seconds that the suite still works.
 
 use std::process::Command;
 
@@ -19,38 +19,69 @@ pub(crate) struct Args {
     args: Vec<String>,
 }
 
-/// Runs the `bench` program, optimised, with the arguments as they are.
+/// A package that has suites.
+struct Program {
+    package: &'static str,
+    /// Whether its rows run the command.
+    runs_tine: bool,
+}
+
+const PROGRAMS: [Program; 2] = [
+    Program {
+        package: "bench",
+        runs_tine: true,
+    },
+    // Its own, so that nobody waits for the crates that values are compared with.
+    Program {
+        package: "bench-values",
+        runs_tine: false,
+    },
+];
+
+/// The suite whose program is known without asking: whoever measures values need not build the others.
+const VALUES: &str = "values";
+
+/// Runs a suite, optimised, with the arguments as they are; lists the suites if there are none.
 pub(crate) fn run(args: &Args) -> Result {
-    build_command(["--release"])?;
-    let mut bench = bench(["--release"]);
-    if args.args.is_empty() {
-        bench.arg("list");
-    }
-    shell::run(bench.args(&args.args))
+    let Some(suite) = args.args.first() else {
+        return PROGRAMS
+            .iter()
+            .try_for_each(|program| shell::run(program.command(&["--release"]).arg("list")));
+    };
+    let [disks, values] = &PROGRAMS;
+    let program = if suite == VALUES { values } else { disks };
+    program.build_what_it_runs(&["--release"])?;
+    shell::run(program.command(&["--release"]).args(&args.args))
 }
 
 /// Runs each suite's smoke run and returns how many there were.
 ///
 /// Not optimised: a smoke run measures nothing, and the tests need the same build.
 pub(crate) fn smoke() -> Result<usize> {
-    build_command([])?;
-    let list = shell::read(bench([]).arg("list"))?;
-    let suites = list.lines().filter_map(|line| line.split_whitespace().next());
     let mut ran = 0;
-    for suite in suites {
-        shell::run(bench([]).args([suite, "--smoke"]))?;
-        ran += 1;
+    for program in &PROGRAMS {
+        program.build_what_it_runs(&[])?;
+        let list = shell::read(program.command(&[]).arg("list"))?;
+        for suite in list.lines().filter_map(|line| line.split_whitespace().next()) {
+            shell::run(program.command(&[]).args([suite, "--smoke"]))?;
+            ran += 1;
+        }
     }
     Ok(ran)
 }
 
-/// Builds `tine` beside `bench`, where the rows look for it that run it.
-fn build_command<const N: usize>(flags: [&str; N]) -> Result {
-    shell::run(shell::cargo(["build", "--quiet", "--package", "tine"]).args(flags))
-}
+impl Program {
+    /// Builds `tine` beside the program, where the rows look for it that run it.
+    fn build_what_it_runs(&self, flags: &[&str]) -> Result {
+        if !self.runs_tine {
+            return Ok(());
+        }
+        shell::run(shell::cargo(["build", "--quiet", "--package", "tine"]).args(flags))
+    }
 
-fn bench<const N: usize>(flags: [&str; N]) -> Command {
-    let mut bench = shell::cargo(["run", "--quiet", "--package", "bench"]);
-    bench.args(flags).arg("--").env("PATH", shell::path_with_sbin());
-    bench
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut bench = shell::cargo(["run", "--quiet", "--package", self.package]);
+        bench.args(flags).arg("--").env("PATH", shell::path_with_sbin());
+        bench
+    }
 }

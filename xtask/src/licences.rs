@@ -4,7 +4,7 @@
 //! reads the licence texts themselves, and the advisories.
 //!
 //! **Invariant:** what is not understood is refused: a licence that cannot be parsed is not allowed, nor is a source
-//! that is not known.
+//! that is not known. A crate that is excepted from the licences may be linked by those alone that the file names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// When one is not allowed; all of them are named.
 pub(crate) fn check() -> Result {
     let policy = std::fs::read_to_string(shell::root().join("deny.toml"))?;
-    let allowed = allowed_licences(&policy)?;
+    let policy = Policy::read(&policy)?;
     let mut packages = BTreeMap::new();
     // What only other systems would build is never linked.
     for platform in toolchain::MACHINES {
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Result {
     }
     let refused: Vec<_> = packages
         .values()
-        .flat_map(|package| refuse(package, &allowed))
+        .flat_map(|package| refuse(package, &policy))
         .collect();
     for duplicate in duplicates(packages.values()) {
         // They come and go with the registry: said, not refused.
@@ -56,6 +56,8 @@ struct Package {
     source: Option<String>,
     /// What it depends on in any version.
     wildcards: Vec<String>,
+    /// The names of those that depend on it.
+    wrappers: BTreeSet<String>,
 }
 
 /// Returns the packages that `metadata` says are built, by their ids.
@@ -67,10 +69,8 @@ fn used(metadata: &Value) -> Result<BTreeMap<String, Package>> {
             .ok_or("`cargo metadata` has changed its format")
     };
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let ids: BTreeSet<_> = list(&metadata["resolve"]["nodes"])?
-        .iter()
-        .filter_map(|node| text(&node["id"]))
-        .collect();
+    let nodes = list(&metadata["resolve"]["nodes"])?;
+    let ids: BTreeSet<_> = nodes.iter().filter_map(|node| text(&node["id"])).collect();
     let mut packages = BTreeMap::new();
     for package in list(&metadata["packages"])? {
         let id = text(&package["id"]).ok_or("a package without an id")?;
@@ -88,8 +88,22 @@ fn used(metadata: &Value) -> Result<BTreeMap<String, Package>> {
             licence: text(&package["license"]),
             source: text(&package["source"]),
             wildcards,
+            wrappers: BTreeSet::new(),
         };
         packages.insert(id, package);
+    }
+    for node in &nodes {
+        let wrapper = node["id"].as_str().and_then(|id| packages.get(id));
+        let Some(wrapper) = wrapper.map(|package| package.name.clone()) else {
+            continue;
+        };
+        for wrapped in list(&node["dependencies"])? {
+            let wrapped = wrapped.as_str().and_then(|id| packages.get_mut(id));
+            wrapped
+                .ok_or("a dependency that is no package")?
+                .wrappers
+                .insert(wrapper.clone());
+        }
     }
     if packages.is_empty() {
         return Err("`cargo metadata` names no package".into());
@@ -98,14 +112,18 @@ fn used(metadata: &Value) -> Result<BTreeMap<String, Package>> {
 }
 
 /// Returns what is wrong with a package.
-fn refuse(package: &Package, allowed: &BTreeSet<String>) -> Vec<String> {
+fn refuse(package: &Package, policy: &Policy) -> Vec<String> {
     let Package { name, version, .. } = package;
     let mut refused = Vec::new();
     match &package.licence {
         None => refused.push(format!("{name} {version}, which names no licence")),
-        Some(licence) if !is_allowed(licence, allowed) => {
-            refused.push(format!("{name} {version} under `{licence}`"));
-        }
+        Some(licence) if !is_allowed(licence, &policy.allowed) => match policy.exceptions.get(name) {
+            Some(Exception { licences, wrappers }) if is_allowed(licence, licences) => {
+                let others = package.wrappers.difference(wrappers);
+                refused.extend(others.map(|other| format!("{name} {version} under `{licence}` in {other}")));
+            }
+            _ => refused.push(format!("{name} {version} under `{licence}`")),
+        },
         Some(_) => {}
     }
     if let Some(source) = package.source.as_deref().filter(|&source| source != REGISTRY) {
@@ -135,24 +153,65 @@ fn duplicates<'a>(packages: impl Iterator<Item = &'a Package>) -> Vec<String> {
         .collect()
 }
 
-/// Returns the licences in the list `allow` of the table `licenses`.
-///
-/// Only the form that the file has is read: one string a line.
-fn allowed_licences(policy: &str) -> Result<BTreeSet<String>> {
-    let lines = policy.lines().map(str::trim);
-    let list = lines
-        .skip_while(|line| *line != "[licenses]")
-        .skip_while(|line| *line != "allow = [")
-        .skip(1)
-        .take_while(|line| *line != "]");
-    let licences: BTreeSet<_> = list
-        .filter_map(|line| line.strip_prefix('"')?.split_once('"'))
-        .map(|(licence, _)| licence.to_owned())
-        .collect();
-    if licences.is_empty() {
-        return Err("deny.toml has no `[licenses]` with `allow = [` and one licence a line".into());
+/// What `deny.toml` says of licences.
+struct Policy {
+    allowed: BTreeSet<String>,
+    /// By the names of the crates.
+    exceptions: BTreeMap<String, Exception>,
+}
+
+/// A crate that may have other licences than all, as long as only some link it.
+struct Exception {
+    licences: BTreeSet<String>,
+    wrappers: BTreeSet<String>,
+}
+
+impl Policy {
+    /// Reads the policy. Only the form that the file has is read: one licence a line, one crate a line.
+    fn read(text: &str) -> Result<Self> {
+        let allowed: BTreeSet<_> = list(text, "[licenses]", "allow = [").filter_map(quoted).collect();
+        if allowed.is_empty() {
+            return Err("deny.toml has no `[licenses]` with `allow = [` and one licence a line".into());
+        }
+        let wrappers: BTreeMap<_, _> = list(text, "[bans]", "deny = [")
+            .filter_map(|line| crate_and(line, "wrappers"))
+            .collect();
+        let exceptions = list(text, "[licenses]", "exceptions = [")
+            .filter_map(|line| crate_and(line, "allow"))
+            .map(|(name, licences)| {
+                // Without a list of its wrappers, nobody may link it.
+                let wrappers = wrappers.get(&name).cloned().unwrap_or_default();
+                (name, Exception { licences, wrappers })
+            })
+            .collect();
+        Ok(Self { allowed, exceptions })
     }
-    Ok(licences)
+}
+
+/// Returns the lines of a list in a table.
+fn list<'a>(text: &'a str, table: &str, opening: &str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .skip_while(move |line| *line != table)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .skip_while(move |line| *line != opening)
+        .skip(1)
+        .take_while(|line| *line != "]")
+}
+
+/// Returns what the quotes enclose that a line begins with.
+fn quoted(line: &str) -> Option<String> {
+    let (text, _) = line.strip_prefix('"')?.split_once('"')?;
+    Some(text.to_owned())
+}
+
+/// Returns what a line `{ crate = "NAME", KEY = ["…", "…"] }` says.
+fn crate_and(line: &str, key: &str) -> Option<(String, BTreeSet<String>)> {
+    let (_, name) = line.split_once("crate = ")?;
+    let (_, values) = line.split_once(&format!("{key} = ["))?;
+    let (values, _) = values.split_once(']')?;
+    Some((quoted(name)?, values.split(", ").filter_map(quoted).collect()))
 }
 
 /// Tells whether an SPDX expression can be met with licences that are allowed.
@@ -214,7 +273,8 @@ impl Terms<'_> {
         if self.skip("WITH") {
             name = format!("{name} WITH {}", self.name()?);
         }
-        Some(self.allowed.contains(&name))
+        // `MPL-2.0+` is that version or a later one.
+        Some(self.allowed.contains(name.strip_suffix('+').unwrap_or(&name)))
     }
 
     fn name(&mut self) -> Option<String> {
@@ -269,9 +329,14 @@ mod tests {
     #[test]
     fn the_policy_of_this_workspace_is_read() {
         let policy = std::fs::read_to_string(shell::root().join("deny.toml")).expect("deny.toml");
-        let licences = allowed_licences(&policy).expect("a list");
-        assert!(licences.contains("MIT") && licences.contains("Apache-2.0 WITH LLVM-exception"));
-        assert!(allowed_licences("[licenses]\nallow = []\n").is_err());
+        let policy = Policy::read(&policy).expect("a policy");
+        assert!(policy.allowed.contains("MIT") && policy.allowed.contains("Apache-2.0 WITH LLVM-exception"));
+        assert!(!policy.allowed.contains("MPL-2.0"));
+        for (name, exception) in &policy.exceptions {
+            assert!(!exception.wrappers.is_empty(), "{name}");
+        }
+        assert!(policy.exceptions["imbl"].wrappers.iter().eq(["bench-values"]));
+        assert!(Policy::read("[licenses]\nallow = []\n").is_err());
     }
 
     #[test]
@@ -285,18 +350,37 @@ mod tests {
                 { "id": "good", "name": "good", "version": "1.0.0", "license": "MIT", "source": REGISTRY, "dependencies": [] },
                 { "id": "older", "name": "good", "version": "0.9.0", "license": "MIT", "source": REGISTRY, "dependencies": [] },
                 { "id": "bad", "name": "bad", "version": "2.0.0", "license": null, "source": "git+https://x", "dependencies": [] },
+                { "id": "excepted", "name": "excepted", "version": "1.0.0", "license": "MPL-2.0+", "source": REGISTRY, "dependencies": [] },
                 { "id": "unused", "name": "unused", "version": "1.0.0", "license": "GPL-3.0", "source": null, "dependencies": [] },
             ],
-            "resolve": { "nodes": [{ "id": "ours" }, { "id": "good" }, { "id": "older" }, { "id": "bad" }] },
+            "resolve": { "nodes": [
+                { "id": "ours", "dependencies": ["good", "excepted"] },
+                { "id": "good", "dependencies": ["excepted"] },
+                { "id": "older", "dependencies": [] },
+                { "id": "bad", "dependencies": [] },
+                { "id": "excepted", "dependencies": [] },
+            ] },
         });
         let packages = used(&metadata).expect("packages");
+        let policy = Policy {
+            allowed: allowed(),
+            exceptions: [(
+                "excepted".to_owned(),
+                Exception {
+                    licences: ["MPL-2.0".to_owned()].into(),
+                    wrappers: ["ours".to_owned()].into(),
+                },
+            )]
+            .into(),
+        };
         let refused: Vec<_> = packages
             .values()
-            .flat_map(|package| refuse(package, &allowed()))
+            .flat_map(|package| refuse(package, &policy))
             .collect();
         let expected = [
             "bad 2.0.0, which names no licence",
             "bad 2.0.0 from git+https://x",
+            "excepted 1.0.0 under `MPL-2.0+` in good",
             "any version of good, which ours asks for",
         ];
         assert_eq!(refused, expected);

@@ -9,8 +9,8 @@ use super::bed::Bed;
 use super::client;
 use super::server::{self, Server};
 use crate::Result;
-use crate::measure::{Comparison, Goal, Sample, Unit, median_of, timed};
 use crate::suite::Context;
+use bench_measure::{Comparison, Goal, Sample, Unit, median_of, timed};
 
 /// Attaches to a throwaway fork and reads its first bytes; returns how long that took.
 fn attach_and_read(server: &Server) -> Result<Duration> {

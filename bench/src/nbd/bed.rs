@@ -10,11 +10,11 @@ use super::fio::Load;
 use super::server::{self, Server, Tine};
 use crate::Result;
 use crate::data::{LARGE, Random};
-use crate::measure::{Comparison, Sample, Unit};
 use crate::place::{Place, drop_cache};
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
 use crate::suite::Context;
+use bench_measure::{Comparison, Sample, Unit};
 
 /// The golden disk, and where contestants keep theirs.
 pub(super) struct Bed<'a> {

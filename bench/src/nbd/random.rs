@@ -7,9 +7,9 @@ use super::fio::Load;
 use super::server;
 use crate::Result;
 use crate::data::BLOCK_BYTES;
-use crate::measure::Goal;
 use crate::place::drop_cache_of_all;
 use crate::suite::Context;
+use bench_measure::Goal;
 
 const TINE: &str = "tine, fork of golden";
 const MEMORY: &str = "nbdkit memory";

@@ -7,8 +7,8 @@ use super::fio::Load;
 use super::server;
 use crate::Result;
 use crate::data::LARGE;
-use crate::measure::Goal;
 use crate::suite::Context;
+use bench_measure::Goal;
 
 const TINE: &str = "tine, fork of golden";
 const FILE: &str = "nbdkit file";

@@ -8,11 +8,11 @@ use tine_store::Branch;
 
 use crate::Result;
 use crate::data::{BLOCK, BLOCK_BYTES, Random};
-use crate::measure::{Comparison, Effort, Goal, Sample, Unit};
 use crate::place::Place;
 use crate::raw::{AlignedBlock, RawFile};
 use crate::store::bed::Bed;
 use crate::suite::Context;
+use bench_measure::{Comparison, Effort, Goal, Sample, Unit};
 
 const THREADS: u64 = 16;
 

@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, Random};
-use crate::measure::{Comparison, Goal, Sample, Unit, timed};
 use crate::place::drop_cache_of_all;
 use crate::store::bed::{Bed, open_plainly};
 use crate::suite::Context;
 use crate::{CrashWriterArgs, Result};
+use bench_measure::{Comparison, Goal, Sample, Unit, timed};
 
 /// Where the writer notes how many of its writes are durable; the page cache outlives it.
 const ACKNOWLEDGED: &str = "acknowledged";

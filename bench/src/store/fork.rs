@@ -9,12 +9,12 @@ use std::time::Instant;
 use tine_store::{Branch, BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE};
-use crate::measure::{Comparison, Effort, Goal, Peer, Sample, Unit, median_of, timed};
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
 use crate::store::bed::{Bed, Scattered};
 use crate::suite::Context;
 use crate::{Result, programs};
+use bench_measure::{Comparison, Effort, Goal, Peer, Sample, Unit, median_of, timed};
 
 const GIB: u64 = 1 << 30;
 

@@ -9,10 +9,10 @@ use std::process::Command;
 use tine_store::ImportSource;
 
 use crate::data::{BLOCK_BYTES, LARGE};
-use crate::measure::{Comparison, Effort, Goal, Sample, Unit, timed};
 use crate::store::bed::{Bed, read_in_order};
 use crate::suite::Context;
 use crate::{Result, programs};
+use bench_measure::{Comparison, Effort, Goal, Sample, Unit, timed};
 
 /// Makes the image: stripes of data and of holes in turn, in the page cache and on disk.
 fn half_empty(context: &Context<'_>, path: &Path) -> Result<File> {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tine_store::{Branch, BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, Random};
-use crate::measure::{Comparison, Goal, Sample, Unit, timed};
 use crate::store::bed::{Bed, open_plainly};
 use crate::suite::Context;
-use crate::{OpenAllArgs, Result, programs};
+use crate::{OpenAllArgs, Result};
+use bench_measure::{Comparison, Goal, Sample, Unit, timed};
 
 const DISK_BYTES: u64 = 1 << 30;
 
@@ -126,7 +126,7 @@ pub(super) fn memory(context: &Context<'_>) -> Result {
     child
         .arg(scale.forks.to_string())
         .arg(scale.buffer_bytes.to_string());
-    let printed = programs::first_line(&mut child).ok_or("opening all forks failed")?;
+    let printed = bench_measure::first_line(&mut child).ok_or("opening all forks failed")?;
     let (bytes, files) = printed.split_once(' ').ok_or("open-all printed something odd")?;
     let (bytes, files): (u64, u64) = (bytes.parse()?, files.parse()?);
     row.add_fn("tine, an open fork", |_| {

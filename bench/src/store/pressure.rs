@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::data::BLOCK_BYTES;
-use crate::measure::{Comparison, Sample, Unit};
 use crate::store::bed::{Bed, Scattered};
 use crate::suite::Context;
+use bench_measure::{Comparison, Sample, Unit};
 
 /// The disk is so much smaller than those of other rows: it is the buffer that matters, not the disk.
 const PART: u64 = 4;

@@ -8,11 +8,11 @@ use tine_store::{Branch, DefragOptions};
 
 use crate::Result;
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE, Random};
-use crate::measure::{Comparison, Goal, Sample, Unit, timed};
 use crate::place::{Place, drop_cache_of_all};
 use crate::raw::RawFile;
 use crate::store::bed::{Bed, read_in_order};
 use crate::suite::Context;
+use bench_measure::{Comparison, Goal, Sample, Unit, timed};
 
 /// Reads random blocks and has a glance at each.
 fn read_at_random(

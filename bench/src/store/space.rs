@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use tine_store::{BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Random};
-use crate::measure::{Comparison, Effort, Goal, Sample, Unit};
 use crate::store::bed::{Bed, Scattered};
 use crate::suite::Context;
 use crate::{Result, programs};
+use bench_measure::{Comparison, Effort, Goal, Sample, Unit};
 
 /// Returns random writes to different blocks: what is overwritten would make the share smaller.
 fn distinct(context: &Context<'_>) -> Vec<u64> {

@@ -4,10 +4,10 @@ use std::os::unix::fs::FileExt;
 
 use crate::Result;
 use crate::data::{BLOCK_BYTES, LARGE};
-use crate::measure::{Comparison, Effort, Goal, Sample, Unit, timed};
 use crate::raw::RawFile;
 use crate::store::bed::{Bed, Scattered, read_in_order, write_in_order};
 use crate::suite::Context;
+use bench_measure::{Comparison, Effort, Goal, Sample, Unit, timed};
 
 fn scattered(context: &Context<'_>, round: u32) -> Scattered {
     Scattered {

@@ -9,7 +9,7 @@ use crate::Result;
 
 /// What a value is, and so which is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
     /// Seconds for one operation.
     Seconds,
     /// Operations a second.
@@ -22,16 +22,18 @@ pub(crate) enum Unit {
 
 /// What an operation cost the disk, on average; `None` where it cannot be counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Effort {
-    pub(crate) syncs: Option<f64>,
-    pub(crate) bytes: Option<f64>,
+pub struct Effort {
+    /// Syncs of files.
+    pub syncs: Option<f64>,
+    /// Bytes written.
+    pub bytes: Option<f64>,
     /// Seconds of a server's processor time.
-    pub(crate) processor: Option<f64>,
+    pub processor: Option<f64>,
 }
 
 impl Effort {
     /// Returns what each of `operations` cost.
-    pub(crate) fn of(syncs: u64, bytes: u64, operations: u64) -> Self {
+    pub fn of(syncs: u64, bytes: u64, operations: u64) -> Self {
         let each = |all: u64| Some(all as f64 / operations.max(1) as f64);
         Self {
             syncs: each(syncs),
@@ -43,13 +45,16 @@ impl Effort {
 
 /// What a contestant did in one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) value: f64,
-    pub(crate) effort: Effort,
+pub struct Sample {
+    /// The result, in the comparison's unit.
+    pub value: f64,
+    /// What it took beside time.
+    pub effort: Effort,
 }
 
 impl Sample {
-    pub(crate) fn new(value: f64) -> Self {
+    /// Returns a sample of this value.
+    pub fn new(value: f64) -> Self {
         Self {
             value,
             effort: Effort::default(),
@@ -57,26 +62,32 @@ impl Sample {
     }
 
     /// Returns the rate of `operations` in `elapsed`.
-    pub(crate) fn rate(operations: u64, elapsed: Duration) -> Self {
+    pub fn rate(operations: u64, elapsed: Duration) -> Self {
         Self::new(operations as f64 / elapsed.as_secs_f64())
     }
 
     /// Returns the time that each of `operations` took.
-    pub(crate) fn each(operations: u64, elapsed: Duration) -> Self {
+    pub fn each(operations: u64, elapsed: Duration) -> Self {
         Self::new(elapsed.as_secs_f64() / operations as f64)
     }
 
-    pub(crate) fn with(self, effort: Effort) -> Self {
+    /// Returns the sample with what it took.
+    #[must_use]
+    pub fn with(self, effort: Effort) -> Self {
         Self { effort, ..self }
     }
 }
 
 /// A contestant. All of a comparison do the same work with the same durability; where that cannot be, the name says so.
-pub(crate) trait Peer {
+pub trait Peer {
     /// Returns the name, unique within the comparison.
     fn name(&self) -> &str;
 
     /// Prepares a round, does its work under a clock of its own, and verifies what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// When anything did not work: the contestant has no further rounds then.
     fn round(&mut self, round: u32) -> Result<Sample>;
 }
 
@@ -98,7 +109,7 @@ impl<F: FnMut(u32) -> Result<Sample>> Peer for FnPeer<F> {
 
 /// How a contestant is to stand to others.
 #[derive(Clone, Debug)]
-pub(crate) enum Goal {
+pub enum Goal {
     /// At most so many times the value of the other.
     AtMost(f64, String),
     /// At least so many times the value of the other.
@@ -164,15 +175,18 @@ impl Goal {
 
 /// A median and the range around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+pub struct Spread {
+    /// The value in the middle.
+    pub median: f64,
+    /// The least value.
+    pub least: f64,
+    /// The greatest value.
+    pub most: f64,
 }
 
 impl Spread {
     /// Returns the spread of some values; `None` if there are none.
-    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (&least, &most) = (values.first()?, values.last()?);
@@ -187,7 +201,11 @@ impl Spread {
 }
 
 /// Calls `operation` some times and returns the median of what it took, in seconds.
-pub(crate) fn median_of(samples: u32, mut operation: impl FnMut() -> Result<Duration>) -> Result<f64> {
+///
+/// # Errors
+///
+/// Those of `operation`.
+pub fn median_of(samples: u32, mut operation: impl FnMut() -> Result<Duration>) -> Result<f64> {
     let times = (0..samples)
         .map(|_| Ok(operation()?.as_secs_f64()))
         .collect::<Result<Vec<_>>>()?;
@@ -195,41 +213,50 @@ pub(crate) fn median_of(samples: u32, mut operation: impl FnMut() -> Result<Dura
 }
 
 /// Returns how long `work` took, if it succeeded.
-pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
+///
+/// # Errors
+///
+/// Those of `work`.
+pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let begun = Instant::now();
     let done = work()?;
     Ok((begun.elapsed(), done))
 }
 
 /// Contestants, and how they are to stand to each other.
-pub(crate) struct Comparison<'a> {
+pub struct Comparison<'a> {
     row: &'static str,
     title: String,
     unit: Unit,
     peers: Vec<Box<dyn Peer + 'a>>,
     targets: Vec<(String, Goal)>,
     notes: Vec<String>,
+    baseline: Option<String>,
 }
 
 /// A contestant's rounds.
-pub(crate) struct Series {
-    pub(crate) name: String,
-    pub(crate) samples: Vec<Sample>,
+pub struct Series {
+    /// The contestant's.
+    pub name: String,
+    /// One a round.
+    pub samples: Vec<Sample>,
     /// Why it has no more rounds.
-    pub(crate) failure: Option<String>,
+    pub failure: Option<String>,
 }
 
 /// A target, and how it was met.
-pub(crate) struct Verdict {
-    pub(crate) subject: String,
-    pub(crate) goal: Goal,
-    /// `None` if a contestant was missing.
-    pub(crate) measured: Option<(Spread, bool)>,
+pub struct Verdict {
+    /// Who was to meet it.
+    pub subject: String,
+    /// The target.
+    pub goal: Goal,
+    /// What was held against the bound, and whether its median met it; `None` if a contestant was missing.
+    pub measured: Option<(Spread, bool)>,
 }
 
 impl Verdict {
     /// Tells whether every round says the same.
-    pub(crate) fn is_clear(&self) -> bool {
+    pub fn is_clear(&self) -> bool {
         self.measured.as_ref().is_some_and(|(spread, met)| {
             let ends = [spread.least, spread.most];
             ends.iter().all(|end| self.goal.is_met(*end) == *met)
@@ -238,17 +265,36 @@ impl Verdict {
 }
 
 /// What came out of a comparison.
-pub(crate) struct Outcome {
-    pub(crate) row: &'static str,
-    pub(crate) title: String,
-    pub(crate) unit: Unit,
-    pub(crate) series: Vec<Series>,
-    pub(crate) verdicts: Vec<Verdict>,
-    pub(crate) notes: Vec<String>,
+pub struct Outcome {
+    /// The row's name.
+    pub row: &'static str,
+    /// What is compared.
+    pub title: String,
+    /// What the values are.
+    pub unit: Unit,
+    /// The contestants, as they were added.
+    pub series: Vec<Series>,
+    /// The targets, as they were set.
+    pub verdicts: Vec<Verdict>,
+    /// What a reader has to know.
+    pub notes: Vec<String>,
+    /// Whom all others are shown beside.
+    pub baseline: Option<String>,
+}
+
+impl Outcome {
+    /// Returns how many times the baseline's value a contestant has: a ratio within each round.
+    pub fn ratio_to_baseline(&self, series: &Series) -> Option<Spread> {
+        let baseline = self.baseline.as_ref()?;
+        let baseline = self.series.iter().find(|series| series.name == *baseline)?;
+        let rounds = series.samples.iter().zip(&baseline.samples);
+        Spread::of(rounds.map(|(sample, baseline)| sample.value / baseline.value))
+    }
 }
 
 impl<'a> Comparison<'a> {
-    pub(crate) fn new(row: &'static str, title: impl Into<String>, unit: Unit) -> Self {
+    /// Returns a comparison without contestants.
+    pub fn new(row: &'static str, title: impl Into<String>, unit: Unit) -> Self {
         Self {
             row,
             title: title.into(),
@@ -256,35 +302,41 @@ impl<'a> Comparison<'a> {
             peers: Vec::new(),
             targets: Vec::new(),
             notes: Vec::new(),
+            baseline: None,
         }
     }
 
     /// Adds a contestant.
-    pub(crate) fn add(&mut self, peer: impl Peer + 'a) {
+    pub fn add(&mut self, peer: impl Peer + 'a) {
         debug_assert!(self.peers.iter().all(|known| known.name() != peer.name()));
         self.peers.push(Box::new(peer));
     }
 
     /// Adds a contestant that is one function.
-    pub(crate) fn add_fn(&mut self, name: impl Into<String>, run: impl FnMut(u32) -> Result<Sample> + 'a) {
+    pub fn add_fn(&mut self, name: impl Into<String>, run: impl FnMut(u32) -> Result<Sample> + 'a) {
         self.add(FnPeer {
             name: name.into(),
             run,
         });
     }
 
+    /// Says beside whom the others' values are shown as ratios.
+    pub fn baseline(&mut self, name: &str) {
+        self.baseline = Some(name.to_owned());
+    }
+
     /// Says how a contestant is to stand to others.
-    pub(crate) fn target(&mut self, subject: &str, goal: Goal) {
+    pub fn target(&mut self, subject: &str, goal: Goal) {
         self.targets.push((subject.to_owned(), goal));
     }
 
     /// Says what a reader has to know.
-    pub(crate) fn note(&mut self, note: impl Into<String>) {
+    pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
     /// Lets the contestants take turns. One that fails has no further rounds; the others go on.
-    pub(crate) fn run(mut self, rounds: u32) -> Outcome {
+    pub fn run(mut self, rounds: u32) -> Outcome {
         let mut series: Vec<Series> = self
             .peers
             .iter()
@@ -320,6 +372,7 @@ impl<'a> Comparison<'a> {
             series,
             verdicts,
             notes: self.notes,
+            baseline: self.baseline,
         }
     }
 }

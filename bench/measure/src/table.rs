@@ -4,24 +4,26 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::machine::Machine;
-use crate::measure::{Goal, Outcome, Sample, Spread, Unit, Verdict};
-use crate::scale::Scale;
+use crate::measure::{Goal, Outcome, Sample, Series, Spread, Unit, Verdict};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
+    /// For people.
     Table,
+    /// One object a line, for programs.
     JsonLines,
 }
 
 /// Prints results as they come.
-pub(crate) struct Printer {
+pub struct Printer {
     format: Format,
+    smoke: bool,
 }
 
 impl Unit {
     /// Writes a value with three digits that count.
-    pub(crate) fn show(self, value: f64) -> String {
+    fn show(self, value: f64) -> String {
         match self {
             Self::Seconds => {
                 let (factor, unit) = match value.abs() {
@@ -39,7 +41,8 @@ impl Unit {
     }
 }
 
-fn bytes(value: f64) -> String {
+/// Writes a number of bytes with three digits that count.
+pub fn bytes(value: f64) -> String {
     let (divisor, unit) = match value.abs() {
         value if value < 1024.0 => (1.0, "B"),
         value if value < 1024.0 * 1024.0 => (1024.0, "KiB"),
@@ -94,30 +97,25 @@ struct Line {
 }
 
 impl Printer {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+    /// Returns a printer; of a `smoke` run it prints only what works, since the numbers mean nothing.
+    pub fn new(format: Format, smoke: bool) -> Self {
+        Self { format, smoke }
     }
 
-    /// Prints where and with what this runs.
-    pub(crate) fn header(&self, machine: &Machine, scale: &Scale) {
+    /// Prints where and with what this runs: `scale` is its name, `sizes` what that means.
+    pub fn header(&self, machine: &Machine, scale: &str, sizes: &str, rounds: u32) {
         match self.format {
             Format::Table => {
                 for (what, value) in machine.facts() {
                     println!("{what:>12}  {value}");
                 }
-                println!(
-                    "{:>12}  {}: disks of {}, {} {}",
-                    "scale",
-                    scale.name,
-                    bytes(scale.disk_bytes as f64),
-                    scale.rounds,
-                    if scale.rounds == 1 {
-                        "round"
-                    } else {
-                        "rounds, interleaved"
-                    }
-                );
-                if !scale.verify_all {
+                let plural = if rounds == 1 {
+                    "round"
+                } else {
+                    "rounds, interleaved"
+                };
+                println!("{:>12}  {scale}: {sizes}, {rounds} {plural}", "scale");
+                if !self.smoke {
                     println!(
                         "{:>12}  median (least … most); a ratio is taken within each round",
                         "values"
@@ -130,14 +128,16 @@ impl Printer {
                     .into_iter()
                     .map(|(what, value)| (what.to_owned(), json!(value)))
                     .collect();
-                let (name, rounds) = (scale.name, scale.rounds);
-                println!("{}", json!({ "machine": facts, "scale": name, "rounds": rounds }));
+                println!(
+                    "{}",
+                    json!({ "machine": facts, "scale": scale, "rounds": rounds })
+                );
             }
         }
     }
 
     /// Prints that something is not measured, and why.
-    pub(crate) fn skipped(&self, row: &str, what: &str, why: &str) {
+    pub fn skipped(&self, row: &str, what: &str, why: &str) {
         match self.format {
             Format::Table => println!("\n{row}: skipped: {what} ({why})"),
             Format::JsonLines => println!("{}", json!({ "row": row, "skipped": what, "why": why })),
@@ -145,17 +145,17 @@ impl Printer {
     }
 
     /// Prints that a row could not be run.
-    pub(crate) fn failed(&self, row: &str, error: &str) {
+    pub fn failed(&self, row: &str, error: &str) {
         match self.format {
             Format::Table => println!("\n{row}: FAILED: {error}"),
             Format::JsonLines => println!("{}", json!({ "row": row, "failed": error })),
         }
     }
 
-    /// Prints a comparison; of a smoke run only that it works, since its numbers mean nothing.
-    pub(crate) fn outcome(&self, outcome: &Outcome, scale: &Scale) {
+    /// Prints a comparison.
+    pub fn outcome(&self, outcome: &Outcome) {
         match self.format {
-            Format::Table if scale.verify_all => smoke(outcome),
+            Format::Table if self.smoke => smoke(outcome),
             Format::Table => table(outcome),
             Format::JsonLines => json_lines(outcome),
         }
@@ -186,6 +186,12 @@ fn table(outcome: &Outcome) {
         .clone()
         .any(|sample| sample.effort.syncs.is_some() || sample.effort.bytes.is_some());
     let timed = samples.any(|sample| sample.effort.processor.is_some());
+    let ratios: Vec<String> = outcome
+        .series
+        .iter()
+        .map(|series| ratio(outcome, series))
+        .collect();
+    let ratio_width = width(&mut ratios.iter().map(|ratio| ratio.chars().count()));
     if timed {
         println!("  {:names$}  {:>12}  {:27}  {:>12}", "", "", "", "processor/op");
     }
@@ -195,7 +201,7 @@ fn table(outcome: &Outcome) {
             "", "", "", "syncs/op", "bytes/op"
         );
     }
-    for series in &outcome.series {
+    for (series, ratio) in outcome.series.iter().zip(&ratios) {
         if let Some(failure) = &series.failure {
             println!("  {:names$}  FAILED: {failure}", series.name);
             continue;
@@ -220,7 +226,7 @@ fn table(outcome: &Outcome) {
             let (syncs, written) = (or_dash(syncs.map(digits)), or_dash(written.map(bytes)));
             println!("{line}  {syncs:>9}  {written:>10}");
         } else {
-            println!("{}", line.trim_end());
+            println!("{}", format!("{line}  {ratio:>ratio_width$}").trim_end());
         }
     }
     let verdicts: Vec<[String; 4]> = outcome
@@ -240,6 +246,16 @@ fn table(outcome: &Outcome) {
     }
     for note in &outcome.notes {
         println!("  note: {note}");
+    }
+}
+
+/// Returns how many times the baseline's value a contestant has, if there is a baseline that it is not itself.
+fn ratio(outcome: &Outcome, series: &Series) -> String {
+    match (&outcome.baseline, outcome.ratio_to_baseline(series)) {
+        (Some(baseline), Some(spread)) if *baseline != series.name => {
+            format!("{} × {baseline}", digits(spread.median))
+        }
+        _ => String::new(),
     }
 }
 
@@ -298,7 +314,8 @@ fn json_lines(outcome: &Outcome) {
         });
         let line = json!({
             "row": outcome.row, "title": outcome.title, "contestant": series.name, "unit": unit,
-            "result": result, "failed": series.failure,
+            "result": result, "failed": series.failure, "baseline": outcome.baseline,
+            "ratio": outcome.ratio_to_baseline(series).map(|spread| spread.median),
         });
         println!("{line}");
     }

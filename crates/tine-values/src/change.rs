@@ -1,4 +1,7 @@
-//! What the comparing and merging methods of maps and sets speak of.
+//! What the comparing and merging methods speak of: of maps and sets [`Change`] and [`Conflict`], of sequences [`Edit`]
+//! and [`Overlap`].
+
+use core::ops::Range;
 
 /// How two versions of a map differ at one key, or of a set at one element (`V` is `()` then). What a `diff` yields:
 /// from the version it is called on to the other.
@@ -50,4 +53,26 @@ pub struct Conflict<'a, K, V> {
     pub ours: Option<&'a V>,
     /// What the other side made of it.
     pub theirs: Option<&'a V>,
+}
+
+/// How two versions of a sequence differ in one place: what `ours` holds in the one version, `theirs` holds in the other
+/// instead. One of the ranges may be empty, never both. What a `diff` yields, in order, with something equal between
+/// any two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Where it is in the version that the diff is called on.
+    pub ours: Range<usize>,
+    /// Where it is in the other version.
+    pub theirs: Range<usize>,
+}
+
+/// What a three-way merge of sequences asks about: a place that both sides edited since their base, not in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// Where it is in what both sides started from.
+    pub base: Range<usize>,
+    /// What one side made of it.
+    pub ours: Range<usize>,
+    /// What the other side made of it.
+    pub theirs: Range<usize>,
 }

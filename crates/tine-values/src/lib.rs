@@ -20,11 +20,13 @@ mod change;
 mod compile_fail;
 mod count;
 mod detach;
+#[expect(dead_code, reason = "the sequences are merged by it")]
+mod merge;
 mod shared;
 
 pub mod radix_map;
 
-pub use change::{Change, Conflict};
+pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
 pub use radix_map::RadixMap;

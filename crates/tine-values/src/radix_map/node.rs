@@ -619,7 +619,7 @@ unsafe fn resize<E>(head: NonNull<Head>, from: usize, to: usize) -> NonNull<Head
 #[inline]
 unsafe fn release<E>(head: NonNull<Head>) {
     // SAFETY: the caller's share keeps the node alive until it is given up.
-    if unsafe { head.as_ref() }.count.remove_owner() {
+    if unsafe { head.as_ref() }.count.remove_likely_sole_owner() {
         let length = Slots::<'_, E> {
             head,
             entries: PhantomData,

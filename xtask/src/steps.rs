@@ -291,11 +291,12 @@ fn targets(_: &Args) -> Result<Done> {
         .filter(|machine| host.as_deref() != Some(machine));
     let checks: Vec<(&str, &[&str])> = machines
         .map(|target| (*target, &["--workspace"][..]))
-        .chain(
-            TARGETS
-                .iter()
-                .map(|target| (*target, &["--package", "tine-values"][..])),
-        )
+        .chain(TARGETS.iter().map(|target| {
+            (
+                *target,
+                &["--package", "tine-values", "--no-default-features"][..],
+            )
+        }))
         .collect();
     let (installed, missing): (Vec<_>, Vec<_>) = checks
         .into_iter()
@@ -323,6 +324,7 @@ fn bare(_: &Args) -> Result<Done> {
     let built = shell::target_dir().join("bare");
     // Unwinding is the standard library's.
     let mut values = shell::cargo(["build", "--package", "tine-values", "--lib"]);
+    values.arg("--no-default-features");
     values.arg("--target-dir").arg(&built);
     shell::run(values.env("CARGO_PROFILE_DEV_PANIC", "abort"))?;
     let library = built.join("debug/libtine_values.rlib");

@@ -12,6 +12,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 #[expect(dead_code, reason = "the collections are made of it")]
 mod block;
@@ -20,7 +22,7 @@ mod change;
 mod compile_fail;
 mod count;
 mod detach;
-#[expect(dead_code, reason = "the sequences are merged by it")]
+#[allow(dead_code, reason = "the sequences are merged by it")]
 mod merge;
 mod shared;
 

@@ -134,3 +134,34 @@ fn two_forks_of_a_map_write_at_once() {
         assert_eq!(living.load(Ordering::Relaxed), 0);
     });
 }
+
+#[test]
+fn two_owners_of_a_slice_write_and_take_at_once() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let mut one = Shared::<[_]>::from([Watched::new(0, &living), Watched::new(1, &living)]);
+        let mut other = one.clone();
+        let thread = thread::spawn(move || {
+            other.make_mut()[0].write(5);
+            assert_eq!((other[0].read(), other[1].read()), (5, 1));
+        });
+        one.make_mut()[1].write(6);
+        assert_eq!((one[0].read(), one[1].read()), (0, 6));
+        thread.join().unwrap();
+        drop(one);
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn of_two_who_give_up_one_gets_the_value() {
+    loom::model(|| {
+        let living = Arc::new(AtomicUsize::new(0));
+        let one = Shared::new(Watched::new(7, &living));
+        let other = one.clone();
+        let thread = thread::spawn(move || other.into_inner().map(|mut value| value.write(8)).is_some());
+        let here = one.into_inner().map(|mut value| value.write(9)).is_some();
+        assert!(here != thread.join().unwrap());
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    });
+}

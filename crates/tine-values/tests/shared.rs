@@ -139,3 +139,111 @@ fn maps_fork_across_threads() {
     });
     assert!(base.iter().all(|(range, value)| range.start == **value));
 }
+
+#[test]
+fn slices_and_texts_are_shared_as_values_are() {
+    let mut one: Shared<[String]> = ["a", "b"].map(String::from).into();
+    let other = one.clone();
+    assert!(one.ptr_eq(&other) && one.get_mut().is_none());
+    one.make_mut()[0].push('!');
+    assert_eq!(
+        (&*one, &*other),
+        (
+            &["a!", "b"].map(String::from)[..],
+            &["a", "b"].map(String::from)[..]
+        )
+    );
+    assert!(one.is_unique() && other.is_unique() && one > other);
+
+    let mut word = Shared::<str>::from("word");
+    let copy = word.clone();
+    word.make_mut().make_ascii_uppercase();
+    assert_eq!((&*word, format!("{copy:?}")), ("WORD", "\"word\"".into()));
+    assert_eq!(HashMap::from([(word, 1)]).get("WORD"), Some(&1));
+    assert_eq!(size_of::<Option<Shared<str>>>(), 2 * size_of::<usize>());
+}
+
+#[test]
+fn slices_come_from_all_that_has_values() {
+    let expected = [Rc::new(1), Rc::new(2)];
+    let from = [
+        Shared::<[_]>::from(&expected[..]),
+        Shared::from(expected.clone()),
+        Shared::from(expected.to_vec()),
+        Shared::from(expected.to_vec().into_boxed_slice()),
+        expected.iter().cloned().collect(),
+    ];
+    from.iter().for_each(|slice| assert_eq!(**slice, expected));
+    drop(from);
+    assert!(expected.iter().all(|value| Rc::strong_count(value) == 1));
+    assert_eq!(
+        (Shared::<[u8]>::default().len(), &*Shared::<str>::default()),
+        (0, "")
+    );
+    #[repr(align(64))]
+    #[derive(Clone)]
+    struct Line(u8);
+    let lines = Shared::<[_]>::from([Line(1), Line(2)]);
+    assert!(lines.as_ptr().cast::<Line>().is_aligned() && lines[1].0 == 2);
+    assert_eq!(Shared::<[()]>::from([(); 9]).len(), 9);
+}
+
+#[test]
+fn a_slice_whose_clone_panics_is_given_back() {
+    struct Third<'a>(&'a Rc<Cell<u32>>, Rc<Cell<u32>>);
+    impl Clone for Third<'_> {
+        fn clone(&self) -> Self {
+            self.0.set(self.0.get() + 1);
+            assert!(self.0.get() < 3, "planned");
+            Third(self.0, self.1.clone())
+        }
+    }
+    let (clones, witness) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let values: Vec<_> = (0..5).map(|_| Third(&clones, witness.clone())).collect();
+    let mut one = Shared::<[_]>::from(values);
+    let other = one.clone();
+    assert!(catch_unwind(AssertUnwindSafe(|| one.make_mut().len())).is_err());
+    assert_eq!((clones.get(), Rc::strong_count(&witness)), (3, 6));
+    assert!(one.ptr_eq(&other));
+    drop((one, other));
+    assert_eq!(Rc::strong_count(&witness), 1);
+}
+
+#[test]
+fn the_last_owner_gets_the_value_out() {
+    let one = Shared::new(String::from("kept"));
+    let other = one.clone();
+    let one = one.try_unwrap().unwrap_err();
+    assert_eq!(one.into_inner(), None);
+    assert_eq!(other.try_unwrap().unwrap(), "kept");
+
+    let shared = Shared::new(Rc::new(7));
+    let held = shared.clone();
+    assert_eq!(
+        Rc::strong_count(&shared.unwrap_or_clone()),
+        2,
+        "the handle had a clone taken"
+    );
+    assert_eq!(
+        Rc::strong_count(&held.unwrap_or_clone()),
+        1,
+        "the last had the value itself"
+    );
+
+    let owner = Shared::new(Box::new(1));
+    let takers = [owner.clone(), owner.clone(), owner].map(|owner| thread::spawn(|| owner.into_inner()));
+    let taken = takers.map(|taker| taker.join().unwrap());
+    assert_eq!(taken.iter().flatten().count(), 1, "one of them all");
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn to_a_format_it_is_its_value() {
+    let values: (Shared<u8>, Shared<[u8]>, Shared<str>) = (1.into(), [2, 3].into(), "four".into());
+    let json = serde_json::to_string(&values).unwrap();
+    assert_eq!(json, "[1,[2,3],\"four\"]");
+    assert_eq!(
+        serde_json::from_str::<(Shared<u8>, Shared<[u8]>, Shared<str>)>(&json).unwrap(),
+        values
+    );
+}

@@ -27,9 +27,12 @@ mod merge;
 mod shared;
 
 pub mod radix_map;
+mod sorted;
 
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
 pub use radix_map::RadixMap;
 pub use shared::Shared;
+pub use sorted::SortedMap;
+pub use sorted::map as sorted_map;

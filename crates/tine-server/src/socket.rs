@@ -3,7 +3,8 @@
 //! A socket address has 108 bytes. What lies at a longer path is reached through its directory, by way of
 //! `/proc/self/fd`.
 //!
-//! **Invariant:** a socket that somebody answers on is never removed, nor is anything that is no socket.
+//! **Invariant:** a socket that somebody answers on is never removed, nor is anything that is no socket. Looking whether
+//! somebody answers, removing and listening are one step to other processes of tine: each takes its turn ([`turn`]).
 
 use std::fs;
 use std::io;
@@ -11,8 +12,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, fchmod, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
+use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// The most that a socket address holds, without the byte that ends it.
@@ -20,6 +24,10 @@ const ADDRESS_BYTES_MAX: usize = 107;
 
 /// The kernel allows no more than its own bound, however many are asked for.
 const BACKLOG: i32 = 4096;
+
+/// A turn takes less than a millisecond. So long it is waited for: others could lock a directory that is everybody's.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+const TURN_AGAIN: Duration = Duration::from_millis(1);
 
 /// An address, with the directory that it is reached through.
 struct Address {
@@ -93,6 +101,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // If there is no turn to be had, what is left is the socket of a dead process, which anybody replaces.
+        let Ok(_turn) = turn(&self.path) else { return };
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Whoever comes finds that nobody listens.
             let _ = fs::remove_file(&self.path);
@@ -109,9 +119,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// that is dead is replaced.
 ///
 /// # Errors
-/// `AddrInUse` when somebody listens there, `AlreadyExists` when something else than a socket is there, and those of the
-/// operating system.
+/// `AddrInUse` when somebody listens there, `AlreadyExists` when something else than a socket is there, `TimedOut` when
+/// another process keeps the directory locked, and those of the operating system.
 pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    let _turn = turn(path)?;
     clear(path)?;
     let socket = new_socket()?;
     // The file gets the mode of the socket, so that there is no moment at which others could connect.
@@ -124,6 +135,32 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     };
     net::listen(&socket, BACKLOG)?;
     Ok((socket.into(), file))
+}
+
+/// Waits for the turn to change which sockets are in the directory of `path`, and has it as long as what is returned lives.
+///
+/// It is the directory that is locked: a file for that would have to stay.
+fn turn(path: &Path) -> io::Result<OwnedFd> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = open(folder, flags, Mode::empty())?;
+    let begun = Instant::now();
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < TURN_WAIT => thread::sleep(TURN_AGAIN),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "another process keeps the directory of the socket locked",
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Removes the socket of a process that is dead.
@@ -153,6 +190,7 @@ fn clear(path: &Path) -> io::Result<()> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Barrier;
 
     use super::*;
 
@@ -194,6 +232,40 @@ mod tests {
         let (_listener, file) = bind(&path).expect("the place of the dead");
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_several_who_come_at_once_one_listens_and_can_be_reached() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nbd.sock");
+        for round in 0..200 {
+            // A dead one is in the way.
+            let (listener, file) = bind(&path).expect("a socket");
+            std::mem::forget(file);
+            drop(listener);
+            let begin = Barrier::new(4);
+            let bound: Vec<_> = thread::scope(|scope| {
+                let binding: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            begin.wait();
+                            bind(&path)
+                        })
+                    })
+                    .collect();
+                binding
+                    .into_iter()
+                    .map(|one| one.join().expect("binding"))
+                    .collect()
+            });
+            let (winners, others): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+            assert_eq!(winners.len(), 1, "round {round}");
+            for refused in others {
+                let refused = refused.expect_err("somebody listens");
+                assert_eq!(refused.kind(), io::ErrorKind::AddrInUse, "{refused}");
+            }
+            drop(connect(&path).expect("who listens is reached"));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Who is attached to which disk.
 //!
 //! A client is a process, by what the kernel says of a unix socket's other end, or else a connection by itself: several
-//! connections of one process are one client, as a program that reads with four connections is. The protocol does not tell
+//! connections of one process are one client, as a program that reads with four connections is. A process is its number and
+//! when it was started, since numbers are used again. The protocol does not tell
 //! who will write, so a client counts as a writing one if its connection may write.
 //!
 //! **Invariant:** a disk has one writing client at a time, unless the store is served to shared ones; or they asked for the
@@ -43,30 +44,57 @@ pub(crate) struct DiskKey {
 /// Who counts as one client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Who {
-    Process(u32),
+    Process {
+        pid: u32,
+        /// In the kernel's ticks since the machine was. Nothing of one that had ended when it was looked at.
+        started: Option<u64>,
+    },
     Connection(u64),
 }
 
 impl Who {
     fn of(client: &Client) -> Self {
         match client.peer {
-            Peer::Process { pid, .. } if pid != 0 => Self::Process(pid),
+            Peer::Process { pid, .. } if pid != 0 => Self::Process {
+                pid,
+                started: Stat::of(pid).map(|stat| stat.started),
+            },
+            // By TCP, or from a namespace that cannot be seen from here.
             _ => Self::Connection(client.connection),
         }
     }
 
     /// Tells whether this is a process that is no more: nothing but what it had in flight is left of its connections.
     fn has_ended(&self) -> bool {
-        match self {
-            Self::Process(pid) => match fs::read_to_string(format!("/proc/{pid}/stat")) {
-                // A zombie has closed its files. The state is behind the name, which may contain anything.
-                Ok(stat) => stat
-                    .rsplit_once(") ")
-                    .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
-                Err(_) => true,
-            },
+        match *self {
+            Self::Process { pid, started } => {
+                Stat::of(pid).is_none_or(|now| now.is_dead || Some(now.started) != started)
+            }
             Self::Connection(_) => false,
         }
+    }
+}
+
+/// What the kernel tells of a process, see proc_pid_stat(5).
+struct Stat {
+    started: u64,
+    /// It has ended, and closed its files.
+    is_dead: bool,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        // The second field is the name, which may contain anything; the third and the 22nd are those wanted.
+        let (_, behind_name) = line.rsplit_once(") ")?;
+        let mut fields = behind_name.split(' ');
+        Some(Self {
+            is_dead: fields.next()?.starts_with(['Z', 'X']),
+            started: fields.nth(18)?.parse().ok()?,
+        })
     }
 }
 
@@ -144,7 +172,7 @@ impl Attached {
     /// Tells whether several connections of this client to one disk may all write: that they are one client, or that it
     /// does not matter.
     pub(crate) fn may_write_by_several(&self, client: &Client) -> bool {
-        self.shared || matches!(Who::of(client), Who::Process(_))
+        self.shared || matches!(Who::of(client), Who::Process { .. })
     }
 
     /// Attaches a client to a disk that it asked for as `export`, until what is returned is dropped. Waits for a moment
@@ -407,6 +435,25 @@ mod tests {
         assert_eq!((clients.len(), clients[0].connections), (1, 2));
         drop((first, second));
         assert!(attached.clients().is_empty());
+    }
+
+    #[test]
+    fn a_process_that_got_the_number_of_another_is_another() {
+        let stat = |started| {
+            let line = format!("7 (a) b) R 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0");
+            Stat::parse(&line).expect("what the kernel tells")
+        };
+        assert_eq!((stat(4711).started, stat(4711).is_dead), (4711, false));
+        let this = Who::of(&client(1, alive()));
+        assert!(!this.has_ended());
+        let Who::Process { pid, started } = this else {
+            panic!("{this:?}")
+        };
+        let former = Who::Process {
+            pid,
+            started: started.map(|started| started - 1),
+        };
+        assert!(former != this && former.has_ended());
     }
 
     #[test]

@@ -98,7 +98,10 @@ impl CommandError {
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         match interrupt::caught() {
-            Some(signal) if failure.kind == Kind::Cancelled => Self::Interrupted(signal),
+            // With a hint there is more to say: not all may be as it was.
+            Some(signal) if failure.kind == Kind::Cancelled && failure.hint.is_none() => {
+                Self::Interrupted(signal)
+            }
             _ => Self::Failed(Box::new(failure)),
         }
     }

@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::process::{Child, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -140,23 +141,16 @@ fn commands_go_on_while_daemons_come_and_go() {
                 scope.spawn(move || {
                     let mut forked = 0;
                     while !over.load(Ordering::Relaxed) {
-                        let made = bench.run(&format!("tine fork disk w{worker}-{forked} --quiet"));
-                        let said = String::from_utf8_lossy(&made.stderr);
-                        // Who connects as the daemon ends may be cut off, and is told so.
-                        let cut_off = said.contains("ended before it had answered");
-                        assert!(made.status.success() || cut_off, "{said}");
-                        if cut_off {
-                            bench.run(&format!("tine fork disk w{worker}-{forked} --quiet"));
-                        }
+                        bench.succeeds(&format!("tine fork disk w{worker}-{forked} --quiet"));
                         forked += 1;
                     }
                     forked
                 })
             })
             .collect();
-        for _ in 0..3 {
+        for round in 0..8 {
             let daemon = Daemon::start(&bench, "");
-            thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_millis(40 * round));
             daemon.stop();
             thread::sleep(Duration::from_millis(100));
         }
@@ -168,6 +162,55 @@ fn commands_go_on_while_daemons_come_and_go() {
     });
     assert_eq!(bench.succeeds("tine ls --json").lines().count(), forked + 1);
     assert!(forked > 6, "{forked}");
+}
+
+#[test]
+fn who_waits_for_a_daemon_that_hangs_is_told_so_and_may_give_up() {
+    let bench = Bench::with_disk();
+    let daemon = Daemon::start(&bench, "");
+    daemon.signal("-STOP");
+    let start = |line: &str| {
+        let mut command = bench.command(&format!("exec {line}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let told = |child: &mut Child| {
+        let mut words = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        for line in lines.by_ref().take(2) {
+            words.push_str(&line.unwrap());
+        }
+        let socket = bench.store().join("control.sock");
+        for part in [
+            format!("`{}`", socket.display()),
+            format!("process {} was stopped by a signal", daemon.pid()),
+            format!("`kill -CONT {}`", daemon.pid()),
+            "Ctrl-C gives up".to_owned(),
+        ] {
+            assert!(words.contains(&part), "{words}");
+        }
+        lines
+    };
+    // One that catches signals, and one that does not.
+    for line in ["tine check", "tine ls"] {
+        let mut child = start(line);
+        let _more = told(&mut child);
+        let sent = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(
+            status.code() == Some(130) || status.signal() == Some(2),
+            "{line}: {status}"
+        );
+    }
+    let mut patient = start("tine ls");
+    let mut more = told(&mut patient);
+    daemon.signal("-CONT");
+    assert!(more.next().is_none());
+    assert!(patient.wait().unwrap().success());
+    daemon.stop();
 }
 
 #[test]

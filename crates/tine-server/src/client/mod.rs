@@ -4,13 +4,16 @@
 //! start; nothing runs beside the caller.
 //!
 //! **Invariant:** a connection that breaks is never taken for the end of an answer, and the failure says whether something
-//! may have been done.
+//! may have been done: nothing, if the daemon cannot have received the request ([`Kind::Stopping`]: ask again).
 
+mod patience;
+mod stream;
 mod transfer;
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full};
@@ -22,7 +25,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
-pub use transfer::Sending;
+use self::patience::Patience;
+use self::stream::{Counting, Sent};
+pub use self::transfer::Sending;
 
 use crate::Serving;
 use crate::api::{API_VERSION, Failure, Kind, LongRequest, Method, Request, Step, Tell};
@@ -40,6 +45,8 @@ type Body = Either<Full<Bytes>, Chunks>;
 pub struct Client {
     runtime: Runtime,
     requests: SendRequest<Body>,
+    sent: Sent,
+    patience: Patience,
     /// The process that listens.
     pid: Option<u32>,
 }
@@ -84,9 +91,13 @@ impl Client {
             .ok()
             .and_then(|peer| u32::try_from(peer.pid.as_raw_pid()).ok());
         stream.set_nonblocking(true)?;
-        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let sent = Sent::default();
         let requests = runtime.block_on(async {
-            let stream = tokio::net::UnixStream::from_std(stream)?;
+            let stream = Counting {
+                stream: tokio::net::UnixStream::from_std(stream)?,
+                sent: sent.clone(),
+            };
             let (requests, connection) = http1::handshake(TokioIo::new(stream))
                 .await
                 .map_err(io::Error::other)?;
@@ -97,8 +108,16 @@ impl Client {
         Ok(Some(Self {
             runtime,
             requests,
+            sent,
+            patience: Patience::default(),
             pid,
         }))
+    }
+
+    /// Has `ask` asked a few times a second while the daemon is waited for, with how long it has been silent. A break ends
+    /// the waiting, with a failure of the kind [`Kind::Cancelled`].
+    pub fn while_waiting(&mut self, ask: impl FnMut(Duration) -> ControlFlow<()> + 'static) {
+        self.patience = Patience::new(ask);
     }
 
     /// Returns the process that listens, if that is known.
@@ -151,7 +170,7 @@ impl Client {
                     return Err(Failure::cancelled());
                 }
             }
-            let chunk = self.chunk(&mut body).ok_or_else(|| self.broken(changes))?;
+            let chunk = self.chunk(&mut body, changes)?;
             lines.push(&chunk).map_err(|()| {
                 Failure::new(Kind::Version, "the daemon's answer has a line that does not end")
             })?;
@@ -201,14 +220,16 @@ impl Client {
     }
 
     fn send(&mut self, request: HttpRequest<Body>, changes: Changes) -> Result<Response<Incoming>, Failure> {
-        let Self {
-            runtime, requests, ..
-        } = self;
-        let sent = runtime.block_on(async {
+        let before = self.sent.bytes();
+        let requests = &mut self.requests;
+        let sending = async {
             requests.ready().await?;
             requests.send_request(request).await
-        });
-        sent.map_err(|_| self.broken(changes))
+        };
+        match self.patience.wait(&self.runtime, sending) {
+            Some(sent) => sent.map_err(|_| self.broken_since(before, changes)),
+            None => Err(given_up(changes)),
+        }
     }
 
     /// Receives an answer in one piece.
@@ -245,11 +266,11 @@ impl Client {
     fn whole(&mut self, mut body: Incoming, changes: Changes) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         loop {
-            let frame = self.runtime.block_on(body.frame());
-            match frame {
-                None => return Ok(bytes),
-                Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref)),
-                Some(Err(_)) => return Err(self.broken(changes)),
+            match self.patience.wait(&self.runtime, body.frame()) {
+                None => return Err(given_up(changes)),
+                Some(None) => return Ok(bytes),
+                Some(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref)),
+                Some(Some(Err(_))) => return Err(self.broken(changes)),
             }
             if bytes.len() > ANSWER_BYTES_MAX {
                 return Err(Failure::new(Kind::Version, "the daemon's answer does not end"));
@@ -257,10 +278,13 @@ impl Client {
         }
     }
 
-    /// Receives the next chunk of a body; nothing at its end, whatever that is.
-    fn chunk(&mut self, body: &mut Incoming) -> Option<Bytes> {
-        let frame = self.runtime.block_on(body.frame())?.ok()?;
-        Some(frame.into_data().unwrap_or_default())
+    /// Receives the next chunk of a body; at its end, whatever that is, it has broken.
+    fn chunk(&mut self, body: &mut Incoming, changes: Changes) -> Result<Bytes, Failure> {
+        match self.patience.wait(&self.runtime, body.frame()) {
+            None => Err(given_up(changes)),
+            Some(Some(Ok(frame))) => Ok(frame.into_data().unwrap_or_default()),
+            Some(None | Some(Err(_))) => Err(self.broken(changes)),
+        }
     }
 
     fn who(&self) -> String {
@@ -270,17 +294,24 @@ impl Client {
         }
     }
 
+    /// Returns the failure of a connection that broke in the midst of a request, of which the first byte was number `before`.
+    fn broken_since(&self, before: u64, changes: Changes) -> Failure {
+        if self.sent.is_short(before) {
+            let words = format!("{} ended before it had received the request", self.who());
+            return Failure::new(Kind::Stopping, words)
+                .hint("nothing was changed by this command; try again");
+        }
+        self.broken(changes)
+    }
+
     /// Returns the failure of a connection that broke.
     fn broken(&self, changes: Changes) -> Failure {
         let words = format!("{} ended before it had answered", self.who());
         let failure = Failure::new(Kind::Connection, words);
-        match changes {
-            Changes::Nothing => failure.hint("nothing was changed by this command; try again"),
-            Changes::Perhaps => failure.hint(
-                "whether it was done is not known: `tine ls` and `tine show NAME` tell what there is, with a daemon \
-                 and without",
-            ),
-        }
+        failure.hint(match changes {
+            Changes::Nothing => "nothing was changed by this command; try again",
+            Changes::Perhaps => NOT_KNOWN,
+        })
     }
 
     fn misunderstood(&self, error: &dyn std::error::Error) -> Failure {
@@ -307,6 +338,16 @@ impl Client {
             ),
         )
         .hint("restart the daemon with this version of tine, or use the tine that it is of")
+    }
+}
+
+const NOT_KNOWN: &str = "whether it was done is not known: `tine ls` and `tine show NAME` tell what there is, with a daemon and without";
+
+/// Returns the failure of who has waited long enough.
+fn given_up(changes: Changes) -> Failure {
+    match changes {
+        Changes::Nothing => Failure::cancelled(),
+        Changes::Perhaps => Failure::cancelled().hint(NOT_KNOWN),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 
-use super::{Changes, Client};
+use super::{Changes, Client, given_up};
 use crate::api::{
     Failure, Import, Imported, Kind, Method, Pieces, Read, Show, Shown, Write, Written, before_that,
 };
@@ -49,8 +49,7 @@ impl Client {
                     }
                 }
             }
-            let chunk = self.chunk(&mut body);
-            decoder.push(&chunk.ok_or_else(|| self.broken(Changes::Nothing))?);
+            decoder.push(&self.chunk(&mut body, Changes::Nothing)?);
         }
     }
 
@@ -84,8 +83,8 @@ impl Client {
         let admitted = Arc::new(Notify::new());
         let admitting = Arc::clone(&admitted);
         hyper::ext::on_informational(&mut request, move |_| admitting.notify_one());
-        let requests = &mut self.requests;
-        let sent = self.runtime.block_on(async {
+        let (before, requests) = (self.sent.bytes(), &mut self.requests);
+        let sending = async {
             requests.ready().await?;
             let mut response = tokio::spawn(requests.send_request(request));
             let refused = tokio::select! {
@@ -93,11 +92,12 @@ impl Client {
                 refused = &mut response => Some(refused),
             };
             Ok::<_, hyper::Error>((response, refused))
-        });
-        match sent {
-            Err(_) => Err(self.broken(Changes::Nothing)),
-            Ok((_, Some(refused))) => Err(refusal(&mut self, refused, Changes::Nothing)),
-            Ok((response, None)) => Ok(Sending {
+        };
+        match self.patience.wait(&self.runtime, sending) {
+            None => Err(given_up(Changes::Nothing)),
+            Some(Err(_) | Ok((_, Some(Ok(Err(_)))))) => Err(self.broken_since(before, Changes::Nothing)),
+            Some(Ok((_, Some(refused)))) => Err(refusal(&mut self, refused, Changes::Nothing)),
+            Some(Ok((response, None))) => Ok(Sending {
                 client: self,
                 chunks,
                 response: Some(response),
@@ -138,7 +138,7 @@ impl Sending {
             return Err(self.client.broken(Changes::Perhaps));
         };
         let chunks = &self.chunks;
-        let early = self.client.runtime.block_on(async {
+        let sending = async {
             tokio::select! {
                 biased;
                 early = &mut *response => Some(early),
@@ -148,10 +148,14 @@ impl Sending {
                     Err(_) => Some((&mut *response).await),
                 },
             }
-        });
-        match early {
-            None => Ok(()),
-            Some(early) => {
+        };
+        let Client {
+            patience, runtime, ..
+        } = &mut self.client;
+        match patience.wait(runtime, sending) {
+            None => Err(given_up(Changes::Perhaps)),
+            Some(None) => Ok(()),
+            Some(Some(early)) => {
                 self.response = None;
                 Err(refusal(&mut self.client, early, Changes::Perhaps))
             }
@@ -207,8 +211,10 @@ impl Sending {
             mut client, chunks, ..
         } = self;
         drop(chunks);
-        let response = client.runtime.block_on(response);
-        receive(&mut client, response, Changes::Perhaps)
+        match client.patience.wait(&client.runtime, response) {
+            None => Err(given_up(Changes::Perhaps)),
+            Some(response) => receive(&mut client, response, Changes::Perhaps),
+        }
     }
 
     /// Ends a write before all was written: what was is made durable. Says how much that is; nothing if the daemon has

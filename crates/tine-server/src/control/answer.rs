@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Desk, REQUEST_BYTES_MAX, REQUEST_WAIT};
+use super::{Desk, REQUEST_BYTES_MAX, REQUEST_WAIT, Stage, stopping};
 use crate::api::{
     Create, Drop, Failure, Forget, Fork, Keep, Kind, Ls, Method, Protect, Rename, Request, Resize, Rollback,
     Show, Snapshot, Stats, Status, Tree, perform,
@@ -54,7 +54,7 @@ async fn look<R: Request>(State(desk): State<Arc<Desk>>, RawQuery(query): RawQue
 }
 
 async fn change<R: Request>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
-    match from_body::<R>(body).await {
+    match from_body::<R>(&desk, body).await {
         Ok(request) => work(desk, request).await,
         Err(failure) => failure.into_response(),
     }
@@ -64,11 +64,18 @@ async fn work<R: Request>(desk: Arc<Desk>, request: R) -> Response {
     if let Err(failure) = desk.check_open() {
         return failure.into_response();
     }
-    let Ok(_slot) = desk.requests.acquire().await else {
-        return defect().into_response();
+    let slot = tokio::select! {
+        biased;
+        slot = Arc::clone(&desk.requests).acquire_owned() => slot,
+        () = desk.until(Stage::CutOff) => return stopping().into_response(),
     };
     let daemon = Arc::clone(&desk.daemon);
-    let done = tokio::task::spawn_blocking(move || perform(request, &daemon)).await;
+    let work = move || {
+        // Whoever asked may be gone by the time that it is done: the slot is the work's.
+        let _slot = slot;
+        perform(request, &daemon)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
     match done.unwrap_or_else(|_| Err(defect())) {
         Ok(answer) => json(&answer),
         Err(failure) => failure.into_response(),
@@ -86,9 +93,14 @@ pub(super) fn from_query<R: DeserializeOwned>(query: Option<&str>) -> Result<R, 
     serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| misunderstood("query", &error))
 }
 
-/// Reads a request from its body.
-pub(super) async fn from_body<R: DeserializeOwned>(body: Body) -> Result<R, Failure> {
-    let body = tokio::time::timeout(REQUEST_WAIT, to_bytes(body, REQUEST_BYTES_MAX)).await;
+/// Reads a request from its body, unless the daemon stops before all of it has come.
+pub(super) async fn from_body<R: DeserializeOwned>(desk: &Desk, body: Body) -> Result<R, Failure> {
+    let body = tokio::time::timeout(REQUEST_WAIT, to_bytes(body, REQUEST_BYTES_MAX));
+    let body = tokio::select! {
+        biased;
+        body = body => body,
+        () = desk.until(Stage::Stopping) => return Err(stopping()),
+    };
     let body = body.map_err(|_| Failure::new(Kind::Invalid, "the request did not come to its end"))?;
     let body = body.map_err(|_| {
         let words = format!("the request was cut off, or has more than {REQUEST_BYTES_MAX} bytes");
@@ -135,5 +147,75 @@ fn status(kind: Kind) -> StatusCode {
         Kind::Busy | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         Kind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{LazyLock, Mutex};
+    use std::time::Duration;
+
+    use serde::Deserialize;
+    use tine_store::{CreateOptions, OpenOptions, Store};
+
+    use super::*;
+    use crate::Daemon;
+    use crate::control::slots::Slots;
+
+    /// Two ends of a channel, for one request.
+    type Gate = (Mutex<Sender<()>>, Mutex<Receiver<()>>);
+    static BEGUN: LazyLock<Gate> = LazyLock::new(gate);
+    static GO_ON: LazyLock<Gate> = LazyLock::new(gate);
+
+    fn gate() -> Gate {
+        let (sender, receiver) = channel();
+        (Mutex::new(sender), Mutex::new(receiver))
+    }
+
+    /// Work that takes as long as the test likes.
+    #[derive(Serialize, Deserialize)]
+    struct Wait {}
+
+    impl Request for Wait {
+        type Answer = ();
+        const METHOD: Method = Method::Change;
+        const VERB: &'static str = "wait";
+
+        fn work(self, _: &Daemon) -> Result<(), Failure> {
+            BEGUN.0.lock().unwrap().send(()).unwrap();
+            GO_ON.1.lock().unwrap().recv().unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn work_keeps_its_slot_when_nobody_waits_for_it_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(
+            &folder.path().join("store"),
+            &CreateOptions::default(),
+            OpenOptions::default(),
+        );
+        let daemon = Arc::new(Daemon::new(store.unwrap()));
+        let desk = Arc::new(Desk::new(daemon, 1, Slots::new(1, Duration::ZERO)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let asking = work(Arc::clone(&desk), Wait {});
+            let begun = tokio::task::spawn_blocking(|| BEGUN.1.lock().unwrap().recv());
+            tokio::select! {
+                biased;
+                _ = asking => panic!("it waits"),
+                begun = begun => begun.unwrap().unwrap(),
+            }
+            // Its connection broke.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(desk.requests.available_permits(), 0);
+            GO_ON.0.lock().unwrap().send(()).unwrap();
+            let _next = desk.requests.acquire().await.unwrap();
+        });
     }
 }

@@ -5,15 +5,18 @@
 //!
 //! **Invariant:** no lock of the store is held while a client is waited for: streams are pulled and pushed between the
 //! engine's calls.
+//!
+//! **Invariant:** of what a daemon that stops was sent it does all or nothing, and says which ([`connection`]).
 
 mod answer;
+mod connection;
+mod slots;
 mod stream;
 mod upload;
 
 use std::io;
-use std::os::unix::net::UnixListener;
+use std::os::unix;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -22,14 +25,13 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use rustix::net::{Shutdown, shutdown};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::slots::Slots;
 use crate::Daemon;
 use crate::api::{API_VERSION, Failure, Kind};
 use crate::wire::{API_HEADER, Hello};
@@ -38,8 +40,10 @@ use crate::wire::{API_HEADER, Hello};
 const CONNECTIONS_MAX: usize = 256;
 /// Requests that are worked on at once and answered in one piece; more wait for their turn.
 const REQUESTS_MAX: usize = 64;
-/// Requests at once that take long; more are told to come again.
+/// Requests at once that take long; more are told to come again, or take the place of those that have stood still for so
+/// long.
 const STREAMS_MAX: usize = 64;
+const STANDING_STILL: Duration = Duration::from_secs(60);
 /// Threads that move bytes: they never wait for the store.
 const MOVERS: usize = 2;
 /// The most that a request as JSON has: a drop of as many names as a command line takes.
@@ -50,31 +54,55 @@ const REQUEST_WAIT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The most that is read ahead, or waits to be written, of one connection.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// When accepting is tried again that failed.
+const AGAIN: Duration = Duration::from_millis(20);
 /// So long those that were cut off may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What all requests share.
 pub(crate) struct Desk {
     daemon: Arc<Daemon>,
-    requests: Semaphore,
-    streams: Semaphore,
+    requests: Arc<Semaphore>,
+    streams: Arc<Slots>,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far the end is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+enum Stage {
+    /// It has not begun.
+    Open,
     /// New requests are refused.
-    stopping: AtomicBool,
+    Stopping,
     /// What is under way is cut off.
-    cut_off: AtomicBool,
+    CutOff,
 }
 
 impl Desk {
+    fn new(daemon: Arc<Daemon>, requests: usize, streams: Slots) -> Self {
+        Self {
+            daemon,
+            requests: Arc::new(Semaphore::new(requests)),
+            streams: Arc::new(streams),
+            stage: watch::Sender::new(Stage::Open),
+        }
+    }
+
     /// Fails when the daemon is stopping.
     fn check_open(&self) -> Result<(), Failure> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(stopping());
+        match *self.stage.borrow() {
+            Stage::Open => Ok(()),
+            Stage::Stopping | Stage::CutOff => Err(stopping()),
         }
-        Ok(())
     }
 
     fn is_cut_off(&self) -> bool {
-        self.cut_off.load(Ordering::Acquire)
+        *self.stage.borrow() == Stage::CutOff
+    }
+
+    async fn until(&self, stage: Stage) {
+        // The sender is the desk's.
+        let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
     }
 }
 
@@ -88,14 +116,12 @@ pub struct Control {
     runtime: Runtime,
     desk: Arc<Desk>,
     accepting: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
 }
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Desk")
-            .field("stopping", &self.stopping)
-            .field("cut_off", &self.cut_off)
+            .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
 }
@@ -105,7 +131,12 @@ impl Control {
     ///
     /// # Errors
     /// Those of making threads and of the listener.
-    pub fn start(daemon: Arc<Daemon>, listener: UnixListener) -> io::Result<Self> {
+    pub fn start(daemon: Arc<Daemon>, listener: unix::net::UnixListener) -> io::Result<Self> {
+        let slots = Slots::new(STREAMS_MAX, STANDING_STILL);
+        Self::start_at(Desk::new(daemon, REQUESTS_MAX, slots), listener)
+    }
+
+    fn start_at(desk: Desk, listener: unix::net::UnixListener) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(MOVERS)
             .max_blocking_threads(REQUESTS_MAX + STREAMS_MAX)
@@ -116,22 +147,14 @@ impl Control {
         listener.set_nonblocking(true)?;
         let listener = {
             let _inside = runtime.enter();
-            tokio::net::UnixListener::from_std(listener)?
+            UnixListener::from_std(listener)?
         };
-        let desk = Arc::new(Desk {
-            daemon,
-            requests: Semaphore::new(REQUESTS_MAX),
-            streams: Semaphore::new(STREAMS_MAX),
-            stopping: AtomicBool::new(false),
-            cut_off: AtomicBool::new(false),
-        });
-        let (stop, stopped) = oneshot::channel();
-        let accepting = runtime.spawn(accept(listener, Arc::clone(&desk), stopped));
+        let desk = Arc::new(desk);
+        let accepting = runtime.spawn(accept(listener, Arc::clone(&desk)));
         Ok(Self {
             runtime,
             desk,
             accepting,
-            stop,
         })
     }
 
@@ -141,58 +164,70 @@ impl Control {
             runtime,
             desk,
             mut accepting,
-            stop,
         } = self;
         let end = Instant::now() + grace;
-        desk.stopping.store(true, Ordering::Release);
-        // If nobody takes it, there is nobody to be stopped.
-        let _ = stop.send(());
+        desk.stage.send_replace(Stage::Stopping);
         runtime.block_on(async {
             if tokio::time::timeout_at(end.into(), &mut accepting).await.is_err() {
-                desk.cut_off.store(true, Ordering::Release);
+                desk.stage.send_replace(Stage::CutOff);
                 let _ = tokio::time::timeout(LAST_WORDS, accepting).await;
             }
         });
-        desk.cut_off.store(true, Ordering::Release);
+        desk.stage.send_replace(Stage::CutOff);
         runtime.shutdown_timeout(LAST_WORDS);
     }
 }
 
-/// Accepts connections until it is told to stop; ends when the last of them has.
-async fn accept(listener: tokio::net::UnixListener, desk: Arc<Desk>, mut stop: oneshot::Receiver<()>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let service = TowerToHyperService::new(router(desk));
-    let open = GracefulShutdown::new();
+/// Accepts connections until the daemon stops; ends when the last of them has.
+async fn accept(listener: UnixListener, desk: Arc<Desk>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stage = desk.stage.subscribe();
+    // Each connection has a sender, and nobody sends.
+    let (open, mut all_closed) = mpsc::channel::<()>(1);
+    let router = router(Arc::clone(&desk));
+    let serve = |stream, slot: Option<OwnedSemaphorePermit>| {
+        let serving = connection::serve(stream, router.clone(), desk.stage.subscribe());
+        let open = open.clone();
+        tokio::spawn(async move {
+            serving.await;
+            drop((slot, open));
+        });
+    };
     loop {
         let next = async {
-            let slot = Arc::clone(&connections).acquire_owned().await;
+            let slot = Arc::clone(&slots).acquire_owned().await;
             (listener.accept().await, slot)
         };
         let (accepted, slot) = tokio::select! {
             biased;
-            _ = &mut stop => break,
+            _ = stage.wait_for(|stage| *stage >= Stage::Stopping) => break,
             next = next => next,
         };
-        let Ok((stream, _)) = accepted else {
+        match accepted {
+            Ok((stream, _)) => serve(stream, slot.ok()),
             // No descriptor is free, or the client is gone again.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_WAIT)
-            .max_header_size(HEAD_BYTES_MAX)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service.clone());
-        let connection = open.watch(connection);
-        tokio::spawn(async move {
-            // A client that breaks off or speaks no HTTP ends its own connection only.
-            let _ = connection.await;
-            drop(slot);
-        });
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
     }
-    drop(listener);
-    open.shutdown().await;
+    // From here on connecting is refused, as if nobody listened. Those who had connected are in the queue still.
+    let _ = shutdown(&listener, Shutdown::Read);
+    // The runtime may not have heard of all of them.
+    if let Ok(listener) = listener.into_std() {
+        loop {
+            match listener.accept().and_then(|(stream, _)| nonblocking(stream)) {
+                Ok(stream) => serve(stream, None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+    drop(open);
+    all_closed.recv().await;
+}
+
+fn nonblocking(stream: unix::net::UnixStream) -> io::Result<UnixStream> {
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 fn router(desk: Arc<Desk>) -> Router {
@@ -236,4 +271,67 @@ async fn wrong_method(method: Method, uri: Uri) -> (StatusCode, Response) {
     let failure =
         Failure::new(Kind::Invalid, words).hint("GET looks, POST changes: docs/control.md lists them");
     (StatusCode::METHOD_NOT_ALLOWED, failure.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use tine_store::{CreateOptions, OpenOptions, Store};
+
+    use super::*;
+    use crate::socket;
+
+    const STANDING_STILL: Duration = Duration::from_millis(100);
+
+    /// Sends a request until the daemon takes it, and waits until it is at it.
+    fn begin(path: &std::path::Path, request: &str) -> unix::net::UnixStream {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut stream = socket::connect(path).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            if status != *b"HTTP/1.1 503" {
+                return stream;
+            }
+            assert!(Instant::now() < end, "no place becomes free");
+            std::thread::sleep(STANDING_STILL / 2);
+        }
+    }
+
+    fn rest(mut stream: unix::net::UnixStream) -> String {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    #[test]
+    fn who_stands_still_gives_its_place_to_the_next_and_is_told_why() {
+        const READ: &str = "GET /v1/read?target=disk HTTP/1.1\r\nhost: tine\r\nconnection: close\r\n\r\n";
+        const IMPORT: &str = "POST /v1/import?name=new HTTP/1.1\r\nhost: tine\r\nexpect: 100-continue\r\n\
+                              connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(
+            &folder.path().join("store"),
+            &CreateOptions::default(),
+            OpenOptions::default(),
+        );
+        let store = store.unwrap();
+        let disk = store.create_branch(&"disk".parse().unwrap(), 16 << 20).unwrap();
+        disk.write_at(&vec![7; 16 << 20], 0).unwrap();
+        let path = folder.path().join("control");
+        let (listener, _file) = socket::bind(&path).unwrap();
+        let desk = Desk::new(Arc::new(Daemon::new(store)), 1, Slots::new(1, STANDING_STILL));
+        let control = Control::start_at(desk, listener).unwrap();
+
+        let (reading, importing, last) = (begin(&path, READ), begin(&path, IMPORT), begin(&path, READ));
+        for slow in [reading, importing] {
+            let rest = rest(slow);
+            assert!(rest.contains("stood still for too long"), "{rest}");
+        }
+        assert!(rest(last).len() > 16 << 20);
+        control.stop(Duration::from_secs(5));
+    }
 }

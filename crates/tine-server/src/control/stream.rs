@@ -16,11 +16,14 @@ use axum::routing::{get, post};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
 use tine_store::Piece;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::answer::{defect, from_body, from_query};
-use super::{Desk, stopping, upload};
+use super::slots::Slot;
+use super::{Desk, Stage, stopping, upload};
 use crate::api::{
     Check, Defrag, Diff, Failure, Import, Kind, LongRequest, Method, Pieces, Read, Step, Write, perform_long,
 };
@@ -60,7 +63,7 @@ async fn look<R: LongRequest>(State(desk): State<Arc<Desk>>, RawQuery(query): Ra
 }
 
 async fn change<R: LongRequest>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
-    match from_body::<R>(body).await {
+    match from_body::<R>(&desk, body).await {
         Ok(request) => follow(desk, request).await,
         Err(failure) => failure.into_response(),
     }
@@ -70,10 +73,10 @@ async fn follow<R: LongRequest>(desk: Arc<Desk>, request: R) -> Response {
     respond(desk, LINES, |desk, out| {
         let mut lines = LineOut::<R>::new(out);
         let done = perform_long(request, &desk.daemon, &mut |step| lines.tell(desk, step));
-        match done {
+        match done.map_err(|failure| lines.out.told(failure)) {
             Ok(answer) => lines.finish(&Line::Done(answer)),
-            Err(failure) if lines.out.has_begun => lines.finish(&Line::Failed(told(desk, failure))),
-            Err(failure) => lines.out.refuse(told(desk, failure)),
+            Err(failure) if lines.out.has_begun => lines.finish(&Line::Failed(failure)),
+            Err(failure) => lines.out.refuse(failure),
         }
     })
     .await
@@ -85,25 +88,18 @@ async fn read(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Respo
         Err(failure) => return failure.into_response(),
     };
     respond(desk, FRAMES, |desk, out| {
-        let mut frames = FrameOut { desk, out };
-        match request.work(&desk.daemon, &mut frames) {
+        let mut frames = FrameOut { out };
+        let done = request.work(&desk.daemon, &mut frames);
+        match done.map_err(|failure| frames.out.told(failure)) {
             Ok(()) => frames.finish(&Frame::Done),
             Err(failure) if frames.out.has_begun => {
-                let text = serde_json::to_vec(&told(desk, failure)).unwrap_or_default();
+                let text = serde_json::to_vec(&failure).unwrap_or_default();
                 frames.finish(&Frame::Failed(text.into()));
             }
-            Err(failure) => frames.out.refuse(told(desk, failure)),
+            Err(failure) => frames.out.refuse(failure),
         }
     })
     .await
-}
-
-/// Says of work that was ended why it was.
-fn told(desk: &Desk, failure: Failure) -> Failure {
-    if failure.kind == Kind::Cancelled && desk.is_cut_off() {
-        return stopping();
-    }
-    failure
 }
 
 /// Has `work` done by a thread, and responds with what it sends. A failure before anything was sent is the whole
@@ -116,17 +112,15 @@ async fn respond(
     if let Err(failure) = desk.check_open() {
         return failure.into_response();
     }
-    if desk.streams.available_permits() == 0 {
+    let Some(slot) = desk.streams.take() else {
         return busy().into_response();
-    }
+    };
     let (sender, mut body) = chunks();
     let (refuse, refused) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let Ok(_slot) = desk.streams.try_acquire() else {
-            let _ = refuse.send(busy());
-            return;
-        };
         let out = Out {
+            desk: Arc::clone(&desk),
+            slot,
             sender,
             refuse,
             has_begun: false,
@@ -149,20 +143,60 @@ pub(super) fn busy() -> Failure {
     .hint("try again when one of them has ended")
 }
 
+/// Returns the failure of a request that lost its slot.
+pub(super) fn stood_still() -> Failure {
+    Failure::new(
+        Kind::Busy,
+        "the other end stood still for too long, and another request needed the place",
+    )
+    .hint("try again, and let what is slow come from a file, or go to one")
+}
+
 /// Where the work sends its chunks.
 struct Out {
+    desk: Arc<Desk>,
+    slot: Slot,
     sender: Sender<Bytes>,
     refuse: oneshot::Sender<Failure>,
     has_begun: bool,
 }
 
 impl Out {
-    /// Sends a chunk, when there is room for it. Breaks when nobody reads any more.
+    /// Sends a chunk, when there is room for it. Breaks when nobody reads any more, or has for too long.
     fn send(&mut self, chunk: Bytes) -> ControlFlow<()> {
         self.has_begun = true;
-        match self.sender.blocking_send(chunk) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        let chunk = match self.sender.try_send(chunk) {
+            Ok(()) => return ControlFlow::Continue(()),
+            Err(TrySendError::Closed(_)) => return ControlFlow::Break(()),
+            Err(TrySendError::Full(chunk)) => chunk,
+        };
+        let sending = async {
+            tokio::select! {
+                sent = self.sender.send(chunk) => sent.is_ok(),
+                () = self.desk.until(Stage::CutOff) => false,
+            }
+        };
+        match Handle::current().block_on(self.slot.wait(sending)) {
+            Some(true) => ControlFlow::Continue(()),
+            Some(false) | None => ControlFlow::Break(()),
+        }
+    }
+
+    /// Sends the last chunk, whenever there is room for it: nothing but that waits for who reads.
+    fn finish(&mut self, chunk: Bytes) {
+        if let Err(TrySendError::Full(chunk)) = self.sender.try_send(chunk) {
+            let sender = self.sender.clone();
+            // Whoever is gone has not waited for it.
+            Handle::current().spawn(async move { drop(sender.send(chunk).await) });
+        }
+    }
+
+    /// Says of work that was ended why it was.
+    fn told(&self, failure: Failure) -> Failure {
+        match failure.kind {
+            Kind::Cancelled if self.desk.is_cut_off() => stopping(),
+            Kind::Cancelled if self.slot.is_lost() => stood_still(),
+            _ => failure,
         }
     }
 
@@ -218,8 +252,7 @@ impl<R: LongRequest> LineOut<R> {
 
     fn finish(&mut self, line: &Line<R::Item, R::Answer>) {
         self.put(line);
-        // Whoever is gone has not waited for it.
-        let _ = self.send();
+        self.out.finish(self.gathered.split().freeze());
     }
 }
 
@@ -230,15 +263,15 @@ fn put_line(line: &impl Serialize, out: &mut BytesMut) {
 }
 
 /// Sends the frames of a disk.
-struct FrameOut<'a> {
-    desk: &'a Desk,
+struct FrameOut {
     out: Out,
 }
 
-impl FrameOut<'_> {
+impl FrameOut {
     fn finish(&mut self, frame: &Frame) {
-        // Whoever is gone has not waited for it.
-        let _ = self.send(frame);
+        let mut chunk = BytesMut::new();
+        frame.encode(&mut chunk);
+        self.out.finish(chunk.freeze());
     }
 
     fn send(&mut self, frame: &Frame) -> Result<(), Failure> {
@@ -255,13 +288,13 @@ impl FrameOut<'_> {
     }
 }
 
-impl Pieces for FrameOut<'_> {
+impl Pieces for FrameOut {
     fn begin(&mut self, range: Range<u64>) -> Result<(), Failure> {
         self.send(&Frame::Begin(range))
     }
 
     fn piece(&mut self, piece: Piece<'_>) -> Result<(), Failure> {
-        if self.desk.is_cut_off() {
+        if self.out.desk.is_cut_off() {
             return Err(Failure::cancelled());
         }
         match piece {

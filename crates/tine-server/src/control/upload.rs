@@ -5,7 +5,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,8 +20,9 @@ use tine_store::{ImportSource, PieceSource};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::answer::{defect, from_query, json};
-use super::stream::busy;
-use super::{Desk, stopping};
+use super::slots::Slot;
+use super::stream::{busy, stood_still};
+use super::{Desk, Stage, stopping};
 use crate::api::{Failure, Import, Imported, Kind, Write, Written};
 use crate::wire::CHUNKS_MAX;
 use crate::wire::frame::{Decoder, Frame};
@@ -30,8 +30,6 @@ use crate::wire::frame::{Decoder, Frame};
 /// What is still under way of a body when the request has failed is read and forgotten, for so long at the most: a client
 /// that reads only when it has sent all would never see the answer.
 const FORGOTTEN_FOR: Duration = Duration::from_secs(10);
-/// How often a pump that waits for a client looks whether the daemon stops.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) async fn import(
     State(desk): State<Arc<Desk>>,
@@ -99,58 +97,57 @@ where
     A: Serialize + Send + 'static,
 {
     let ready = from_query::<R>(query.as_deref()).and_then(|request| desk.check_open().map(|()| request));
-    let (sender, chunks) = channel(CHUNKS_MAX);
-    let request = match ready {
-        Ok(request) => request,
+    let taken = ready.and_then(|request| Ok((request, desk.streams.take().ok_or_else(busy)?)));
+    let (request, slot) = match taken {
+        Ok((request, slot)) => (request, Arc::new(slot)),
         Err(failure) => {
             // Who expects to be told to continue has sent nothing yet; all others would not see the answer.
             if !headers.contains_key(EXPECT) {
-                drop(chunks);
-                tokio::spawn(pump(desk, body, sender));
+                tokio::spawn(forget(body));
             }
             return failure.into_response();
         }
     };
-    tokio::spawn(pump(Arc::clone(&desk), body, sender));
-    let worked_for = Arc::clone(&desk);
+    let (sender, chunks) = channel(CHUNKS_MAX);
+    tokio::spawn(pump(Arc::clone(&desk), Arc::clone(&slot), body, sender));
+    let (worked_for, its_slot) = (Arc::clone(&desk), Arc::clone(&slot));
     let done = tokio::task::spawn_blocking(move || {
-        let Ok(_slot) = worked_for.streams.try_acquire() else {
-            return Err(busy());
-        };
+        // Whoever asked may be gone by the time that it is done: the slot is the work's.
+        let _slot = its_slot;
         work(&worked_for, request, Received::new(chunks))
     });
     match done.await.unwrap_or_else(|_| Err(defect())) {
         Ok(answer) => json(&answer),
         Err(failure) if failure.kind == Kind::Caller && desk.is_cut_off() => stopping().into_response(),
+        Err(failure) if failure.kind == Kind::Caller && slot.is_lost() => stood_still().into_response(),
         Err(failure) => failure.into_response(),
     }
 }
 
-/// Hands a body on, chunk by chunk, as long as somebody takes it; then forgets the rest.
-async fn pump(desk: Arc<Desk>, mut body: Body, chunks: Sender<io::Result<Bytes>>) {
+/// Hands a body on, chunk by chunk, as long as somebody takes it and its slot is not lost; then forgets the rest.
+async fn pump(desk: Arc<Desk>, slot: Arc<Slot>, mut body: Body, chunks: Sender<io::Result<Bytes>>) {
     loop {
         let frame = tokio::select! {
-            frame = body.frame() => frame,
+            frame = slot.wait(body.frame()) => frame,
             () = chunks.closed() => break,
-            () = until_cut_off(&desk) => return,
+            () = desk.until(Stage::CutOff) => return,
         };
         let chunk = match frame {
-            None => return,
-            Some(Ok(frame)) => frame.into_data().map_err(|_| io::ErrorKind::InvalidData.into()),
-            Some(Err(error)) => Err(io::Error::other(error)),
+            None | Some(None) => return,
+            Some(Some(Ok(frame))) => frame.into_data().map_err(|_| io::ErrorKind::InvalidData.into()),
+            Some(Some(Err(error))) => Err(io::Error::other(error)),
         };
         if chunks.send(chunk).await.is_err() {
             break;
         }
     }
-    let forget = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = tokio::time::timeout(FORGOTTEN_FOR, forget).await;
+    drop(slot);
+    forget(body).await;
 }
 
-async fn until_cut_off(desk: &Desk) {
-    while !desk.cut_off.load(Ordering::Acquire) {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+async fn forget(mut body: Body) {
+    let forget = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(FORGOTTEN_FOR, forget).await;
 }
 
 /// The frames of a body, as pieces of a disk.

@@ -4,6 +4,7 @@
 mod cut;
 mod desk;
 mod documents;
+mod ending;
 mod hostile;
 mod slow;
 

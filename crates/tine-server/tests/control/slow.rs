@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tine_server::api::{Consent, Create, Drop, Fork, Ls};
+use tine_server::api::{Consent, Create, Drop, Fork, Kind, Ls};
 use tine_store::Target;
 
 use crate::desk::{Desk, PATIENCE};
@@ -125,7 +125,8 @@ fn stopping_refuses_what_is_new_and_cuts_off_what_takes_too_long() {
     desk.stop(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let mut kept_alive = kept_alive;
-    assert!(kept_alive.hello().is_err());
+    let failure = kept_alive.hello().unwrap_err();
+    assert_eq!(failure.kind, Kind::Stopping, "nothing was done: {failure}");
     assert!(tine_server::client::Client::find(&desk.path()).unwrap().is_none());
     // The end of what was cut off cannot be taken for the end of the disk.
     let mut rest = Vec::new();

@@ -5,12 +5,14 @@
 
 use std::env;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tine_server::Serving;
 use tine_server::client::Client;
 use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError};
 
@@ -21,6 +23,8 @@ use crate::ui::tell;
 
 /// Who waits for the store longer says so.
 const SILENT: Duration = Duration::from_secs(1);
+/// Who waits for the daemon's answer longer says so. Few requests take as long, and none of them is in a hurry.
+const SILENT_DAEMON: Duration = Duration::from_secs(3);
 /// So long the lock is waited for before it is looked again whether a daemon has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -99,7 +103,9 @@ impl Context {
             let found = Client::find(&path);
             let asked =
                 |error| CommandError::io(format_args!("ask the daemon of `{}`", path.display()), error);
-            if let Some(client) = found.map_err(asked)? {
+            if let Some(mut client) = found.map_err(asked)? {
+                let mut silence = Silence::new(&path, client.pid(), self.quiet);
+                client.while_waiting(move |waited| silence.go_on(waited));
                 return Ok(Reached::Daemon(client));
             }
             let options = OpenOptions {
@@ -205,6 +211,52 @@ fn say_who_has_it(holder: Option<&LockHolder>) {
         )),
         None => tell(format_args!("Waiting for the store: another process has it\n")),
     }
+}
+
+/// A daemon that does not answer: the user is told once, and may give up.
+struct Silence {
+    socket: PathBuf,
+    pid: Option<u32>,
+    told: bool,
+}
+
+impl Silence {
+    fn new(store: &Path, pid: Option<u32>, quiet: bool) -> Self {
+        Self {
+            socket: store.join(Serving::CONTROL),
+            pid,
+            told: quiet,
+        }
+    }
+
+    fn go_on(&mut self, waited: Duration) -> ControlFlow<()> {
+        if waited >= SILENT_DAEMON && !self.told {
+            self.told = true;
+            let socket = self.socket.display();
+            match self.pid {
+                Some(pid) if is_stopped(pid) => tell(format_args!(
+                    "Waiting for the daemon at `{socket}`: process {pid} was stopped by a signal\n\
+                     hint: `kill -CONT {pid}` lets it go on; Ctrl-C gives up\n"
+                )),
+                Some(pid) => tell(format_args!(
+                    "Waiting for the daemon at `{socket}`: process {pid} has not answered yet\n\
+                     hint: Ctrl-C gives up; if it hangs, `kill -9 {pid}` ends it: what was flushed is safe\n"
+                )),
+                None => tell(format_args!(
+                    "Waiting for the daemon at `{socket}`: it has not answered yet\nhint: Ctrl-C gives up\n"
+                )),
+            }
+        }
+        interrupt::go_on()
+    }
+}
+
+/// Tells whether a process stands still until it is sent SIGCONT.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state is behind the name, which may contain anything.
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 /// Tells whether there is a store by now.

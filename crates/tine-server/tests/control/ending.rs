@@ -1,0 +1,82 @@
+//! Goal: a daemon that stops does all of what it was sent, or nothing, and says which.
+//! Method: more connections than it serves at once wait for it with their requests when it starts, and it stops right away.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tine_server::api::{Create, Kind};
+use tine_server::client::Client;
+use tine_server::control::Control;
+use tine_server::{Daemon, Serving, socket};
+use tine_store::{CreateOptions, OpenOptions, Store, Target};
+
+use crate::desk::{PATIENCE, answer, connect};
+
+fn request(name: &str, sent: usize) -> String {
+    let body = format!("{{\"name\":\"{name}\",\"size\":4096}}");
+    let mut request = format!(
+        "POST /v1/create HTTP/1.1\r\nhost: tine\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    request.truncate(request.len() - sent);
+    request
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_answered_and_what_comes_later_is_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+    for round in 0..10 {
+        let (listener, file) = socket::bind(&path.join(Serving::CONTROL)).unwrap();
+        let whole: Vec<(String, UnixStream)> = (0..300)
+            .map(|number| {
+                let (name, mut stream) = (format!("whole-{round}-{number}"), connect(&path));
+                stream.write_all(request(&name, 0).as_bytes()).unwrap();
+                (name, stream)
+            })
+            .collect();
+        let half: Vec<(String, UnixStream)> = (0..50)
+            .map(|number| {
+                let (name, mut stream) = (format!("half-{round}-{number}"), connect(&path));
+                stream.write_all(request(&name, number).as_bytes()).unwrap();
+                (name, stream)
+            })
+            .skip(1)
+            .collect();
+        let silent = Client::find(&path).unwrap();
+        let daemon = Arc::new(Daemon::new(store.clone()));
+        let control = Control::start(daemon, listener).unwrap();
+        // From none to all of them get their turn.
+        std::thread::sleep(Duration::from_millis(3 * round));
+        control.stop(PATIENCE);
+        drop(file);
+        let is_there = |name: &str| store.find(&name.parse::<Target>().unwrap()).is_ok();
+        for (name, mut stream) in whole {
+            let (status, said) = answer(&mut stream);
+            match status {
+                200 => assert!(is_there(&name), "{name}: {said}"),
+                503 => assert!(!is_there(&name) && said.contains("stopping"), "{name}: {said}"),
+                _ => panic!("{name}: {status} {said}"),
+            }
+        }
+        for (name, mut stream) in half {
+            // The rest gets nowhere, as its sender notices.
+            assert!(stream.write_all(b"x").is_err());
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+            assert!(!is_there(&name), "{name}");
+        }
+        let create = Create {
+            name: "late".parse().unwrap(),
+            size: 4096,
+        };
+        let failure = silent.expect("a daemon").ask(&create).unwrap_err();
+        assert_eq!(failure.kind, Kind::Stopping, "{failure}");
+        assert!(Client::find(&path).unwrap().is_none() && !is_there("late"));
+    }
+    store.close().unwrap();
+}

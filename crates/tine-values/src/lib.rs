@@ -4,6 +4,7 @@
 //! way to the place written, and nothing when the writer is the only owner.
 //!
 //! - [`Shared`]: one value behind one pointer and one count.
+//! - [`List`]: a sequence, with `Vec`'s names.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -26,12 +27,14 @@ mod detach;
 mod merge;
 mod shared;
 
+pub mod list;
 pub mod radix_map;
 mod sorted;
 
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
+pub use list::List;
 pub use radix_map::RadixMap;
 pub use shared::Shared;
 pub use sorted::SortedMap;

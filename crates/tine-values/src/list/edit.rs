@@ -1,0 +1,492 @@
+//! The writes to a [`List`] that change more than its ends.
+
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::{Bound, Range, RangeBounds};
+
+use super::iter::{ChunksMut, IntoIter, IterMut};
+use super::node::Node;
+use super::trunk::{Place, Trunk};
+use super::{List, tree};
+
+impl<T> List<T> {
+    /// Returns the indices that a range means.
+    ///
+    /// # Panics
+    ///
+    /// If its start is behind its end, or its end behind the last element.
+    pub(super) fn range_of(&self, range: impl RangeBounds<usize>) -> Range<usize> {
+        let len = self.len();
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.checked_add(1).expect("a range starts at an index"),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.checked_add(1).expect("a range ends at an index"),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => len,
+        };
+        assert!(start <= end, "slice index starts at {start} but ends at {end}");
+        assert!(
+            end <= len,
+            "range end index {end} out of range for slice of length {len}"
+        );
+        start..end
+    }
+}
+
+impl<T: Clone> List<T> {
+    /// Returns an iterator over all elements, to be written. It copies a shared leaf when it comes to it, with what is
+    /// shared above.
+    pub fn iter_mut(&mut self) -> IterMut<'_, T> {
+        IterMut::new(self.chunks_mut())
+    }
+
+    /// Returns an iterator over the leaves, as slices to be written, from both ends. Together they have all elements, in
+    /// order; none is empty; where one ends is not said. It copies a shared leaf when it comes to it.
+    pub fn chunks_mut(&mut self) -> ChunksMut<'_, T> {
+        let len = self.len();
+        ChunksMut::new(self, 0..len)
+    }
+
+    /// Returns the first element for writing.
+    pub fn first_mut(&mut self) -> Option<&mut T> {
+        self.get_mut(0)
+    }
+
+    /// Returns the last element for writing.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.get_mut(self.len().checked_sub(1)?)
+    }
+
+    /// Puts an element before the one at `index`, or behind the last. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the index is greater than the length.
+    pub fn insert(&mut self, index: usize, value: T) {
+        let len = self.len();
+        assert!(
+            index <= len,
+            "insertion index (is {index}) should be <= len (is {len})"
+        );
+        if index == len {
+            return self.push(value);
+        }
+        let Some(root) = &mut self.root else { return };
+        if root.is_leaf() {
+            if len < Node::<T>::FLAT {
+                let mut leaf = root.make_leaf_mut(super::capacity_for_more(len).min(Node::<T>::FLAT));
+                leaf.reserve_back(1, Node::<T>::FLAT);
+                leaf.insert(index, value);
+                return;
+            }
+            Self::make_tree(root);
+        }
+        if let Some(trunk) = Self::make_trunk_mut(root) {
+            trunk.insert(index, value);
+        }
+    }
+
+    /// Removes the element at `index` and returns it; those behind it move up. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn remove(&mut self, index: usize) -> T {
+        let len = self.len();
+        assert!(
+            index < len,
+            "removal index (is {index}) should be < len (is {len})"
+        );
+        let root = self.root.as_mut().expect("there is an element");
+        match Self::make_trunk_mut(root) {
+            Some(trunk) => trunk.remove(index),
+            None => root.make_leaf_mut(0).remove(index),
+        }
+    }
+
+    /// Removes the element at `index` and returns it; the last takes its place. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn swap_remove(&mut self, index: usize) -> T {
+        let len = self.len();
+        assert!(
+            index < len,
+            "swap_remove index (is {index}) should be < len (is {len})"
+        );
+        self.swap(index, len - 1);
+        self.pop().expect("there is an element")
+    }
+
+    /// Removes the elements from `at` on and returns them as a list of their own. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If `at` is greater than the length.
+    #[must_use = "the elements from `at` on are dropped otherwise: see `truncate`"]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let len = self.len();
+        assert!(
+            at <= len,
+            "`at` split index (is {at}) should be <= len (is {len})"
+        );
+        if at == len {
+            return Self::new();
+        }
+        if at == 0 {
+            return mem::take(self);
+        }
+        let (left, right) = self.take_trunk().split(at);
+        *self = Self::from_trunk(left);
+        Self::from_trunk(right)
+    }
+
+    /// Moves all elements of `other` behind the last; `other` is empty then. O(log n).
+    pub fn append(&mut self, other: &mut Self) {
+        let more = other.len();
+        if more == 0 {
+            return;
+        }
+        if self.is_empty() {
+            mem::swap(self, other);
+            return;
+        }
+        if self.len() + more <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4 {
+            // Too short for a leaf of its own.
+            self.extend(mem::take(other));
+            return;
+        }
+        let (left, right) = (self.take_trunk(), other.take_trunk());
+        *self = Self::from_trunk(left.join(right));
+    }
+
+    /// Returns a list of the elements of both, one after the other, sharing theirs. O(log n).
+    #[must_use]
+    pub fn concat(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        all.append(&mut other.clone());
+        all
+    }
+
+    /// Returns a list of the elements of `range`, sharing this one's. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the range starts behind its end, or ends behind the last element.
+    #[must_use]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        let range = self.range_of(range);
+        if range == (0..self.len()) {
+            return self.clone();
+        }
+        if range.len() <= Node::<T>::FLAT {
+            // Short enough to be copied faster than cut out.
+            let mut slice = Self::with_capacity(range.len());
+            if let Some(mut leaf) = slice.last_leaf_mut() {
+                for chunk in self.chunks_of(range) {
+                    leaf.extend_from_slice(chunk);
+                }
+            }
+            return slice;
+        }
+        let mut slice = self.clone();
+        slice.truncate(range.end);
+        let behind = slice.split_off(range.start);
+        // Not left to the end of the scope: a drop that panics there leaks what is returned (rust-lang/rust#47949).
+        drop(slice);
+        behind
+    }
+
+    /// Removes the elements from `len` on. O(log n), and the time to drop them.
+    pub fn truncate(&mut self, len: usize) {
+        let Some(beyond) = self.len().checked_sub(len) else {
+            return;
+        };
+        if len == 0 {
+            return self.clear();
+        }
+        if let Some(mut leaf) = self.last_leaf_mut()
+            && let Some(keep) = leaf.len().checked_sub(beyond)
+        {
+            return leaf.truncate(keep);
+        }
+        drop(self.split_off(len));
+    }
+
+    /// Removes the elements of `range` and returns them. They are gone at once, whether the iterator is used or not.
+    /// O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the range starts behind its end, or ends behind the last element.
+    pub fn drain(&mut self, range: impl RangeBounds<usize>) -> IntoIter<T> {
+        let range = self.range_of(range);
+        if range.is_empty() {
+            return Self::new().into_iter();
+        }
+        let mut behind = self.split_off(range.end);
+        let removed = self.split_off(range.start);
+        self.append(&mut behind);
+        removed.into_iter()
+    }
+
+    /// Puts the elements that `replace_with` gives in the place of those of `range`, which are returned. O(log n), and
+    /// the time that the iterator takes.
+    ///
+    /// # Panics
+    ///
+    /// If the range starts behind its end, or ends behind the last element.
+    pub fn splice(
+        &mut self,
+        range: impl RangeBounds<usize>,
+        replace_with: impl IntoIterator<Item = T>,
+    ) -> IntoIter<T> {
+        let range = self.range_of(range);
+        let mut added = Self::from_iter(replace_with);
+        let mut behind = self.split_off(range.end);
+        let removed = self.split_off(range.start);
+        self.append(&mut added);
+        self.append(&mut behind);
+        removed.into_iter()
+    }
+
+    /// Adds clones of `values` behind the last element.
+    pub fn extend_from_slice(&mut self, values: &[T]) {
+        self.extend(values.iter().cloned());
+    }
+
+    /// Removes elements at the end, or adds clones of `value`, until there are `len`.
+    pub fn resize(&mut self, len: usize, value: T) {
+        match len.checked_sub(self.len()) {
+            Some(more) => self.extend(core::iter::repeat_n(value, more)),
+            None => self.truncate(len),
+        }
+    }
+
+    /// Removes elements at the end, or adds what `value` returns, until there are `len`.
+    pub fn resize_with(&mut self, len: usize, value: impl FnMut() -> T) {
+        match len.checked_sub(self.len()) {
+            Some(more) => self.extend(core::iter::repeat_with(value).take(more)),
+            None => self.truncate(len),
+        }
+    }
+
+    /// Removes the elements for which `keep` returns false. If none is removed, nothing is copied. If `keep` panics,
+    /// nothing has changed.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let mut removed = Runs::default();
+        for (index, element) in self.iter().enumerate() {
+            if !keep(element) {
+                removed.add(index);
+            }
+        }
+        self.remove_runs(removed);
+    }
+
+    /// Removes the elements for which `keep` returns false, which may write to them. Copies all that is shared. If
+    /// `keep` panics, no element has been removed.
+    pub fn retain_mut(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        let mut removed = Runs::default();
+        for (index, element) in self.iter_mut().enumerate() {
+            if !keep(element) {
+                removed.add(index);
+            }
+        }
+        self.remove_runs(removed);
+    }
+
+    /// Removes each element that is equal to the one before it. If there is none, nothing is copied.
+    pub fn dedup(&mut self)
+    where
+        T: PartialEq,
+    {
+        let mut removed = Runs::default();
+        let mut elements = self.iter().enumerate();
+        if let Some((_, mut kept)) = elements.next() {
+            for (index, element) in elements {
+                if *element == *kept {
+                    removed.add(index);
+                } else {
+                    kept = element;
+                }
+            }
+        }
+        self.remove_runs(removed);
+    }
+
+    /// Removes each element that has the same key as the one before it. Copies all that is shared.
+    pub fn dedup_by_key<K: PartialEq>(&mut self, mut key: impl FnMut(&mut T) -> K) {
+        self.dedup_by(|element, kept| key(element) == key(kept));
+    }
+
+    /// Removes each element for which `same` returns true, called with it and with the one before it that is kept.
+    /// Copies all that is shared.
+    pub fn dedup_by(&mut self, mut same: impl FnMut(&mut T, &mut T) -> bool) {
+        let mut removed = Runs::default();
+        let mut elements = self.iter_mut().enumerate();
+        if let Some((_, mut kept)) = elements.next() {
+            for (index, element) in elements {
+                if same(element, kept) {
+                    removed.add(index);
+                } else {
+                    kept = element;
+                }
+            }
+        }
+        self.remove_runs(removed);
+    }
+
+    /// Removes the elements of these ranges: a few are cut out, else the others are moved together.
+    fn remove_runs(&mut self, removed: Runs) {
+        let runs = removed.runs;
+        if runs.len() * Node::<T>::LEAF <= self.len() {
+            for run in runs.into_iter().rev() {
+                drop(self.drain(run));
+            }
+            return;
+        }
+        let mut rest = mem::take(self).into_iter();
+        let mut index = 0;
+        for run in runs {
+            self.extend(rest.by_ref().take(run.start - index));
+            rest.by_ref().take(run.len()).for_each(drop);
+            index = run.end;
+        }
+        self.extend(rest);
+    }
+
+    /// Reverses the order of the elements.
+    pub fn reverse(&mut self) {
+        let mut elements = self.iter_mut();
+        while let (Some(first), Some(last)) = (elements.next(), elements.next_back()) {
+            mem::swap(first, last);
+        }
+    }
+
+    /// Sets every element to a clone of `value`.
+    pub fn fill(&mut self, value: T) {
+        *self = core::iter::repeat_n(value, self.len()).collect();
+    }
+}
+
+/// The indices of elements to be removed, in ascending order.
+#[derive(Default)]
+struct Runs {
+    runs: Vec<Range<usize>>,
+}
+
+impl Runs {
+    fn add(&mut self, index: usize) {
+        match self.runs.last_mut() {
+            Some(last) if last.end == index => last.end += 1,
+            _ => self.runs.push(index..index + 1),
+        }
+    }
+}
+
+impl<T: Clone> Trunk<T> {
+    fn insert(&mut self, index: usize, value: T) {
+        let full = Node::<T>::LEAF;
+        match self.place(index) {
+            Place::Head(at) if self.head_len < full => {
+                let head = self.head.as_mut().expect("it has an element");
+                let mut head = head.make_leaf_mut(full);
+                head.reserve_front(1, full);
+                head.insert(at, value);
+                self.head_len += 1;
+                return;
+            }
+            Place::Head(_) => self.flush_head(),
+            Place::Tail(at) => {
+                let tail = self.tail.as_mut().expect("it has an element");
+                if tail.elements().len() < full {
+                    let mut tail = tail.make_leaf_mut(full);
+                    tail.reserve_back(1, full);
+                    tail.insert(at, value);
+                    return;
+                }
+                self.flush_tail();
+            }
+            Place::Tree(_) => {}
+        }
+        let at = index - self.head_len;
+        let sibling = self.tree.as_mut().and_then(|tree| tree::insert(tree, at, value));
+        self.tree_len += 1;
+        if let Some(sibling) = sibling {
+            self.tree = self
+                .tree
+                .take()
+                .map(|root| tree::with_sibling(root, Some(sibling)));
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> T {
+        match (self.place(index), &mut self.head, &mut self.tree, &mut self.tail) {
+            (Place::Head(at), Some(head), ..) => {
+                let value = head.make_leaf_mut(0).remove(at);
+                self.head_len -= 1;
+                value
+            }
+            (Place::Tree(at), _, Some(tree), _) => {
+                let value = tree::remove(tree, at);
+                self.tree_len -= 1;
+                self.tree = match self.tree_len {
+                    0 => None,
+                    _ => self.tree.take().and_then(tree::lowered),
+                };
+                value
+            }
+            (Place::Tail(at), .., Some(tail)) => tail.make_leaf_mut(0).remove(at),
+            _ => unreachable!("the index is that of an element"),
+        }
+    }
+
+    /// Returns the first `at` elements, at least one, and the others, at least one.
+    fn split(self, at: usize) -> (Self, Self) {
+        match self.place(at) {
+            Place::Head(at) => {
+                let (left, right) = cut(self.head, at);
+                (
+                    Self::new(left, None, None),
+                    Self::new(right, self.tree, self.tail),
+                )
+            }
+            Place::Tree(at) => {
+                let (left, right) = cut(self.tree, at);
+                (
+                    Self::new(self.head, left, None),
+                    Self::new(None, right, self.tail),
+                )
+            }
+            Place::Tail(at) => {
+                let (left, right) = cut(self.tail, at);
+                (
+                    Self::new(self.head, self.tree, left),
+                    Self::new(None, None, right),
+                )
+            }
+        }
+    }
+
+    /// Returns the elements of both, one after the other.
+    fn join(self, other: Self) -> Self {
+        let nodes = [self.tree, self.tail, other.head, other.tree];
+        let filled = nodes.into_iter().flatten().filter(|node| node.len() > 0);
+        let tree = filled.reduce(|left, right| {
+            let (first, second) = tree::join(left, right);
+            tree::with_sibling(first, second)
+        });
+        Self::new(self.head, tree, other.tail)
+    }
+}
+
+fn cut<T: Clone>(node: Option<Node<T>>, at: usize) -> (Option<Node<T>>, Option<Node<T>>) {
+    let Some(node) = node else { return (None, None) };
+    let len = node.len();
+    let (left, right) = tree::split(node, at, len);
+    (left.and_then(tree::lowered), right.and_then(tree::lowered))
+}

@@ -1,0 +1,360 @@
+#![allow(unsafe_code)]
+//! [`LeafMut`]: the elements of a leaf without another owner, to be written.
+//!
+//! Elements stay together and may begin at any slot, so that both ends can grow. Nothing here calls the caller's code
+//! while the leaf's header says anything but what its slots hold.
+
+use core::ptr;
+
+use crate::detach;
+
+use super::node::{LeafBlock, LeafHead, Node};
+
+/// A leaf of a sole owner. The elements it has are what [`Node::elements`] returns.
+pub(super) struct LeafMut<'a, T> {
+    node: &'a mut Node<T>,
+}
+
+impl<T> Node<T> {
+    /// Returns the leaf for writing, if it is one without another owner.
+    #[inline]
+    pub(super) fn leaf_mut(&mut self) -> Option<LeafMut<'_, T>> {
+        (self.is_leaf() && self.is_unique()).then_some(LeafMut { node: self })
+    }
+
+    /// Returns the leaf for writing. If it has other owners they keep it, and this becomes a copy with room for
+    /// `capacity` elements, or as many as there are.
+    ///
+    /// # Panics
+    ///
+    /// If it is no leaf.
+    #[inline]
+    pub(super) fn make_leaf_mut(&mut self, capacity: usize) -> LeafMut<'_, T>
+    where
+        T: Clone,
+    {
+        assert!(self.is_leaf());
+        if !self.is_unique() {
+            let elements = self.elements();
+            let copy = Self::leaf_of(elements, capacity.max(elements.len()));
+            detach::record();
+            *self = copy;
+        }
+        LeafMut { node: self }
+    }
+
+    /// Returns a leaf with clones of `elements`.
+    pub(super) fn leaf_of(elements: &[T], capacity: usize) -> Self
+    where
+        T: Clone,
+    {
+        let mut leaf = Self::new_leaf(capacity);
+        LeafMut { node: &mut leaf }.extend_from_slice(elements);
+        leaf
+    }
+
+    /// Returns the leaf's elements in two leaves, the first with `at` of them. None is empty: `at` is neither 0 nor
+    /// all. Moves what no other owner has.
+    pub(super) fn split_leaf(mut self, at: usize) -> (Self, Self)
+    where
+        T: Clone,
+    {
+        if self.is_unique() {
+            let right = LeafMut { node: &mut self }.split_off(at);
+            return (self, right);
+        }
+        let (left, right) = self.elements().split_at(at);
+        let parts = (Self::leaf_of(left, left.len()), Self::leaf_of(right, right.len()));
+        detach::record();
+        parts
+    }
+
+    /// Returns the elements of both leaves in one. Moves what no other owner has.
+    pub(super) fn merge_leaves(mut left: Self, mut right: Self) -> Self
+    where
+        T: Clone,
+    {
+        let len = left.elements().len() + right.elements().len();
+        let mut merged = left.make_leaf_mut(len);
+        match right.leaf_mut() {
+            Some(mut right) => merged.append(&mut right),
+            None => merged.extend_from_slice(right.elements()),
+        }
+        left
+    }
+}
+
+impl<'a, T> LeafMut<'a, T> {
+    #[inline]
+    fn block(&self) -> LeafBlock<T> {
+        self.node.leaf_block()
+    }
+
+    #[inline]
+    fn head(&self) -> &LeafHead {
+        // SAFETY: the block is a live leaf, and the header written only through `self`.
+        unsafe { self.block().header() }
+    }
+
+    #[inline]
+    fn head_mut(&mut self) -> &mut LeafHead {
+        // SAFETY: as for `head`; `self` is mutably borrowed.
+        unsafe { &mut *self.block().header_ptr() }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.head().len)
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        usize::from(self.head().capacity)
+    }
+
+    /// Returns how many elements fit behind the last.
+    #[inline]
+    pub(super) fn room_back(&self) -> usize {
+        let head = self.head();
+        usize::from(head.capacity) - usize::from(head.start) - usize::from(head.len)
+    }
+
+    /// Returns how many elements fit before the first.
+    #[inline]
+    pub(super) fn room_front(&self) -> usize {
+        usize::from(self.head().start)
+    }
+
+    /// Returns where element `index` is, or would be.
+    #[inline]
+    fn slot(&self, index: usize) -> *mut T {
+        let start = usize::from(self.head().start);
+        self.block().slots().wrapping_add(start + index)
+    }
+
+    /// Returns where the elements are, without a borrow of them.
+    pub(super) fn into_raw(self) -> *mut [T] {
+        ptr::slice_from_raw_parts_mut(self.slot(0), self.len())
+    }
+
+    /// Adds an element behind the last, where there has to be room.
+    #[inline]
+    pub(super) fn push(&mut self, value: T) {
+        debug_assert!(self.room_back() > 0);
+        let len = self.len();
+        // SAFETY: the caller has found room.
+        unsafe { self.slot(len).write(value) };
+        self.head_mut().len += 1;
+    }
+
+    /// Adds an element before the first, where there has to be room.
+    #[inline]
+    pub(super) fn push_front(&mut self, value: T) {
+        debug_assert!(self.room_front() > 0);
+        let head = self.head_mut();
+        head.start -= 1;
+        head.len += 1;
+        // SAFETY: the slot is new.
+        unsafe { self.slot(0).write(value) };
+    }
+
+    /// Removes the last element.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let last = self.len().checked_sub(1)?;
+        self.head_mut().len -= 1;
+        // SAFETY: it was initialised, and is no element any more.
+        Some(unsafe { self.slot(last).read() })
+    }
+
+    /// Removes the first element.
+    #[inline]
+    pub(super) fn pop_front(&mut self) -> Option<T> {
+        self.len().checked_sub(1)?;
+        let first = self.slot(0);
+        let head = self.head_mut();
+        head.start += 1;
+        head.len -= 1;
+        // SAFETY: it was initialised, and is no element any more.
+        Some(unsafe { first.read() })
+    }
+
+    /// Puts an element before element `at`, at most the number of elements; moves the shorter side if it can. There has
+    /// to be room, at any end.
+    pub(super) fn insert(&mut self, at: usize, value: T) {
+        let len = self.len();
+        assert!(at <= len && len < self.capacity());
+        let forwards = self.room_front() > 0 && (at < len / 2 || self.room_back() == 0);
+        let first = self.slot(0);
+        // SAFETY: the elements moved stay inside the block, as there is room; the slot they leave is not one of an
+        // element until the header says so.
+        unsafe {
+            if forwards {
+                ptr::copy(first, first.sub(1), at);
+                first.add(at).sub(1).write(value);
+                self.head_mut().start -= 1;
+            } else {
+                ptr::copy(first.add(at), first.add(at + 1), len - at);
+                first.add(at).write(value);
+            }
+        }
+        self.head_mut().len += 1;
+    }
+
+    /// Removes element `at`. The elements behind move up, so that a leaf that begins at slot 0 goes on doing so.
+    pub(super) fn remove(&mut self, at: usize) -> T {
+        let len = self.len();
+        assert!(at < len);
+        let slot = self.slot(at);
+        self.head_mut().len -= 1;
+        // SAFETY: the element was initialised, and those behind take its place.
+        unsafe {
+            let value = slot.read();
+            ptr::copy(slot.add(1), slot, len - at - 1);
+            value
+        }
+    }
+
+    /// Removes the elements from `at` on and drops them.
+    pub(super) fn truncate(&mut self, at: usize) {
+        let len = self.len();
+        if at >= len {
+            return;
+        }
+        let gone = ptr::slice_from_raw_parts_mut(self.slot(at), len - at);
+        self.head_mut().len = at as u16;
+        // SAFETY: they were initialised, and are no elements any more.
+        unsafe { gone.drop_in_place() };
+    }
+
+    /// Moves the elements from `at` on into a leaf of their own, as large as a full one if they fit it.
+    pub(super) fn split_off(&mut self, at: usize) -> Node<T> {
+        let count = self.len() - at;
+        let right = Node::new_leaf(count.max(Node::<T>::LEAF));
+        let to = right.leaf_block();
+        // SAFETY: the elements move into slots of a new leaf with room for them, and are none of this one any more.
+        unsafe {
+            ptr::copy_nonoverlapping(self.slot(at), to.slots(), count);
+            (*to.header_ptr()).len = count as u16;
+        }
+        self.head_mut().len = at as u16;
+        right
+    }
+
+    /// Makes room for so many elements more behind the last. The block grows to twice its capacity, up to `limit`; or the
+    /// elements slide, if that leaves room in proportion, so that either costs a constant per element.
+    pub(super) fn reserve_back(&mut self, more: usize, limit: usize) {
+        if self.room_back() >= more {
+            return;
+        }
+        if let Some(room) = self.room_without_growth(more, limit) {
+            // A part of a trunk grows at one end only.
+            let start = if limit <= Node::<T>::LEAF {
+                0
+            } else {
+                (room - more) / 2
+            };
+            self.slide(start);
+            return;
+        }
+        self.slide(0);
+        self.grow(more, limit);
+    }
+
+    /// Makes room for so many elements more before the first, as [`reserve_back`](Self::reserve_back) does behind the last.
+    pub(super) fn reserve_front(&mut self, more: usize, limit: usize) {
+        if self.room_front() >= more {
+            return;
+        }
+        if let Some(room) = self.room_without_growth(more, limit) {
+            let start = if limit <= Node::<T>::LEAF {
+                room
+            } else {
+                (room + more) / 2
+            };
+            self.slide(start);
+            return;
+        }
+        self.grow(more, limit);
+        self.slide(self.capacity() - self.len());
+    }
+
+    /// Returns how many slots have no element, if there are enough or there must not be more.
+    fn room_without_growth(&self, more: usize, limit: usize) -> Option<usize> {
+        let (len, capacity) = (self.len(), self.capacity());
+        let is_enough = len + more + len / 2 <= capacity || (len + more <= capacity && capacity >= limit);
+        is_enough.then(|| capacity - len)
+    }
+
+    /// Moves all elements so that the first is in slot `start`.
+    fn slide(&mut self, start: usize) {
+        let len = self.len();
+        debug_assert!(start + len <= self.capacity());
+        // SAFETY: both places are inside the block.
+        unsafe { ptr::copy(self.slot(0), self.block().slots().add(start), len) };
+        self.head_mut().start = start as u16;
+    }
+
+    fn grow(&mut self, more: usize, limit: usize) {
+        let (len, old) = (self.len() + more, self.capacity());
+        debug_assert!(len <= Node::<T>::FLAT);
+        let capacity = (2 * old).max(Self::FEW).min(limit).max(len);
+        if capacity <= old {
+            return;
+        }
+        // SAFETY: that is its capacity, and the node that is its only owner forgets where it was.
+        unsafe {
+            let block = self.block().resized(old, capacity);
+            self.node.set_block(block);
+        }
+        self.head_mut().capacity = capacity as u16;
+    }
+
+    /// How many elements the first allocation has room for, as a `Vec`'s.
+    const FEW: usize = if size_of::<T>() <= 1 { 8 } else { 4 };
+
+    /// Moves the elements of the other leaf behind the last of this.
+    pub(super) fn append(&mut self, other: &mut LeafMut<'_, T>) {
+        let count = other.len();
+        self.reserve_back(count, 0);
+        // SAFETY: there is room, and the other leaf gives its elements up.
+        unsafe { ptr::copy_nonoverlapping(other.slot(0), self.slot(self.len()), count) };
+        other.head_mut().len = 0;
+        self.head_mut().len += count as u16;
+    }
+
+    /// Adds clones of `values` behind the last element. If a clone panics, those before it have been added.
+    pub(super) fn extend_from_slice(&mut self, values: &[T])
+    where
+        T: Clone,
+    {
+        self.reserve_back(values.len(), 0);
+        self.fill(values.iter().map(T::clone));
+    }
+
+    /// Adds what the iterator gives, while there is room. If it panics, what it gave before has been added.
+    pub(super) fn fill(&mut self, values: impl Iterator<Item = T>) {
+        let room = self.room_back();
+        let first = self.slot(self.len());
+        // Counted in a local, which the compiler can keep in a register.
+        let mut added = Added { leaf: self, count: 0 };
+        values.take(room).for_each(|value| {
+            // SAFETY: there is room for so many.
+            unsafe { first.add(added.count).write(value) };
+            added.count += 1;
+        });
+    }
+}
+
+/// Says in the header what has been added, when it goes out of scope, by a panic or not.
+struct Added<'b, 'a, T> {
+    leaf: &'b mut LeafMut<'a, T>,
+    count: usize,
+}
+
+impl<T> Drop for Added<'_, '_, T> {
+    fn drop(&mut self) {
+        let added = self.count as u16;
+        self.leaf.head_mut().len += added;
+    }
+}

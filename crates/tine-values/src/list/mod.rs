@@ -1,0 +1,508 @@
+//! [`List`]: a sequence that shares, with `Vec`'s names.
+//!
+//! ```text
+//! up to 8 KB:  List --> | element | element | ... |
+//!
+//! above:       List --> trunk --> head leaf
+//!                            \--> tree:  inner --> inner --> leaf of 2 KB
+//!                            |                         \--> leaf of 2 KB
+//!                            |                \--> inner ...
+//!                            \--> tail leaf
+//! ```
+//!
+//! What is pushed one by one or collected is found by shifts alone. Where lists were joined, cut or inserted into, nodes
+//! keep how many elements are below them.
+//!
+//! **Invariants**
+//! 1. The root is a leaf, or a trunk.
+//! 2. See `node.rs` for what a node is, `tree.rs` for how trees stay low, `trunk.rs` for the ends.
+
+mod access;
+mod edit;
+mod inner;
+mod iter;
+mod leaf;
+mod node;
+mod sequence;
+mod traits;
+mod tree;
+mod trunk;
+
+use alloc::vec::Vec;
+
+use crate::detach;
+
+use self::leaf::LeafMut;
+use self::node::Node;
+use self::tree::End;
+use self::trunk::Trunk;
+
+pub use self::iter::{Chunks, ChunksMut, IntoIter, Iter, IterMut};
+
+/// A sequence that is cloned in nanoseconds: a `Vec` whose clones share what neither has written since.
+///
+/// A clone costs one count, whatever the length. A write copies what is shared on the way to the place written: up to
+/// some 8 KB of elements the list is one block, and is copied whole as a `Vec` is; a longer one is a tree, of which a
+/// leaf of 2 KB and two or three nodes above it are copied, the first time only. A sole owner writes in place, and
+/// copies nothing.
+///
+/// ```
+/// use tine_values::List;
+///
+/// let monday: List<u32> = (0..1_000_000).collect();
+/// let mut tuesday = monday.clone();
+/// tuesday[500_000] = 7;
+/// tuesday.push(8);
+/// assert_eq!((monday.len(), monday[500_000]), (1_000_000, 500_000));
+/// assert_eq!((tuesday.len(), tuesday[500_000]), (1_000_001, 7));
+/// ```
+///
+/// # Costs
+///
+/// Both ends are as a `VecDeque`'s: amortised O(1), a step from one leaf to the next and back O(log n). What is said to
+/// be O(log n) moves or clones the elements of a few leaves as well; joining and cutting is such.
+///
+/// # Sharing
+///
+/// Whatever gives out `&mut T` copies what is shared first, so it asks for `T: Clone`: [`get_mut`](Self::get_mut),
+/// `list[index] = value`, [`iter_mut`](Self::iter_mut). [`is_unique`](Self::is_unique) tells whether there is another
+/// owner of all of it; [`bytes`](Self::own_bytes) tell how much is shared.
+///
+/// # Panics in the caller's code
+///
+/// A panic in a closure, an iterator, or in `T`'s `clone`, `eq`, `cmp` or `drop` leaves a list that can be used, and no
+/// clone of it is affected. A write of one element has been done or not. An operation that cuts or joins may have
+/// dropped elements.
+pub struct List<T> {
+    root: Option<Node<T>>,
+}
+
+impl<T> List<T> {
+    /// Returns an empty list. Allocates nothing.
+    #[inline]
+    pub const fn new() -> Self {
+        Self { root: None }
+    }
+
+    /// Returns an empty list that has room for `capacity` elements, or for as many as one block holds.
+    pub fn with_capacity(capacity: usize) -> Self {
+        if capacity == 0 {
+            return Self::new();
+        }
+        Self::from_root(Node::new_leaf(capacity.min(Node::<T>::FLAT)))
+    }
+
+    fn from_root(root: Node<T>) -> Self {
+        Self { root: Some(root) }
+    }
+
+    /// Returns how many elements there are. O(1).
+    #[inline]
+    pub fn len(&self) -> usize {
+        let Some(root) = &self.root else { return 0 };
+        root.trunk().map_or(root.elements().len(), Trunk::len)
+    }
+
+    /// Returns whether there is no element.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the element at `index`. O(log n).
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        let root = self.root.as_ref()?;
+        match root.trunk() {
+            None => root.elements().get(index),
+            Some(trunk) => trunk.get(index),
+        }
+    }
+
+    /// Returns the first element.
+    #[inline]
+    pub fn first(&self) -> Option<&T> {
+        self.get(0)
+    }
+
+    /// Returns the last element.
+    #[inline]
+    pub fn last(&self) -> Option<&T> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// Removes all elements; other owners keep theirs.
+    pub fn clear(&mut self) {
+        self.root = None;
+    }
+
+    /// Returns whether this is the only owner of the list's root, so that writes copy nothing but what parts of other
+    /// lists share. An empty list has no other owner.
+    #[inline]
+    pub fn is_unique(&self) -> bool {
+        self.root.as_ref().is_none_or(Node::is_unique)
+    }
+
+    /// Returns whether both are the same version: one a clone of the other, and neither written since. Lists with equal
+    /// elements may be different versions.
+    #[inline]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (None, None) => true,
+            (Some(root), Some(other)) => root.ptr_eq(other),
+            _ => false,
+        }
+    }
+
+    /// Returns how many bytes the nodes take that only this list reaches: what dropping it gives back. What elements
+    /// point to is not counted. Visits the list's own nodes.
+    pub fn own_bytes(&self) -> usize {
+        self.bytes().0
+    }
+
+    /// Returns how many bytes the nodes take that other lists reach too. What elements point to is not counted. Visits
+    /// all nodes.
+    pub fn shared_bytes(&self) -> usize {
+        self.bytes().1
+    }
+
+    fn bytes(&self) -> (usize, usize) {
+        let (mut own, mut shared) = (0, 0);
+        self.visit(|node, is_own| *(if is_own { &mut own } else { &mut shared }) += node.bytes());
+        (own, shared)
+    }
+
+    /// Calls `seen` with each node, and whether only this list reaches it.
+    fn visit(&self, mut seen: impl FnMut(&Node<T>, bool)) {
+        let mut rest: Vec<_> = self.root.iter().map(|root| (root, true)).collect();
+        while let Some((node, own_parent)) = rest.pop() {
+            let is_own = own_parent && node.is_unique();
+            seen(node, is_own);
+            let parts = node.trunk().map(Trunk::all_parts).into_iter().flatten();
+            rest.extend(parts.chain(node.children()).map(|node| (node, is_own)));
+        }
+    }
+
+    fn is_all_unique(&self) -> bool {
+        let mut all = true;
+        self.visit(|_, is_own| all &= is_own);
+        all
+    }
+
+    /// Returns the leaf that the last element is in, if an element can be added or removed there without a copy.
+    #[inline]
+    fn last_leaf_mut(&mut self) -> Option<LeafMut<'_, T>> {
+        let root = self.root.as_mut()?;
+        if root.is_leaf() {
+            return root.leaf_mut();
+        }
+        root.trunk_mut()?.tail.as_mut()?.leaf_mut()
+    }
+
+    /// Returns the root's trunk for writing, if it is one; a copy of it if it is shared.
+    fn make_trunk_mut(root: &mut Node<T>) -> Option<&mut Trunk<T>> {
+        if !root.is_unique()
+            && let Some(trunk) = root.trunk()
+        {
+            let trunk = trunk.clone();
+            *root = Node::new_trunk(trunk);
+            detach::record();
+        }
+        root.trunk_mut()
+    }
+
+    /// Takes everything out, in parts.
+    fn take_trunk(&mut self) -> Trunk<T> {
+        let Some(root) = self.root.take() else {
+            return Trunk::new(None, None, None);
+        };
+        root.into_trunk().unwrap_or_else(|root| {
+            if let Some(trunk) = root.trunk() {
+                detach::record();
+                return trunk.clone();
+            }
+            let tree = (!root.elements().is_empty()).then_some(root);
+            Trunk::new(None, tree, None)
+        })
+    }
+
+    /// Returns the list of what is in these parts: one leaf if it is in one anyway.
+    fn from_trunk(mut trunk: Trunk<T>) -> Self {
+        trunk.tree = trunk.tree.and_then(tree::lowered);
+        trunk.head.take_if(|head| head.elements().is_empty());
+        trunk.tail.take_if(|tail| tail.elements().is_empty());
+        let root = match trunk {
+            Trunk {
+                head: None,
+                tree: None,
+                tail: None,
+                ..
+            } => return Self::new(),
+            Trunk {
+                head: Some(leaf),
+                tree: None,
+                tail: None,
+                ..
+            }
+            | Trunk {
+                head: None,
+                tree: None,
+                tail: Some(leaf),
+                ..
+            } => leaf,
+            Trunk {
+                head: None,
+                tree: Some(tree),
+                tail: None,
+                ..
+            } if tree.is_leaf() => tree,
+            trunk => Node::new_trunk(trunk),
+        };
+        Self::from_root(root)
+    }
+}
+
+impl<T: Clone> List<T> {
+    /// Adds an element behind the last. Amortised O(1).
+    #[inline]
+    pub fn push(&mut self, value: T) {
+        if let Some(mut leaf) = self.last_leaf_mut()
+            && leaf.room_back() > 0
+        {
+            leaf.push(value);
+            return;
+        }
+        self.push_slow(value);
+    }
+
+    #[inline(never)]
+    fn push_slow(&mut self, value: T) {
+        let root = self.root.get_or_insert_with(|| Node::new_leaf(0));
+        if root.is_leaf() {
+            let len = root.elements().len();
+            if len < Node::<T>::FLAT {
+                let mut leaf = root.make_leaf_mut(capacity_for_more(len).min(Node::<T>::FLAT));
+                leaf.reserve_back(1, Node::<T>::FLAT);
+                leaf.push(value);
+                return;
+            }
+            Self::make_tree(root);
+        }
+        let Some(trunk) = Self::make_trunk_mut(root) else {
+            return;
+        };
+        let full = Node::<T>::LEAF;
+        if let Some(tail) = &mut trunk.tail
+            && tail.elements().len() < full
+        {
+            let mut tail = tail.make_leaf_mut(full);
+            tail.reserve_back(1, full);
+            tail.push(value);
+            return;
+        }
+        trunk.flush_tail();
+        let tail = trunk.tail.insert(Node::new_leaf(full));
+        if let Some(mut tail) = tail.leaf_mut() {
+            tail.push(value);
+        }
+    }
+
+    /// Adds an element before the first. Amortised O(1).
+    #[inline]
+    pub fn push_front(&mut self, value: T) {
+        if let Some(root) = &mut self.root {
+            if let Some(mut leaf) = root.leaf_mut() {
+                if leaf.room_front() > 0 {
+                    leaf.push_front(value);
+                    return;
+                }
+            } else if let Some(trunk) = root.trunk_mut()
+                && let Some(head) = &mut trunk.head
+                && let Some(mut head) = head.leaf_mut()
+                && head.room_front() > 0
+            {
+                head.push_front(value);
+                trunk.head_len += 1;
+                return;
+            }
+        }
+        self.push_front_slow(value);
+    }
+
+    #[inline(never)]
+    fn push_front_slow(&mut self, value: T) {
+        let root = self.root.get_or_insert_with(|| Node::new_leaf(0));
+        if root.is_leaf() {
+            let len = root.elements().len();
+            if len < Node::<T>::FLAT {
+                let mut leaf = root.make_leaf_mut(capacity_for_more(len).min(Node::<T>::FLAT));
+                leaf.reserve_front(1, Node::<T>::FLAT);
+                leaf.push_front(value);
+                return;
+            }
+            Self::make_tree(root);
+        }
+        let Some(trunk) = Self::make_trunk_mut(root) else {
+            return;
+        };
+        let full = Node::<T>::LEAF;
+        if trunk.head_len >= full {
+            trunk.flush_head();
+        }
+        let head = trunk.head.get_or_insert_with(|| Node::new_leaf(full));
+        let mut head = head.make_leaf_mut(full);
+        head.reserve_front(1, full);
+        head.push_front(value);
+        trunk.head_len += 1;
+    }
+
+    /// Removes the last element and returns it. Amortised O(1).
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        if let Some(mut leaf) = self.last_leaf_mut()
+            && let Some(value) = leaf.pop()
+        {
+            return Some(value);
+        }
+        self.pop_slow()
+    }
+
+    #[inline(never)]
+    fn pop_slow(&mut self) -> Option<T> {
+        loop {
+            let root = self.root.as_mut()?;
+            if root.is_leaf() {
+                return pop_from_leaf(root, End::Last);
+            }
+            let trunk = Self::make_trunk_mut(root)?;
+            if let Some(tail) = &mut trunk.tail
+                && !tail.elements().is_empty()
+            {
+                return pop_from_leaf(tail, End::Last);
+            }
+            if trunk.len() <= Self::FLAT_AGAIN {
+                self.flatten();
+                continue;
+            }
+            trunk.tail = tree::pop(&mut trunk.tree, End::Last);
+            if let Some(tail) = &trunk.tail {
+                trunk.tree_len -= tail.elements().len();
+            } else {
+                trunk.tail = trunk.head.take();
+                trunk.head_len = 0;
+            }
+        }
+    }
+
+    /// Removes the first element and returns it. Amortised O(1).
+    #[inline]
+    pub fn pop_front(&mut self) -> Option<T> {
+        if let Some(root) = &mut self.root {
+            if let Some(mut leaf) = root.leaf_mut() {
+                return leaf.pop_front();
+            }
+            if let Some(trunk) = root.trunk_mut()
+                && let Some(head) = &mut trunk.head
+                && let Some(mut head) = head.leaf_mut()
+                && let Some(value) = head.pop_front()
+            {
+                trunk.head_len -= 1;
+                return Some(value);
+            }
+        }
+        self.pop_front_slow()
+    }
+
+    #[inline(never)]
+    fn pop_front_slow(&mut self) -> Option<T> {
+        loop {
+            let root = self.root.as_mut()?;
+            if root.is_leaf() {
+                return pop_from_leaf(root, End::First);
+            }
+            let trunk = Self::make_trunk_mut(root)?;
+            if let Some(head) = &mut trunk.head
+                && trunk.head_len > 0
+            {
+                let value = pop_from_leaf(head, End::First);
+                trunk.head_len -= 1;
+                return value;
+            }
+            if trunk.len() <= Self::FLAT_AGAIN {
+                self.flatten();
+                continue;
+            }
+            trunk.head = tree::pop(&mut trunk.tree, End::First);
+            if let Some(head) = &trunk.head {
+                trunk.head_len = head.elements().len();
+                trunk.tree_len -= trunk.head_len;
+            } else {
+                trunk.head = trunk.tail.take();
+                trunk.head_len = trunk.head_elements().len();
+            }
+        }
+    }
+
+    /// A tree that has no more elements is made one block: half of what a block holds, so that an element more or less
+    /// does not make it a tree and a block in turns.
+    const FLAT_AGAIN: usize = Node::<T>::FLAT / 2;
+
+    /// Makes the one block of a list a tree of full leaves.
+    fn make_tree(root: &mut Node<T>) {
+        let mut leaf = root.make_leaf_mut(0);
+        let mut tree = None;
+        let (mut len, full) = (leaf.len(), Node::<T>::LEAF);
+        while let Some(last) = len.checked_sub(1) {
+            len = last / full * full;
+            tree::prepend(&mut tree, leaf.split_off(len));
+        }
+        *root = Node::new_trunk(Trunk::new(None, tree, None));
+    }
+
+    /// Makes a short list one block. If a clone panics, nothing has changed.
+    fn flatten(&mut self) {
+        let len = self.len();
+        let mut flat = Node::new_leaf(len);
+        if let Some(mut flat) = flat.leaf_mut() {
+            if self.is_all_unique() {
+                let mut trunk = self.take_trunk();
+                trunk.flush_head();
+                trunk.flush_tail();
+                while let Some(mut leaf) = tree::pop(&mut trunk.tree, End::First) {
+                    if let Some(mut leaf) = leaf.leaf_mut() {
+                        flat.append(&mut leaf);
+                    }
+                }
+            } else {
+                for chunk in self.chunks() {
+                    flat.extend_from_slice(chunk);
+                }
+            }
+        }
+        self.root = (len > 0).then_some(flat);
+    }
+}
+
+/// Returns how much room a shared block's copy gets for an element more: some, as the next may follow.
+fn capacity_for_more(len: usize) -> usize {
+    len + len / 4 + 1
+}
+
+/// Removes the element at one end of a leaf and returns it. A shared leaf is copied without it.
+fn pop_from_leaf<T: Clone>(node: &mut Node<T>, end: End) -> Option<T> {
+    if let Some(mut leaf) = node.leaf_mut() {
+        return match end {
+            End::First => leaf.pop_front(),
+            End::Last => leaf.pop(),
+        };
+    }
+    let (value, others) = match end {
+        End::First => node.elements().split_first()?,
+        End::Last => node.elements().split_last()?,
+    };
+    let value = value.clone();
+    let others = Node::leaf_of(others, others.len());
+    detach::record();
+    *node = others;
+    Some(value)
+}

@@ -153,6 +153,34 @@ impl<H, T> Block<H, T> {
         }
     }
 
+    /// Returns the pointer with its lowest bit set, to tell two kinds of block apart. No block is there:
+    /// [`untagged`](Self::untagged) gives the block back.
+    #[inline]
+    pub(crate) fn tagged(self) -> Self {
+        const { assert!(align_of::<Prefix<H>>() > 1) };
+        self.moved(self.prefix.as_ptr().wrapping_byte_add(1))
+    }
+
+    /// Returns the block whose pointer was [`tagged`](Self::tagged).
+    #[inline]
+    pub(crate) fn untagged(self) -> Self {
+        debug_assert!(self.is_tagged());
+        self.moved(self.prefix.as_ptr().wrapping_byte_sub(1))
+    }
+
+    /// Returns whether the pointer is a tagged one.
+    #[inline]
+    pub(crate) fn is_tagged(self) -> bool {
+        self.address() & 1 == 1
+    }
+
+    #[inline]
+    fn moved(self, to: *mut Prefix<H>) -> Self {
+        // SAFETY: a byte forth or back inside of an allocation, which never begins at 0.
+        let prefix = unsafe { NonNull::new_unchecked(to) };
+        Self { prefix, ..self }
+    }
+
     fn layout(capacity: usize) -> Layout {
         let bytes = capacity
             .checked_mul(size_of::<T>())
@@ -196,6 +224,15 @@ mod tests {
             assert!(block.count().remove_owner());
             block.free(400);
         }
+    }
+
+    #[test]
+    fn a_tagged_pointer_is_told_apart_and_gives_the_block_back() {
+        let block = Block::<u8, u64>::new(7, 1);
+        assert!(!block.is_tagged() && block.tagged().is_tagged());
+        assert!(block.tagged() != block && block.tagged().untagged() == block);
+        // SAFETY: its only owner frees it.
+        unsafe { block.free(1) };
     }
 
     #[test]

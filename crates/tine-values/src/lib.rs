@@ -5,6 +5,7 @@
 //!
 //! - [`Shared`]: one value behind one pointer and one count.
 //! - [`List`]: a sequence, with `Vec`'s names.
+//! - [`Map`]: a hash map.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -16,7 +17,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[expect(dead_code, reason = "the collections are made of it")]
+#[allow(dead_code, reason = "`resized` is for collections that are on their way")]
 mod block;
 mod change;
 #[cfg(doctest)]
@@ -28,6 +29,7 @@ mod merge;
 mod shared;
 
 pub mod list;
+pub mod map;
 pub mod radix_map;
 mod sorted;
 
@@ -35,6 +37,7 @@ pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
 pub use list::List;
+pub use map::Map;
 pub use radix_map::RadixMap;
 pub use shared::Shared;
 pub use sorted::SortedMap;

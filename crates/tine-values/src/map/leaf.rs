@@ -1,0 +1,664 @@
+#![allow(unsafe_code)]
+//! [`Leaf`]: a small hash table in one counted block, of groups that are searched sixteen tags at a time.
+//!
+//! ```text
+//! | count | head | group | group | ...      2, 4, 8 ... groups; the group of a key is chosen by bits of its hash
+//!                  |
+//!                  | tags | entry | entry | ...       up to 15, those in use first
+//! ```
+//!
+//! A leaf of one group has room for as many entries as were asked for, so small maps are small. A key whose group is
+//! full goes to the next that is not, and each group it passes counts it in the last byte of its tags: a search
+//! goes on while that byte is not 0. Removing a key moves the last of its group into its place and takes it from those
+//! counts, so nothing is left of what was removed. A count that reaches 255 stays there until the leaf is rebuilt.
+//!
+//! **Invariants** of a live leaf:
+//! 1. In each group the tags in use come first, none of them 0, and the entries of exactly those are initialised.
+//! 2. `head.len` is the number of those, and at most [`Shape::limit`], which leaves room in some group.
+//!
+//! Wrong answers of a caller's `Hash` or `Eq` lead to keys that are not found, and break neither.
+
+use alloc::vec::Vec;
+use core::mem;
+use core::ptr;
+
+use super::tags::{SLOTS, TAG_BYTES, Tags, tag_of};
+use crate::block::Block;
+use crate::count::Count;
+
+/// A leaf of a tree takes no more than this: a copied leaf is cheap beside the counts of a copied inner node.
+const LEAF_BYTES: usize = 2048 + 512;
+
+/// A key and its value.
+#[derive(Clone)]
+pub(super) struct Entry<K, V> {
+    pub(super) key: K,
+    pub(super) value: V,
+}
+
+/// What a leaf begins with.
+pub(super) struct Head {
+    len: u32,
+    shape: Shape,
+}
+
+/// How much room a leaf has: how many groups, less one, in the lower bits; the slots of a leaf of one group above.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape(u32);
+
+const GROUP_BITS: u32 = 28;
+const GROUP_MASK: u32 = (1 << GROUP_BITS) - 1;
+
+impl Shape {
+    const fn single(slots: usize) -> Self {
+        debug_assert!(slots > 0 && slots <= SLOTS);
+        Self((slots as u32) << GROUP_BITS)
+    }
+
+    /// `groups` is a power of two.
+    fn groups_of(groups: usize) -> Self {
+        assert!(groups <= GROUP_MASK as usize, "a leaf has fewer than 2^28 groups");
+        Self(groups as u32 - 1)
+    }
+
+    #[inline]
+    fn mask(self) -> usize {
+        (self.0 & GROUP_MASK) as usize
+    }
+
+    #[inline]
+    fn groups(self) -> usize {
+        self.mask() + 1
+    }
+
+    /// Returns how many entries fit.
+    #[inline]
+    pub(super) fn limit(self) -> usize {
+        match self.0 >> GROUP_BITS {
+            // Two of fifteen stay free, so that few keys have to leave their group.
+            0 => self.groups() * (SLOTS - 2),
+            slots => slots as usize,
+        }
+    }
+}
+
+/// Bytes, aligned as entries are: what the room of a leaf is counted in.
+pub(super) struct Unit<K, V> {
+    _align: [Entry<K, V>; 0],
+    _byte: u8,
+}
+
+/// A pointer to a leaf. A copy is not an owner; who calls its methods vouches that the leaf is live, and that
+/// nobody else reads or writes it while it is written.
+pub(super) struct Leaf<K, V>(pub(super) Block<Head, Unit<K, V>>);
+
+impl<K, V> Clone for Leaf<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Leaf<K, V> {}
+
+impl<K, V> PartialEq for Leaf<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+/// Where an entry is in a leaf, counted so that it is the same in a copy of the leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    /// The group's first byte, counted from the first group's.
+    group_at: usize,
+    slot: usize,
+}
+
+impl<K, V> Leaf<K, V> {
+    const ALIGN: usize = align_of::<Entry<K, V>>();
+    /// Where a group's entries begin.
+    const ENTRIES_AT: usize = TAG_BYTES.next_multiple_of(Self::ALIGN);
+    /// From a group to the next.
+    const STRIDE: usize = Self::ENTRIES_AT + SLOTS * size_of::<Entry<K, V>>();
+
+    /// The most room that a leaf has unless it cannot be split.
+    pub(super) const SHAPE_MAX: Shape = {
+        let groups = LEAF_BYTES / Self::STRIDE;
+        if groups > 1 {
+            Shape(1 << groups.ilog2()).less_one()
+        } else {
+            let entry = if size_of::<Entry<K, V>>() == 0 {
+                1
+            } else {
+                size_of::<Entry<K, V>>()
+            };
+            let slots = LEAF_BYTES.saturating_sub(Self::ENTRIES_AT) / entry;
+            // Large entries: few of them, but not so few that the tree is larger than its content.
+            Shape::single(if slots < 4 {
+                4
+            } else if slots > SLOTS {
+                SLOTS
+            } else {
+                slots
+            })
+        }
+    };
+
+    /// Returns the least room that `len` entries fit in; `len` is not 0. Small leaves grow by half or more each time.
+    pub(super) fn shape_for(len: usize) -> Shape {
+        let most = Self::SHAPE_MAX.limit().min(SLOTS);
+        if len > most {
+            let groups = len.div_ceil(SLOTS - 2).next_power_of_two();
+            return Shape::groups_of(groups.max(2));
+        }
+        let slots = [1, 3, 6, 10].into_iter().find(|&slots| slots >= len);
+        Shape::single(slots.unwrap_or(most).min(most))
+    }
+
+    fn units(shape: Shape) -> usize {
+        let bytes = match shape.0 >> GROUP_BITS {
+            0 => shape.groups().checked_mul(Self::STRIDE),
+            slots => Some(Self::ENTRIES_AT + slots as usize * size_of::<Entry<K, V>>()),
+        };
+        bytes.expect("a leaf fits the address space") / Self::ALIGN
+    }
+
+    /// Returns a leaf without entries. One allocation.
+    pub(super) fn with_shape(shape: Shape) -> Self {
+        let leaf = Self(Block::new(Head { len: 0, shape }, Self::units(shape)));
+        for group in 0..shape.groups() {
+            // SAFETY: the group lies in the new block, and begins with its tags.
+            unsafe { leaf.tags_at(group * Self::STRIDE).write_bytes(0, TAG_BYTES) };
+        }
+        leaf
+    }
+
+    /// Returns where a group's tags are.
+    #[inline]
+    fn tags_at(self, group_at: usize) -> *mut u8 {
+        self.0.slots().cast::<u8>().wrapping_add(group_at)
+    }
+
+    /// Returns where a group's first entry is.
+    #[inline]
+    fn entries_at(self, group_at: usize) -> *mut Entry<K, V> {
+        self.tags_at(group_at).wrapping_add(Self::ENTRIES_AT).cast()
+    }
+
+    /// Returns where an entry is.
+    #[inline]
+    pub(super) fn entry(self, place: Place) -> *mut Entry<K, V> {
+        self.entries_at(place.group_at).wrapping_add(place.slot)
+    }
+
+    /// Returns where the groups begin.
+    fn groups(self, shape: Shape) -> impl Iterator<Item = usize> {
+        (0..shape.groups()).map(|group| group * Self::STRIDE)
+    }
+
+    // From here on: see the type for what a caller vouches.
+
+    #[inline]
+    pub(super) unsafe fn count<'a>(self) -> &'a Count {
+        // SAFETY: the leaf is live.
+        unsafe { self.0.count() }
+    }
+
+    #[inline]
+    pub(super) unsafe fn shape(self) -> Shape {
+        // SAFETY: the leaf is live.
+        unsafe { self.0.header().shape }
+    }
+
+    #[inline]
+    pub(super) unsafe fn len(self) -> usize {
+        // SAFETY: the leaf is live.
+        unsafe { self.0.header().len as usize }
+    }
+
+    #[inline]
+    unsafe fn add_len(self, more: i32) {
+        // SAFETY: the caller may write the leaf.
+        unsafe {
+            let len = &raw mut (*self.0.header_ptr()).len;
+            *len = (*len).wrapping_add_signed(more);
+        }
+    }
+
+    pub(super) unsafe fn bytes(self) -> usize {
+        // SAFETY: the leaf is live.
+        Block::<Head, Unit<K, V>>::bytes(Self::units(unsafe { self.shape() }))
+    }
+
+    #[inline]
+    pub(super) unsafe fn has_room(self) -> bool {
+        // SAFETY: the leaf is live.
+        unsafe { self.len() < self.shape().limit() }
+    }
+
+    /// Returns the number of the group that a key belongs to.
+    #[inline]
+    fn home(hash: u64, shape: Shape) -> usize {
+        // Other bits than the tag's, and than those that chose the way to this leaf.
+        (hash >> 8) as usize & shape.mask()
+    }
+
+    #[inline]
+    pub(super) unsafe fn find(self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Place> {
+        // SAFETY: the leaf is live.
+        let shape = unsafe { self.shape() };
+        let tag = tag_of(hash);
+        let home = Self::home(hash, shape);
+        let mut group = home;
+        loop {
+            let group_at = group * Self::STRIDE;
+            // SAFETY: the number is masked, so the group is one of the leaf's, and nobody writes meanwhile.
+            let tags = unsafe { Tags::load(self.tags_at(group_at)) };
+            for slot in tags.matching(tag) {
+                let place = Place { group_at, slot };
+                // SAFETY: a tag that is not 0 has its entry.
+                if is_key(unsafe { &(*self.entry(place)).key }) {
+                    return Some(place);
+                }
+            }
+            // SAFETY: as for the tags.
+            if unsafe { *self.passed_at(group_at) } == 0 {
+                return None;
+            }
+            group = (group + 1) & shape.mask();
+            if group == home {
+                return None;
+            }
+        }
+    }
+
+    /// Returns where the count of those who passed a group is.
+    #[inline]
+    fn passed_at(self, group_at: usize) -> *mut u8 {
+        self.tags_at(group_at).wrapping_add(SLOTS)
+    }
+
+    /// Adds an entry whose key is not there. There must be room.
+    #[inline]
+    pub(super) unsafe fn push(self, hash: u64, entry: Entry<K, V>) -> Place {
+        // SAFETY: the leaf is live.
+        let shape = unsafe {
+            debug_assert!(self.has_room());
+            self.shape()
+        };
+        let mut group = Self::home(hash, shape);
+        loop {
+            let group_at = group * Self::STRIDE;
+            // SAFETY: the group is one of the leaf's.
+            let slot = unsafe { Tags::load(self.tags_at(group_at)) }.len();
+            // A leaf of one group may have fewer slots, but has room.
+            if slot < SLOTS {
+                let place = Place { group_at, slot };
+                // SAFETY: the slot is the first that is free, and the caller may write.
+                unsafe {
+                    self.entry(place).write(entry);
+                    self.tags_at(group_at).add(slot).write(tag_of(hash));
+                    self.add_len(1);
+                }
+                return place;
+            }
+            // SAFETY: as above.
+            unsafe {
+                let passed = self.passed_at(group_at);
+                *passed = (*passed).saturating_add(1);
+            }
+            group = (group + 1) & shape.mask();
+        }
+    }
+
+    /// Takes an entry out; `hash` gives its key's, and is asked only if the answer matters. If it panics, nothing
+    /// has changed.
+    #[inline]
+    pub(super) unsafe fn remove(self, place: Place, hash: impl FnOnce(&K) -> u64) -> Entry<K, V> {
+        let Place { group_at, slot } = place;
+        // SAFETY: the caller may write the leaf, and the place has an entry; so has the last slot in use.
+        unsafe {
+            let shape = self.shape();
+            if shape.mask() != 0 {
+                self.forget_passing(hash(&(*self.entry(place)).key), group_at, shape);
+            }
+            let tags = self.tags_at(group_at);
+            let last = Tags::load(tags).len() - 1;
+            let entry = self.entry(place).read();
+            if slot != last {
+                let moved = self.entry(Place { group_at, slot: last });
+                ptr::copy_nonoverlapping(moved, self.entry(place), 1);
+                tags.add(slot).write(*tags.add(last));
+            }
+            tags.add(last).write(0);
+            self.add_len(-1);
+            entry
+        }
+    }
+
+    /// Takes out the last entry of the group at `group_at`, or of the first behind it that has one. Searches go wrong from
+    /// then on: it is for taking a leaf apart.
+    #[inline]
+    pub(super) unsafe fn pop(self, group_at: &mut usize) -> Option<Entry<K, V>> {
+        // SAFETY: the caller may write the leaf; the last slot in use has an entry.
+        unsafe {
+            let end_at = self.shape().groups() * Self::STRIDE;
+            while *group_at < end_at {
+                let tags = self.tags_at(*group_at);
+                if let Some(slot) = Tags::load(tags).len().checked_sub(1) {
+                    tags.add(slot).write(0);
+                    self.add_len(-1);
+                    return Some(self.entries_at(*group_at).add(slot).read());
+                }
+                *group_at += Self::STRIDE;
+            }
+        }
+        None
+    }
+
+    /// Returns the entry that `other`, a leaf of another version, has at the same place, if it may have the same key.
+    #[inline]
+    pub(super) unsafe fn opposite(self, other: Self, place: Place) -> Option<*const Entry<K, V>> {
+        // SAFETY: both leaves are live and not written; with the same shape, they have the same places.
+        unsafe {
+            if self.shape() != other.shape() {
+                return None;
+            }
+            let tag = *self.tags_at(place.group_at).add(place.slot);
+            let is_alike = *other.tags_at(place.group_at).add(place.slot) == tag;
+            is_alike.then(|| other.entry(place).cast_const())
+        }
+    }
+
+    /// Takes a key that is in the group at `group_at` from the counts of the groups that it passed.
+    #[inline]
+    unsafe fn forget_passing(self, hash: u64, group_at: usize, shape: Shape) {
+        let mut group = Self::home(hash, shape);
+        while group * Self::STRIDE != group_at {
+            // SAFETY: the group is one of the leaf's, which the caller may write.
+            unsafe {
+                let passed = self.passed_at(group * Self::STRIDE);
+                // A full count does not know how many it missed; an empty one was lied to.
+                if *passed != 0 && *passed != u8::MAX {
+                    *passed -= 1;
+                }
+            }
+            group = (group + 1) & shape.mask();
+        }
+    }
+
+    /// Returns a copy, with every entry at the same place. If a clone panics, the clones made are dropped.
+    pub(super) unsafe fn copied(self) -> Self
+    where
+        K: Clone,
+        V: Clone,
+    {
+        /// The copy, whose groups have their tags when they are whole, and the entries of the group at work.
+        struct Unfinished<K, V> {
+            copy: Leaf<K, V>,
+            group_at: usize,
+            done: usize,
+        }
+        impl<K, V> Drop for Unfinished<K, V> {
+            fn drop(&mut self) {
+                let begun = ptr::slice_from_raw_parts_mut(self.copy.entries_at(self.group_at), self.done);
+                // SAFETY: the entries are initialised and have no tags; the others have; nobody else has the copy.
+                unsafe {
+                    begun.drop_in_place();
+                    self.copy.free_with_entries();
+                }
+            }
+        }
+        // SAFETY: the leaf is live and not written; the copy has the same shape, so the same places.
+        unsafe {
+            let shape = self.shape();
+            let mut unfinished = Unfinished {
+                copy: Self::with_shape(shape),
+                group_at: 0,
+                done: 0,
+            };
+            let copy = unfinished.copy;
+            for group_at in self.groups(shape) {
+                unfinished.group_at = group_at;
+                let (from, to) = (self.entries_at(group_at), copy.entries_at(group_at));
+                let len = Tags::load(self.tags_at(group_at)).len();
+                for slot in 0..len {
+                    to.add(slot).write((*from.add(slot)).clone());
+                    unfinished.done = slot + 1;
+                }
+                ptr::copy_nonoverlapping(self.tags_at(group_at), copy.tags_at(group_at), TAG_BYTES);
+                unfinished.done = 0;
+            }
+            mem::forget(unfinished);
+            (*copy.0.header_ptr()).len = self.len() as u32;
+            copy
+        }
+    }
+
+    /// Returns a leaf of another shape with the entries of this one, which is freed. If `hash` panics, nothing
+    /// has happened.
+    pub(super) unsafe fn reshaped(self, shape: Shape, hash: &impl Fn(&K) -> u64) -> Self {
+        let filling = Filling(Self::with_shape(shape));
+        // SAFETY: the caller may write both; the new one has room for all, and those that it has are
+        // not dropped in both: either it is freed without them, or the old one is.
+        unsafe {
+            debug_assert!(self.len() <= shape.limit());
+            filling.move_in(self, hash);
+            let leaf = filling.finish();
+            self.free();
+            leaf
+        }
+    }
+
+    /// Returns a leaf with the entries of both, which are freed. If `hash` panics, nothing has happened.
+    pub(super) unsafe fn merged(self, other: Self, shape: Shape, hash: &impl Fn(&K) -> u64) -> Self {
+        let filling = Filling(Self::with_shape(shape));
+        // SAFETY: as for `reshaped`.
+        unsafe {
+            debug_assert!(self.len() + other.len() <= shape.limit());
+            filling.move_in(self, hash);
+            filling.move_in(other, hash);
+            let leaf = filling.finish();
+            self.free();
+            other.free();
+            leaf
+        }
+    }
+
+    /// Returns the hashes of all keys, in the order of [`places`](Self::places).
+    pub(super) unsafe fn hashes(self, hash: &impl Fn(&K) -> u64) -> Vec<u64> {
+        // SAFETY: the leaf is live and not written.
+        unsafe {
+            let mut hashes = Vec::with_capacity(self.len());
+            hashes.extend(self.places().map(|place| hash(&(*self.entry(place)).key)));
+            hashes
+        }
+    }
+
+    /// Returns two leaves: the entries whose hash has `bit` unset, and set. This one is freed.
+    /// `hashes` are what [`hashes`](Self::hashes) returned.
+    pub(super) unsafe fn split(self, hashes: &[u64], bit: u32) -> [Self; 2] {
+        let set = hashes.iter().filter(|&&hash| hash >> bit & 1 == 1).count();
+        // Half as much again: a leaf that was just made is not at once too small.
+        let halves = [hashes.len() - set, set].map(|len| {
+            let shape = Self::shape_for(len + len / 2 + 1);
+            let is_over = shape.limit() > Self::SHAPE_MAX.limit() && len <= Self::SHAPE_MAX.limit();
+            Self::with_shape(if is_over { Self::SHAPE_MAX } else { shape })
+        });
+        // SAFETY: the caller may write the leaf; each half has room for those that were counted. Nothing panics
+        // until the leaf is freed without its entries.
+        unsafe {
+            for (place, &hash) in self.places().zip(hashes) {
+                halves[(hash >> bit & 1) as usize].push(hash, self.entry(place).read());
+            }
+            self.free();
+        }
+        halves
+    }
+
+    /// Returns the places of all entries, group by group. The caller vouches for the leaf while they come.
+    #[inline]
+    pub(super) unsafe fn places(self) -> Places<K, V> {
+        // SAFETY: the leaf is live and not written.
+        let shape = unsafe { self.shape() };
+        Places {
+            leaf: self,
+            group_at: Self::STRIDE.wrapping_neg(),
+            end_at: shape.groups() * Self::STRIDE,
+            slot: 0,
+            len: 0,
+        }
+    }
+
+    /// Frees the leaf but not what its entries own.
+    unsafe fn free(self) {
+        // SAFETY: the caller gives the leaf up, and its shape tells how it was made.
+        unsafe { self.0.free(Self::units(self.shape())) };
+    }
+
+    /// Drops the entries and frees the leaf, also if a `Drop` panics.
+    pub(super) unsafe fn free_with_entries(self) {
+        struct Rest<K, V> {
+            leaf: Leaf<K, V>,
+            group: usize,
+        }
+        impl<K, V> Rest<K, V> {
+            fn drop_entries(&mut self) {
+                // SAFETY: the leaf is given up; each group's entries are dropped once, since the number goes up first.
+                unsafe {
+                    while self.group < self.leaf.shape().groups() {
+                        let group_at = self.group * Leaf::<K, V>::STRIDE;
+                        self.group += 1;
+                        let len = Tags::load(self.leaf.tags_at(group_at)).len();
+                        ptr::slice_from_raw_parts_mut(self.leaf.entries_at(group_at), len).drop_in_place();
+                    }
+                }
+            }
+        }
+        impl<K, V> Drop for Rest<K, V> {
+            fn drop(&mut self) {
+                // After a panic: what is left.
+                self.drop_entries();
+                // SAFETY: the leaf is given up, and its entries are gone.
+                unsafe { self.leaf.free() };
+            }
+        }
+        let mut rest = Rest { leaf: self, group: 0 };
+        if mem::needs_drop::<Entry<K, V>>() {
+            rest.drop_entries();
+        } else {
+            rest.group = usize::MAX;
+        }
+    }
+}
+
+/// The places of a leaf's entries that are still to come. They come group by group; those of a group are looked up when
+/// it begins.
+pub(super) struct Places<K, V> {
+    leaf: Leaf<K, V>,
+    group_at: usize,
+    end_at: usize,
+    slot: usize,
+    len: usize,
+}
+
+impl<K, V> Places<K, V> {
+    #[inline]
+    pub(super) fn leaf(&self) -> Leaf<K, V> {
+        self.leaf
+    }
+
+    /// Has the place that came last come again, since another entry is there now.
+    pub(super) fn step_back(&mut self) {
+        self.slot -= 1;
+        self.len -= 1;
+    }
+}
+
+impl<K, V> Clone for Places<K, V> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<K, V> Iterator for Places<K, V> {
+    type Item = Place;
+
+    #[inline]
+    fn next(&mut self) -> Option<Place> {
+        while self.slot == self.len {
+            let group_at = self.group_at.wrapping_add(Leaf::<K, V>::STRIDE);
+            if group_at == self.end_at {
+                return None;
+            }
+            self.group_at = group_at;
+            self.slot = 0;
+            // SAFETY: the group is one of the leaf's, which is live and not written, as the caller of `places` vouched.
+            self.len = unsafe { Tags::load(self.leaf.tags_at(group_at)) }.len();
+        }
+        self.slot += 1;
+        Some(Place {
+            group_at: self.group_at,
+            slot: self.slot - 1,
+        })
+    }
+}
+
+impl Shape {
+    const fn less_one(self) -> Self {
+        Self(self.0 - 1)
+    }
+}
+
+/// A leaf that is being filled with entries that another still owns: freed without them, unless finished.
+struct Filling<K, V>(Leaf<K, V>);
+
+impl<K, V> Filling<K, V> {
+    /// Copies the bits of all entries of `from`. There must be room.
+    unsafe fn move_in(&self, from: Leaf<K, V>, hash: &impl Fn(&K) -> u64) {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            for place in from.places() {
+                let hash = hash(&(*from.entry(place)).key);
+                self.0.push(hash, from.entry(place).read());
+            }
+        }
+    }
+
+    fn finish(self) -> Leaf<K, V> {
+        let leaf = self.0;
+        mem::forget(self);
+        leaf
+    }
+}
+
+impl<K, V> Drop for Filling<K, V> {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it; who still owns the entries drops them.
+        unsafe { self.0.free() };
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl<K, V> Leaf<K, V> {
+    /// Checks the tags of all groups and the counts of those who passed; `hashes` is what `hashes` returns.
+    pub(super) unsafe fn check_groups(self, hashes: &[u64]) {
+        // SAFETY: the leaf is live.
+        unsafe {
+            let shape = self.shape();
+            let mut passed = alloc::vec![0_usize; shape.groups()];
+            for (place, &hash) in self.places().zip(hashes) {
+                assert_eq!(*self.tags_at(place.group_at).add(place.slot), tag_of(hash));
+                let mut group = Self::home(hash, shape);
+                while group * Self::STRIDE != place.group_at {
+                    passed[group] += 1;
+                    group = (group + 1) & shape.mask();
+                }
+            }
+            for (group_at, passed) in self.groups(shape).zip(passed) {
+                let counted = usize::from(*self.passed_at(group_at));
+                assert!(counted == passed || counted == 255, "{counted} for {passed}");
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! way to the place written, and nothing when the writer is the only owner.
 //!
 //! - [`Shared`]: one value behind one pointer and one count.
+//! - [`Text`], [`Bytes`]: a string and a byte string of 24 bytes, short ones without an allocation.
 //! - [`List`]: a sequence, with `Vec`'s names.
 //! - [`Map`]: a hash map.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
@@ -24,15 +25,17 @@ mod change;
 mod compile_fail;
 mod count;
 mod detach;
-#[allow(dead_code, reason = "the sequences are merged by it")]
 mod merge;
 mod shared;
 
+pub mod bytes;
 pub mod list;
 pub mod map;
 pub mod radix_map;
 mod sorted;
+pub mod text;
 
+pub use bytes::Bytes;
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
@@ -42,3 +45,4 @@ pub use radix_map::RadixMap;
 pub use shared::Shared;
 pub use sorted::SortedMap;
 pub use sorted::map as sorted_map;
+pub use text::Text;

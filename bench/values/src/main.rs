@@ -7,6 +7,7 @@ mod contest;
 #[allow(dead_code, reason = "for rows that are on their way")]
 mod data;
 mod heap;
+mod list;
 mod shared;
 mod suite;
 
@@ -39,7 +40,7 @@ fn run(cli: Cli) -> Result {
             );
             Ok(())
         }
-        Command::Values(args) => suite::run(&[shared::ROWS], &args),
+        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS], &args),
     }
 }
 

@@ -18,7 +18,6 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[allow(dead_code, reason = "`resized` is for collections that are on their way")]
 mod block;
 mod change;
 #[cfg(doctest)]

@@ -5,7 +5,6 @@ use core::ops::{Index, IndexMut};
 use core::ptr;
 
 use super::List;
-use super::trunk::leaf_slot_mut;
 
 impl<T: Clone> List<T> {
     /// Returns where the element at `index` is, for writing: a pointer that goes on being valid while the list is
@@ -13,12 +12,24 @@ impl<T: Clone> List<T> {
     #[inline]
     fn slot_mut(&mut self, index: usize) -> Option<*mut T> {
         let root = self.root.as_mut()?;
-        if root.is_leaf() {
-            return leaf_slot_mut(root, index);
+        if !root.is_unique() {
+            return self.slot_of_shared_mut(index);
         }
+        if let Some(leaf) = root.leaf_mut() {
+            return leaf.find(index);
+        }
+        root.trunk_mut()?.slot_mut(index)
+    }
+
+    #[inline(never)]
+    fn slot_of_shared_mut(&mut self, index: usize) -> Option<*mut T> {
         // What is not there is not copied for.
-        if !root.is_unique() && index >= root.trunk()?.len() {
+        if index >= self.len() {
             return None;
+        }
+        let root = self.root.as_mut()?;
+        if root.is_leaf() {
+            return root.make_leaf_mut(0).find(index);
         }
         Self::make_trunk_mut(root)?.slot_mut(index)
     }

@@ -140,6 +140,11 @@ impl<T: Clone> List<T> {
         if at == 0 {
             return mem::take(self);
         }
+        if let Some(flat) = self.root.take_if(|root| root.is_leaf()) {
+            let (left, right) = flat.split_leaf(at);
+            self.root = Some(left);
+            return Self::from_root(right);
+        }
         let (left, right) = self.take_trunk().split(at);
         *self = Self::from_trunk(left);
         Self::from_trunk(right)
@@ -167,6 +172,16 @@ impl<T: Clone> List<T> {
     /// Returns a list of the elements of both, one after the other, sharing theirs. O(log n).
     #[must_use]
     pub fn concat(&self, other: &Self) -> Self {
+        let len = self.len() + other.len();
+        if len <= Self::FLAT_AGAIN {
+            let mut all = Self::with_capacity(len);
+            if let Some(mut leaf) = all.last_leaf_mut() {
+                for chunk in self.chunks().chain(other.chunks()) {
+                    leaf.extend_from_slice(chunk);
+                }
+            }
+            return all;
+        }
         let mut all = self.clone();
         all.append(&mut other.clone());
         all
@@ -185,6 +200,10 @@ impl<T: Clone> List<T> {
         }
         if range.len() <= Node::<T>::FLAT {
             // Short enough to be copied faster than cut out.
+            let flat = self.root.as_ref().map_or(&[][..], Node::elements);
+            if let Some(elements) = flat.get(range.clone()) {
+                return Self::of_slice(elements);
+            }
             let mut slice = Self::with_capacity(range.len());
             if let Some(mut leaf) = slice.last_leaf_mut() {
                 for chunk in self.chunks_of(range) {

@@ -111,11 +111,16 @@ impl<'a, T> Chunks<'a, T> {
         }
     }
 
+    #[inline]
     fn front(&mut self) -> Option<&'a [T]> {
         if let Some((leaf, others)) = self.front.split_first() {
             self.front = others;
             return Some(leaf.elements());
         }
+        self.front_of_next()
+    }
+
+    fn front_of_next(&mut self) -> Option<&'a [T]> {
         let spot = self.list.spot(self.range.start)?;
         self.front = &spot.siblings[spot.at + 1..];
         Some(&spot.siblings[spot.at].elements()[spot.offset..])
@@ -293,9 +298,16 @@ pub struct IntoIter<T> {
 }
 
 impl<'a, T> Iter<'a, T> {
+    #[inline]
     pub(super) fn new(list: &'a List<T>, range: Range<usize>) -> Self {
+        // A list of one block needs no way to the next.
+        let flat = list.root.as_ref().map_or(&[][..], Node::elements);
+        let (front, range) = match flat.get(range.clone()) {
+            Some(front) => (front, range.end..range.end),
+            None => (&[][..], range),
+        };
         Self {
-            front: [].iter(),
+            front: front.iter(),
             chunks: Chunks::new(list, range),
             back: [].iter(),
         }

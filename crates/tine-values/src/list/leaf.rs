@@ -49,7 +49,7 @@ impl<T> Node<T> {
         T: Clone,
     {
         let mut leaf = Self::new_leaf(capacity);
-        LeafMut { node: &mut leaf }.extend_from_slice(elements);
+        LeafMut { node: &mut leaf }.fill(elements.iter().cloned());
         leaf
     }
 
@@ -60,7 +60,7 @@ impl<T> Node<T> {
         T: Clone,
     {
         if self.is_unique() {
-            let right = LeafMut { node: &mut self }.split_off(at);
+            let right = LeafMut { node: &mut self }.split_off(at, 0);
             return (self, right);
         }
         let (left, right) = self.elements().split_at(at);
@@ -104,7 +104,8 @@ impl<'a, T> LeafMut<'a, T> {
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        usize::from(self.head().len)
+        let head = self.head();
+        usize::from(head.end) - usize::from(head.start)
     }
 
     #[inline]
@@ -116,7 +117,7 @@ impl<'a, T> LeafMut<'a, T> {
     #[inline]
     pub(super) fn room_back(&self) -> usize {
         let head = self.head();
-        usize::from(head.capacity) - usize::from(head.start) - usize::from(head.len)
+        usize::from(head.capacity) - usize::from(head.end)
     }
 
     /// Returns how many elements fit before the first.
@@ -132,6 +133,14 @@ impl<'a, T> LeafMut<'a, T> {
         self.block().slots().wrapping_add(start + index)
     }
 
+    /// Returns where the element at `index` is, if there is one.
+    #[inline]
+    pub(super) fn find(&self, index: usize) -> Option<*mut T> {
+        let head = self.head();
+        let at = usize::from(head.start).checked_add(index)?;
+        (at < usize::from(head.end)).then(|| self.block().slots().wrapping_add(at))
+    }
+
     /// Returns where the elements are, without a borrow of them.
     pub(super) fn into_raw(self) -> *mut [T] {
         ptr::slice_from_raw_parts_mut(self.slot(0), self.len())
@@ -141,10 +150,10 @@ impl<'a, T> LeafMut<'a, T> {
     #[inline]
     pub(super) fn push(&mut self, value: T) {
         debug_assert!(self.room_back() > 0);
-        let len = self.len();
+        let end = usize::from(self.head().end);
         // SAFETY: the caller has found room.
-        unsafe { self.slot(len).write(value) };
-        self.head_mut().len += 1;
+        unsafe { self.block().slots().add(end).write(value) };
+        self.head_mut().end = end as u16 + 1;
     }
 
     /// Adds an element before the first, where there has to be room.
@@ -153,7 +162,6 @@ impl<'a, T> LeafMut<'a, T> {
         debug_assert!(self.room_front() > 0);
         let head = self.head_mut();
         head.start -= 1;
-        head.len += 1;
         // SAFETY: the slot is new.
         unsafe { self.slot(0).write(value) };
     }
@@ -162,7 +170,7 @@ impl<'a, T> LeafMut<'a, T> {
     #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let last = self.len().checked_sub(1)?;
-        self.head_mut().len -= 1;
+        self.head_mut().end -= 1;
         // SAFETY: it was initialised, and is no element any more.
         Some(unsafe { self.slot(last).read() })
     }
@@ -174,7 +182,6 @@ impl<'a, T> LeafMut<'a, T> {
         let first = self.slot(0);
         let head = self.head_mut();
         head.start += 1;
-        head.len -= 1;
         // SAFETY: it was initialised, and is no element any more.
         Some(unsafe { first.read() })
     }
@@ -196,9 +203,9 @@ impl<'a, T> LeafMut<'a, T> {
             } else {
                 ptr::copy(first.add(at), first.add(at + 1), len - at);
                 first.add(at).write(value);
+                self.head_mut().end += 1;
             }
         }
-        self.head_mut().len += 1;
     }
 
     /// Removes element `at`. The elements behind move up, so that a leaf that begins at slot 0 goes on doing so.
@@ -206,7 +213,7 @@ impl<'a, T> LeafMut<'a, T> {
         let len = self.len();
         assert!(at < len);
         let slot = self.slot(at);
-        self.head_mut().len -= 1;
+        self.head_mut().end -= 1;
         // SAFETY: the element was initialised, and those behind take its place.
         unsafe {
             let value = slot.read();
@@ -222,22 +229,22 @@ impl<'a, T> LeafMut<'a, T> {
             return;
         }
         let gone = ptr::slice_from_raw_parts_mut(self.slot(at), len - at);
-        self.head_mut().len = at as u16;
+        self.head_mut().end -= (len - at) as u16;
         // SAFETY: they were initialised, and are no elements any more.
         unsafe { gone.drop_in_place() };
     }
 
-    /// Moves the elements from `at` on into a leaf of their own, as large as a full one if they fit it.
-    pub(super) fn split_off(&mut self, at: usize) -> Node<T> {
+    /// Moves the elements from `at` on into a leaf of their own, with room for `capacity`, or as many as there are.
+    pub(super) fn split_off(&mut self, at: usize, capacity: usize) -> Node<T> {
         let count = self.len() - at;
-        let right = Node::new_leaf(count.max(Node::<T>::LEAF));
+        let right = Node::new_leaf(count.max(capacity));
         let to = right.leaf_block();
         // SAFETY: the elements move into slots of a new leaf with room for them, and are none of this one any more.
         unsafe {
             ptr::copy_nonoverlapping(self.slot(at), to.slots(), count);
-            (*to.header_ptr()).len = count as u16;
+            (*to.header_ptr()).end = count as u16;
         }
-        self.head_mut().len = at as u16;
+        self.head_mut().end -= count as u16;
         right
     }
 
@@ -292,7 +299,8 @@ impl<'a, T> LeafMut<'a, T> {
         debug_assert!(start + len <= self.capacity());
         // SAFETY: both places are inside the block.
         unsafe { ptr::copy(self.slot(0), self.block().slots().add(start), len) };
-        self.head_mut().start = start as u16;
+        let head = self.head_mut();
+        (head.start, head.end) = (start as u16, (start + len) as u16);
     }
 
     fn grow(&mut self, more: usize, limit: usize) {
@@ -319,8 +327,8 @@ impl<'a, T> LeafMut<'a, T> {
         self.reserve_back(count, 0);
         // SAFETY: there is room, and the other leaf gives its elements up.
         unsafe { ptr::copy_nonoverlapping(other.slot(0), self.slot(self.len()), count) };
-        other.head_mut().len = 0;
-        self.head_mut().len += count as u16;
+        other.head_mut().end -= count as u16;
+        self.head_mut().end += count as u16;
     }
 
     /// Adds clones of `values` behind the last element. If a clone panics, those before it have been added.
@@ -355,6 +363,6 @@ struct Added<'b, 'a, T> {
 impl<T> Drop for Added<'_, '_, T> {
     fn drop(&mut self) {
         let added = self.count as u16;
-        self.leaf.head_mut().len += added;
+        self.leaf.head_mut().end += added;
     }
 }

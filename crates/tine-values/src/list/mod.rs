@@ -18,12 +18,20 @@
 //! 2. See `node.rs` for what a node is, `tree.rs` for how trees stay low, `trunk.rs` for the ends.
 
 mod access;
+mod diff;
 mod edit;
 mod inner;
 mod iter;
 mod leaf;
+mod merge;
 mod node;
+#[cfg(feature = "proptest")]
+mod proptest;
+#[cfg(feature = "rayon")]
+mod rayon;
 mod sequence;
+#[cfg(feature = "serde")]
+mod serde;
 mod traits;
 mod tree;
 mod trunk;
@@ -37,7 +45,12 @@ use self::node::Node;
 use self::tree::End;
 use self::trunk::Trunk;
 
+pub use self::diff::Diff;
 pub use self::iter::{Chunks, ChunksMut, IntoIter, Iter, IterMut};
+#[cfg(feature = "proptest")]
+pub use self::proptest::strategy;
+#[cfg(feature = "rayon")]
+pub use self::rayon::{IntoParIter, IterChunksMut, ParIter, ParIterMut};
 
 /// A sequence that is cloned in nanoseconds: a `Vec` whose clones share what neither has written since.
 ///
@@ -100,7 +113,7 @@ impl<T> List<T> {
     #[inline]
     pub fn len(&self) -> usize {
         let Some(root) = &self.root else { return 0 };
-        root.trunk().map_or(root.elements().len(), Trunk::len)
+        root.trunk().map_or_else(|| root.elements().len(), Trunk::len)
     }
 
     /// Returns whether there is no element.
@@ -113,10 +126,10 @@ impl<T> List<T> {
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
         let root = self.root.as_ref()?;
-        match root.trunk() {
-            None => root.elements().get(index),
-            Some(trunk) => trunk.get(index),
+        if root.is_leaf() {
+            return root.elements().get(index);
         }
+        root.trunk()?.get(index)
     }
 
     /// Returns the first element.
@@ -263,6 +276,14 @@ impl<T> List<T> {
 }
 
 impl<T: Clone> List<T> {
+    /// Returns a list of one block, with clones of `elements`.
+    fn of_slice(elements: &[T]) -> Self {
+        if elements.is_empty() {
+            return Self::new();
+        }
+        Self::from_root(Node::leaf_of(elements, elements.len()))
+    }
+
     /// Adds an element behind the last. Amortised O(1).
     #[inline]
     pub fn push(&mut self, value: T) {
@@ -454,7 +475,7 @@ impl<T: Clone> List<T> {
         let (mut len, full) = (leaf.len(), Node::<T>::LEAF);
         while let Some(last) = len.checked_sub(1) {
             len = last / full * full;
-            tree::prepend(&mut tree, leaf.split_off(len));
+            tree::prepend(&mut tree, leaf.split_off(len, full));
         }
         *root = Node::new_trunk(Trunk::new(None, tree, None));
     }

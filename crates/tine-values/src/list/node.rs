@@ -2,7 +2,7 @@
 //! The nodes of a [`List`](super::List): what they are made of, and how they are read, shared and given back.
 //!
 //! ```text
-//! leaf   | count | start, len, capacity | ... | element | element | ... |     the elements need not begin at slot 0
+//! leaf   | count | start, end, capacity | ... | element | element | ... |     the elements need not begin at slot 0
 //! inner  | count | len, capacity        | child | child | ... |               regular
 //! inner  | count | len, capacity        | child | child | ... | end | end ... relaxed
 //! trunk  | count | head, tree, tail and how many elements they have |         only as the root of a list
@@ -11,7 +11,7 @@
 //! **Invariants**, which everything here relies on:
 //! 1. A [`Node`] is one of the owners that its block's count counts; the first byte of the header, the height, tells
 //!    what the block is: 0 a leaf, [`TRUNK`] a trunk, any other an inner node that far above the leaves.
-//! 2. Slots `start..start + len` of a leaf are initialised, no others. The first `len` slots of an inner node are
+//! 2. Slots `start..end` of a leaf are initialised, no others. The first `len` slots of an inner node are
 //!    children, all of the height below, at least one and none empty.
 //! 3. A leaf is regular if it starts at slot 0. An inner node is regular if its last child is, and all the others are
 //!    regular and full; then child `k` has the elements from `k * full(height - 1)` on, and so on down, so that an
@@ -52,8 +52,15 @@ const TRUNK: u8 = u8::MAX;
 pub(super) struct LeafHead {
     height: u8,
     pub(super) start: u16,
-    pub(super) len: u16,
+    pub(super) end: u16,
     pub(super) capacity: u16,
+}
+
+impl LeafHead {
+    #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.end) - usize::from(self.start)
+    }
 }
 
 #[repr(C)]
@@ -117,7 +124,7 @@ impl<T> Node<T> {
         let head = LeafHead {
             height: 0,
             start: 0,
-            len: 0,
+            end: 0,
             capacity: capacity as u16,
         };
         // SAFETY: it is new, and its header says what it holds.
@@ -175,6 +182,11 @@ impl<T> Node<T> {
         self.block == other.block
     }
 
+    /// Returns a number that no other living node has.
+    pub(super) fn address(&self) -> usize {
+        self.block.address()
+    }
+
     #[inline]
     fn tag(&self) -> u8 {
         // SAFETY: every kind of header begins with this byte, which is never written.
@@ -228,7 +240,7 @@ impl<T> Node<T> {
         // SAFETY: it is a leaf, borrowed, so not written; these slots are initialised.
         unsafe {
             let head = block.header();
-            slice::from_raw_parts(block.slots().add(usize::from(head.start)), usize::from(head.len))
+            slice::from_raw_parts(block.slots().add(usize::from(head.start)), head.len())
         }
     }
 
@@ -239,7 +251,7 @@ impl<T> Node<T> {
             return 0;
         }
         // SAFETY: it is a leaf, borrowed, so not written.
-        usize::from(unsafe { self.leaf_block().header() }.len)
+        unsafe { self.leaf_block().header() }.len()
     }
 
     /// Returns the children of an inner node; none for other nodes.
@@ -366,24 +378,24 @@ impl<T> Node<T> {
         if bits < usize::BITS { bits } else { usize::BITS - 1 }
     }
 
-    /// Returns the element at `index`.
+    /// Returns where the element at `index` is.
     ///
     /// # Safety
     ///
     /// It must be a leaf or an inner node with more than `index` elements.
     #[inline]
-    pub(super) unsafe fn element(&self, mut index: usize) -> &T {
+    pub(super) unsafe fn slot(&self, mut index: usize) -> *const T {
         let mut node = self;
         loop {
-            let height = node.height();
-            if height == 0 {
-                // SAFETY: it is a leaf, and `index` among its elements, by how each child was chosen.
-                return unsafe { node.elements().get_unchecked(index) };
+            if node.is_leaf() {
+                // SAFETY: it is a leaf, borrowed, so not written.
+                let start = usize::from(unsafe { node.leaf_block().header() }.start);
+                return node.leaf_block().slots().wrapping_add(start + index);
             }
             // SAFETY: it is an inner node, borrowed, so not written.
             if !unsafe { node.inner_block().header() }.is_relaxed {
                 // SAFETY: it is regular, and the index in it.
-                return unsafe { &*node.regular_slot(index) };
+                return unsafe { node.regular_slot(index) };
             }
             let (child, before) = node.locate(index);
             // SAFETY: it is an inner node, and `locate` finds a child of it.
@@ -398,18 +410,25 @@ impl<T> Node<T> {
     ///
     /// It must be a regular inner node with more than `index` elements.
     #[inline]
-    unsafe fn regular_slot(&self, index: usize) -> *mut T {
-        let mut shift = Self::bits(self.height() - 1);
-        let mut block = self.inner_block();
-        loop {
-            // SAFETY: below a regular node all are, and every child before the one with the last element is full.
-            let child = unsafe { &*block.slots().add((index >> shift) % FANOUT) };
-            if shift == Self::LEAF_BITS {
-                return child.leaf_block().slots().wrapping_add(index % Self::LEAF);
-            }
-            shift -= FANOUT_BITS;
-            block = child.inner_block();
-        }
+    unsafe fn regular_slot(&self, index: usize) -> *const T {
+        // SAFETY: below a regular node all are, and every child before the one with the last element is full.
+        let down = |node: &Self, height: u8| unsafe { &*node.regular_child(index, height) };
+        // The usual heights have no loop, so that the processor looks for several elements at once.
+        let leaf = match self.height() {
+            1 => down(self, 1),
+            2 => down(down(self, 2), 1),
+            3 => down(down(down(self, 3), 2), 1),
+            height => (1..=height).rev().fold(self, down),
+        };
+        leaf.leaf_block().slots().wrapping_add(index % Self::LEAF)
+    }
+
+    /// Returns where the child that has the element at `index` is, in a regular node of that height, or in one of a
+    /// regular tree with that element.
+    #[inline]
+    fn regular_child(&self, index: usize, height: u8) -> *mut Self {
+        let child = (index >> Self::bits(height - 1)) % FANOUT;
+        self.inner_block().slots().wrapping_add(child)
     }
 
     /// Returns where the element at `index` is, for writing: copies the nodes on the way that have other owners.
@@ -418,7 +437,50 @@ impl<T> Node<T> {
     ///
     /// It must be a leaf or an inner node with more than `index` elements.
     #[inline]
-    pub(super) unsafe fn slot_mut(&mut self, mut index: usize) -> *mut T
+    pub(super) unsafe fn slot_mut(&mut self, index: usize) -> *mut T
+    where
+        T: Clone,
+    {
+        // SAFETY: as the caller vouches.
+        match unsafe { self.unique_regular_slot(index) } {
+            Some(slot) => slot,
+            // SAFETY: as the caller vouches.
+            None => unsafe { self.make_slot_mut(index) },
+        }
+    }
+
+    /// Returns where the element at `index` is, for writing, if it is found by shifts alone and no node on the way has
+    /// another owner.
+    ///
+    /// # Safety
+    ///
+    /// As for [`slot_mut`](Self::slot_mut).
+    #[inline]
+    unsafe fn unique_regular_slot(&mut self, index: usize) -> Option<*mut T> {
+        // SAFETY: as in `regular_slot`; a child that is unique, below nodes that are, is reached by this borrow alone.
+        let down = |node: &Self, height: u8| unsafe {
+            let child = &*node.regular_child(index, height);
+            child.is_unique().then_some(child)
+        };
+        if !self.is_inner() || !self.is_regular() || !self.is_unique() {
+            return None;
+        }
+        let leaf = match self.height() {
+            1 => down(self, 1)?,
+            2 => down(down(self, 2)?, 1)?,
+            3 => down(down(down(self, 3)?, 2)?, 1)?,
+            _ => return None,
+        };
+        Some(leaf.leaf_block().slots().wrapping_add(index % Self::LEAF))
+    }
+
+    /// Does what [`slot_mut`](Self::slot_mut) does.
+    ///
+    /// # Safety
+    ///
+    /// As for it.
+    #[inline(never)]
+    unsafe fn make_slot_mut(&mut self, mut index: usize) -> *mut T
     where
         T: Clone,
     {
@@ -488,7 +550,7 @@ impl<T> Node<T> {
                     let head = block.header();
                     let elements = block.slots().add(usize::from(head.start));
                     let _free = Free(block, usize::from(head.capacity));
-                    ptr::slice_from_raw_parts_mut(elements, usize::from(head.len)).drop_in_place();
+                    ptr::slice_from_raw_parts_mut(elements, head.len()).drop_in_place();
                 }
                 TRUNK => {
                     let block = self.block.cast::<TrunkHead<T>, ()>();

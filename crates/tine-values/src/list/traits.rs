@@ -61,12 +61,6 @@ impl<T: Ord> Ord for List<T> {
     }
 }
 
-impl<T: PartialEq> PartialEq for List<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && (self.ptr_eq(other) || self.iter().eq(other))
-    }
-}
-
 impl<T: Eq> Eq for List<T> {}
 
 /// Compares a list with what is a slice.
@@ -136,6 +130,9 @@ impl<T: Clone> From<Vec<T>> for List<T> {
 
 impl<T: Clone> From<&[T]> for List<T> {
     fn from(values: &[T]) -> Self {
+        if values.len() <= Node::<T>::FLAT {
+            return Self::of_slice(values);
+        }
         values.iter().cloned().collect()
     }
 }

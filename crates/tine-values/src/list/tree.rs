@@ -199,13 +199,19 @@ pub(super) fn join<T: Clone>(left: Node<T>, right: Node<T>) -> (Node<T>, Option<
     (from_parts(height, parts), Some(from_parts(height, rest)))
 }
 
+/// Returns how many quarters of one node two of the same height would fill.
+fn quarters<T>(left: &Node<T>, right: &Node<T>) -> usize {
+    let (both, most) = if left.is_leaf() {
+        (left.elements().len() + right.elements().len(), Node::<T>::LEAF)
+    } else {
+        (left.children().len() + right.children().len(), FANOUT)
+    };
+    (4 * both).div_ceil(most)
+}
+
 /// Returns whether two nodes of the same height can be one.
 fn fit_one<T>(left: &Node<T>, right: &Node<T>) -> bool {
-    if left.is_leaf() {
-        left.elements().len() + right.elements().len() <= Node::<T>::LEAF
-    } else {
-        left.children().len() + right.children().len() <= FANOUT
-    }
+    quarters(left, right) <= 4
 }
 
 /// Returns both nodes as one, of the same height: see [`fit_one`].
@@ -303,7 +309,7 @@ fn insert_in_leaf<T: Clone>(node: &mut Node<T>, index: usize, value: T) -> Optio
         return None;
     }
     let half = len / 2;
-    let mut right = leaf.split_off(half);
+    let mut right = leaf.split_off(half, full);
     let mut target = if index <= half {
         leaf
     } else {
@@ -337,14 +343,15 @@ pub(super) fn remove<T: Clone>(node: &mut Node<T>, index: usize) -> T {
     value
 }
 
-/// Makes one child of child `left` and the next if they fit together and no element has to be cloned for it: a clone
-/// that panics would leave the nodes above with a wrong size.
+/// Makes one child of child `left` and the next if they fit together with room for more, so that the next insertion does
+/// not split them again; and if no element has to be cloned for it: a clone that panics would leave the nodes above with
+/// a wrong size.
 fn merge_in_place<T: Clone>(inner: &mut super::inner::InnerMut<'_, T>, left: usize) -> bool {
     let [first, second, ..] = &inner.node().children()[left..] else {
         return false;
     };
     let clones = first.is_leaf() && !(first.is_unique() && second.is_unique());
-    if clones || !fit_one(first, second) {
+    if clones || quarters(first, second) > 3 {
         return false;
     }
     let second = inner.remove(left + 1);

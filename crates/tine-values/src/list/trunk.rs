@@ -85,7 +85,7 @@ impl<T> Trunk<T> {
     pub(super) fn get(&self, index: usize) -> Option<&T> {
         match (self.place(index), &self.tree) {
             // SAFETY: the tree has `tree_len` elements.
-            (Place::Tree(index), Some(tree)) => Some(unsafe { tree.element(index) }),
+            (Place::Tree(index), Some(tree)) => Some(unsafe { &*tree.slot(index) }),
             (Place::Head(index), _) => self.head_elements().get(index),
             (Place::Tail(index) | Place::Tree(index), _) => self.tail_elements().get(index),
         }
@@ -130,11 +130,9 @@ impl<T> Trunk<T> {
 }
 
 /// Returns where an element of a leaf is, for writing.
-#[inline]
-pub(super) fn leaf_slot_mut<T: Clone>(leaf: &mut Node<T>, index: usize) -> Option<*mut T> {
+fn leaf_slot_mut<T: Clone>(leaf: &mut Node<T>, index: usize) -> Option<*mut T> {
     if index >= leaf.elements().len() {
         return None;
     }
-    // SAFETY: it is a leaf with more than `index` elements.
-    Some(unsafe { leaf.slot_mut(index) })
+    leaf.make_leaf_mut(0).find(index)
 }

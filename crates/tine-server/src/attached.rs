@@ -3,7 +3,8 @@
 //! A client is a process, by what the kernel says of a unix socket's other end, or else a connection by itself: several
 //! connections of one process are one client, as a program that reads with four connections is. A process is its number and
 //! when it was started, since numbers are used again. The protocol does not tell
-//! who will write, so a client counts as a writing one if its connection may write.
+//! who will write, so a client counts as a writing one if its connection may write. A command that writes to a disk is one,
+//! too.
 //!
 //! **Invariant:** a disk has one writing client at a time, unless the store is served to shared ones; or they asked for the
 //! same job's fork, which is there to be shared.
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use tine_nbd::{Client, Peer, Refusal, RefusalKind};
+use tine_nbd::{Peer, Refusal, RefusalKind};
 use tine_store::SnapshotName;
 
 use crate::api::{AttachedClient, Failure, Kind};
@@ -49,18 +50,19 @@ enum Who {
         /// In the kernel's ticks since the machine was. Nothing of one that had ended when it was looked at.
         started: Option<u64>,
     },
+    /// By the number of its entry.
     Connection(u64),
 }
 
 impl Who {
-    fn of(client: &Client) -> Self {
-        match client.peer {
+    fn of(peer: &Peer, entry: u64) -> Self {
+        match *peer {
             Peer::Process { pid, .. } if pid != 0 => Self::Process {
                 pid,
                 started: Stat::of(pid).map(|stat| stat.started),
             },
             // By TCP, or from a namespace that cannot be seen from here.
-            _ => Self::Connection(client.connection),
+            _ => Self::Connection(entry),
         }
     }
 
@@ -115,7 +117,7 @@ struct Entry {
     who: Who,
     access: Access,
     export: String,
-    client: Client,
+    peer: Peer,
     command: Option<String>,
     since: SystemTime,
     may_write: Arc<AtomicBool>,
@@ -124,10 +126,11 @@ struct Entry {
 impl Entry {
     /// Says who it is, for people.
     fn in_words(&self) -> String {
-        match (&self.client.peer, &self.command) {
+        match (&self.peer, &self.command) {
             (Peer::Process { pid, .. }, Some(command)) => format!("process {pid} (`{command}`)"),
             (Peer::Process { pid, .. }, None) => format!("process {pid}"),
-            _ => self.client.to_string(),
+            (Peer::Address(address), _) => address.to_string(),
+            _ => "another client".to_owned(),
         }
     }
 
@@ -145,10 +148,25 @@ impl Entry {
 
 #[derive(Default)]
 struct Registry {
-    /// By the connection's number: each has one disk.
+    /// In the order in which they came. A connection has one disk.
     entries: BTreeMap<u64, Entry>,
     claims: BTreeMap<u64, Vec<DiskKey>>,
-    next_claim: u64,
+    next: u64,
+}
+
+impl Registry {
+    /// Returns a number that nothing else has.
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// Why somebody cannot be attached.
+enum Obstacle {
+    /// Another client, in words.
+    Client(String),
+    Claim,
 }
 
 /// Who is attached to which disk. See the module.
@@ -171,8 +189,8 @@ impl Attached {
 
     /// Tells whether several connections of this client to one disk may all write: that they are one client, or that it
     /// does not matter.
-    pub(crate) fn may_write_by_several(&self, client: &Client) -> bool {
-        self.shared || matches!(Who::of(client), Who::Process { .. })
+    pub(crate) fn may_write_by_several(&self, peer: &Peer) -> bool {
+        self.shared || matches!(Who::of(peer, 0), Who::Process { .. })
     }
 
     /// Attaches a client to a disk that it asked for as `export`, until what is returned is dropped. Waits for a moment
@@ -185,19 +203,68 @@ impl Attached {
         disk: DiskKey,
         export: &str,
         access: Access,
-        client: &Client,
+        peer: &Peer,
     ) -> Result<Attachment, Refusal> {
-        let who = Who::of(client);
-        let command = match client.peer {
-            Peer::Process { pid, .. } => command_of(pid),
+        self.try_attach(disk, export, (access, false), peer)
+            .map_err(|obstacle| {
+                let words = match obstacle {
+                    Obstacle::Client(words) => format!(
+                        "`{export}` is attached by {words}, and one client at a time writes; attach a fork (`{export}+fork`) \
+                         or a snapshot of it, let `tine protect` make it read-only for all, or serve it with `--shared`"
+                    ),
+                    Obstacle::Claim => format!("`{export}` is being rolled back, shrunk or dropped; try again"),
+                };
+                Refusal::new(RefusalKind::Policy, words)
+            })
+    }
+
+    /// Attaches a command that writes to the branch that is called `name`, until what is returned is dropped; beside whoever
+    /// else writes if that is forced.
+    ///
+    /// # Errors
+    /// [`Kind::Attached`] when somebody else writes to it; [`Kind::Busy`] when it is being rolled back, shrunk or dropped
+    /// for too long.
+    pub(crate) fn attach_command(
+        self: &Arc<Self>,
+        disk: DiskKey,
+        name: &str,
+        force: bool,
+        peer: &Peer,
+    ) -> Result<Attachment, Failure> {
+        self.try_attach(disk, name, (Access::Write, force), peer)
+            .map_err(|obstacle| match obstacle {
+                Obstacle::Client(words) => Failure::new(
+                    Kind::Attached,
+                    format!("`{name}` is attached by {words}, and one client at a time writes"),
+                )
+                .hint("nothing was changed; write to a fork of it, wait until it is detached, or `--force` writes all the same"),
+                Obstacle::Claim => Failure::new(
+                    Kind::Busy,
+                    format!("`{name}` is being rolled back, shrunk or dropped"),
+                )
+                .hint("try again when that is done"),
+            })
+    }
+
+    fn try_attach(
+        self: &Arc<Self>,
+        disk: DiskKey,
+        export: &str,
+        (access, force): (Access, bool),
+        peer: &Peer,
+    ) -> Result<Attachment, Obstacle> {
+        let command = match peer {
+            Peer::Process { pid, .. } => command_of(*pid),
             _ => None,
         };
         let begun = Instant::now();
         let mut registry = self.registry.lock();
+        let number = registry.number();
+        let who = Who::of(peer, number);
         loop {
             let claimed = registry.claims.values().any(|claimed| claimed.contains(&disk));
             let other = registry.entries.values().find(|entry| {
-                !self.shared && access != Access::Read && entry.forbids_writing(&disk, &who, access)
+                !self.shared && !force && access != Access::Read && entry.forbids_writing(&disk, &who, access)
             });
             let patience = match other {
                 _ if claimed => CLAIMED,
@@ -213,23 +280,19 @@ impl Attached {
                 continue;
             }
             return Err(match other {
-                Some(other) if !claimed => in_use(export, other),
-                _ => Refusal::new(
-                    RefusalKind::Policy,
-                    format!("`{export}` is being rolled back, shrunk or dropped; try again"),
-                ),
+                Some(other) if !claimed => Obstacle::Client(other.in_words()),
+                _ => Obstacle::Claim,
             });
         }
-        let connection = client.connection;
         let may_write = Arc::new(AtomicBool::new(access != Access::Read));
         registry.entries.insert(
-            connection,
+            number,
             Entry {
                 disk,
                 who,
                 access,
                 export: export.to_owned(),
-                client: client.clone(),
+                peer: peer.clone(),
                 command,
                 since: SystemTime::now(),
                 may_write: Arc::clone(&may_write),
@@ -237,7 +300,7 @@ impl Attached {
         );
         Ok(Attachment {
             attached: Arc::clone(self),
-            connection,
+            number,
             may_write,
         })
     }
@@ -285,10 +348,12 @@ impl Attached {
             )
             .hint("nothing was changed; wait until it is detached, or `--force` does it all the same"));
         }
-        let id = registry.next_claim;
-        registry.next_claim += 1;
-        registry.claims.insert(id, disks);
-        Ok(Claim { attached: self, id })
+        let number = registry.number();
+        registry.claims.insert(number, disks);
+        Ok(Claim {
+            attached: self,
+            number,
+        })
     }
 
     /// Returns the clients, each once for a disk, in the order in which they came.
@@ -304,7 +369,7 @@ impl Attached {
                 client.writes |= entry.may_write();
                 continue;
             }
-            let (pid, user, address) = match entry.client.peer {
+            let (pid, user, address) = match entry.peer {
                 Peer::Process { pid, uid, .. } => (Some(pid), Some(uid), None),
                 Peer::Address(address) => (None, None, Some(address.to_string())),
                 _ => (None, None, None),
@@ -339,17 +404,6 @@ impl Attached {
     }
 }
 
-fn in_use(export: &str, by: &Entry) -> Refusal {
-    let words = by.in_words();
-    Refusal::new(
-        RefusalKind::Policy,
-        format!(
-            "`{export}` is attached by {words}, and one client at a time writes; attach a fork (`{export}+fork`) or a \
-             snapshot of it, let `tine protect` make it read-only for all, or serve it with `--shared`"
-        ),
-    )
-}
-
 /// Returns what a process is called.
 fn command_of(pid: u32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
@@ -360,7 +414,7 @@ fn command_of(pid: u32) -> Option<String> {
 /// A connection's place among those who are attached, until it is dropped.
 pub(crate) struct Attachment {
     attached: Arc<Attached>,
-    connection: u64,
+    number: u64,
     may_write: Arc<AtomicBool>,
 }
 
@@ -371,10 +425,18 @@ impl Attachment {
     }
 }
 
+impl std::fmt::Debug for Attachment {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Attachment")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Attachment {
     fn drop(&mut self) {
         self.attached.change(|registry| {
-            registry.entries.remove(&self.connection);
+            registry.entries.remove(&self.number);
         });
     }
 }
@@ -383,13 +445,13 @@ impl Drop for Attachment {
 #[must_use = "clients are kept away only while it lives"]
 pub struct Claim<'a> {
     attached: &'a Attached,
-    id: u64,
+    number: u64,
 }
 
 impl std::fmt::Debug for Claim<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Claim")
-            .field("id", &self.id)
+            .field("number", &self.number)
             .finish_non_exhaustive()
     }
 }
@@ -397,7 +459,7 @@ impl std::fmt::Debug for Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.attached.change(|registry| {
-            registry.claims.remove(&self.id);
+            registry.claims.remove(&self.number);
         });
     }
 }
@@ -413,11 +475,8 @@ mod tests {
         snapshot: None,
     };
 
-    fn client(connection: u64, pid: u32) -> Client {
-        Client {
-            connection,
-            peer: Peer::Process { pid, uid: 0, gid: 0 },
-        }
+    fn client(pid: u32) -> Peer {
+        Peer::Process { pid, uid: 0, gid: 0 }
     }
 
     /// A process that lives as long as the tests.
@@ -428,8 +487,8 @@ mod tests {
     #[test]
     fn connections_of_one_process_are_one_client() {
         let attached = Arc::new(Attached::new(false));
-        let first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
-        let second = attached.attach(DISK, "web", Access::Write, &client(2, alive()));
+        let first = attached.attach(DISK, "web", Access::Write, &client(alive()));
+        let second = attached.attach(DISK, "web", Access::Write, &client(alive()));
         assert!(first.is_ok() && second.is_ok());
         let clients = attached.clients();
         assert_eq!((clients.len(), clients[0].connections), (1, 2));
@@ -444,7 +503,7 @@ mod tests {
             Stat::parse(&line).expect("what the kernel tells")
         };
         assert_eq!((stat(4711).started, stat(4711).is_dead), (4711, false));
-        let this = Who::of(&client(1, alive()));
+        let this = Who::of(&client(alive()), 1);
         assert!(!this.has_ended());
         let Who::Process { pid, started } = this else {
             panic!("{this:?}")
@@ -459,8 +518,8 @@ mod tests {
     #[test]
     fn a_second_writing_client_is_refused_by_name_and_readers_are_not() {
         let attached = Arc::new(Attached::new(false));
-        let _first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
-        let other = client(2, 1);
+        let _first = attached.attach(DISK, "web", Access::Write, &client(alive()));
+        let other = client(1);
         let refused = attached.attach(DISK, "web", Access::Write, &other).err();
         let refused = refused.expect("a refusal");
         assert_eq!(refused.kind, RefusalKind::Policy);
@@ -478,40 +537,36 @@ mod tests {
         // Where the store is served to shared ones, it may.
         let attached = Arc::new(Attached::new(true));
         let both =
-            [client(1, alive()), other].map(|client| attached.attach(DISK, "web", Access::Write, &client));
+            [client(alive()), other].map(|client| attached.attach(DISK, "web", Access::Write, &client));
         assert!(both.iter().all(Result::is_ok));
     }
 
     #[test]
     fn a_jobs_fork_is_shared_by_those_who_name_the_job_and_by_nobody_else() {
         let attached = Arc::new(Attached::new(false));
-        let named = [client(1, alive()), client(2, 1)];
+        let named = [client(alive()), client(1)];
         let named = named.map(|client| attached.attach(DISK, "golden+fork=j", Access::WriteShared, &client));
         assert!(named.iter().all(Result::is_ok));
         // It was kept, and somebody asks for the branch that it is now.
-        assert!(
-            attached
-                .attach(DISK, "kept", Access::Write, &client(3, 2))
-                .is_err()
-        );
+        assert!(attached.attach(DISK, "kept", Access::Write, &client(2)).is_err());
     }
 
     #[test]
     fn who_comes_right_after_another_waits_for_it() {
         let attached = Arc::new(Attached::new(false));
-        let first = attached.attach(DISK, "web", Access::Write, &client(1, alive()));
+        let first = attached.attach(DISK, "web", Access::Write, &client(alive()));
         let leaving = thread::spawn(move || {
             thread::sleep(LEAVING / 5);
             drop(first);
         });
-        assert!(attached.attach(DISK, "web", Access::Write, &client(2, 1)).is_ok());
+        assert!(attached.attach(DISK, "web", Access::Write, &client(1)).is_ok());
         leaving.join().expect("leaving");
     }
 
     #[test]
     fn a_claim_is_refused_under_a_client_and_keeps_new_ones_away() {
         let attached = Arc::new(Attached::new(false));
-        let first = attached.attach(DISK, "web", Access::Read, &client(1, alive()));
+        let first = attached.attach(DISK, "web", Access::Read, &client(alive()));
         let refused = attached
             .claim(vec![DISK], ("dropping", false), false)
             .expect_err("a refusal");
@@ -527,7 +582,7 @@ mod tests {
             .claim(vec![DISK], ("dropping", false), false)
             .expect("nobody is attached");
         thread::scope(|scope| {
-            let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(2, alive())));
+            let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(alive())));
             thread::sleep(LEAVING / 4);
             assert!(attached.clients().is_empty(), "it waits");
             drop(claim);

@@ -1,10 +1,12 @@
 //! `write`: bytes to a disk, piece after piece.
 
 use serde::{Deserialize, Serialize};
+use tine_nbd::Peer;
 use tine_store::{Branch, BranchName};
 
 use super::{Failure, near};
 use crate::Daemon;
+use crate::attached::{Attachment, DiskKey};
 use crate::words::count;
 
 /// Writes bytes to a branch. What came before a failure stays.
@@ -13,6 +15,9 @@ use crate::words::count;
 pub struct Write {
     /// The branch.
     pub name: BranchName,
+    /// Do it though another client may write to the branch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// What was written, all of it durable.
@@ -26,15 +31,43 @@ impl Write {
     /// What it is called in the path.
     pub const VERB: &'static str = "write";
 
-    /// Begins to write.
+    /// Begins to write, with a store that nobody else has.
     ///
     /// # Errors
     /// Those of [`tine_store::Store::branch`].
-    pub fn begin(self, daemon: &Daemon) -> Result<Writing, Failure> {
+    pub fn begin_alone(self, daemon: &Daemon) -> Result<Writing, Failure> {
+        Ok(Writing {
+            branch: self.branch(daemon)?,
+            length: 0,
+            _attachment: None,
+        })
+    }
+
+    /// Begins to write for another process, which is a client of the disk until it ends.
+    ///
+    /// # Errors
+    /// [`Kind::Attached`](super::Kind::Attached) when another client may write to it and it is not forced; those of
+    /// [`tine_store::Store::branch`].
+    pub(crate) fn begin(self, daemon: &Daemon, by: &Peer) -> Result<Writing, Failure> {
+        let branch = self.branch(daemon)?;
+        let disk = DiskKey {
+            branch: branch.id(),
+            snapshot: None,
+        };
+        let attachment = daemon
+            .attached()
+            .attach_command(disk, self.name.as_ref(), self.force, by)?;
+        Ok(Writing {
+            branch,
+            length: 0,
+            _attachment: Some(attachment),
+        })
+    }
+
+    fn branch(&self, daemon: &Daemon) -> Result<Branch, Failure> {
         let store = daemon.store();
         let branch = store.branch(&self.name);
-        let branch = branch.map_err(|error| near::with_near_names(store, error.into()))?;
-        Ok(Writing { branch, length: 0 })
+        branch.map_err(|error| near::with_near_names(store, error.into()))
     }
 }
 
@@ -43,6 +76,7 @@ impl Write {
 pub struct Writing {
     branch: Branch,
     length: u64,
+    _attachment: Option<Attachment>,
 }
 
 impl Writing {

@@ -87,15 +87,18 @@ impl Client {
             Err(error) if means_none(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let pid = rustix::net::sockopt::socket_peercred(&stream)
-            .ok()
-            .and_then(|peer| u32::try_from(peer.pid.as_raw_pid()).ok());
         stream.set_nonblocking(true)?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let sent = Sent::default();
-        let requests = runtime.block_on(async {
+        let (requests, pid) = runtime.block_on(async {
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            // 0 where it is in a namespace that cannot be seen from here.
+            let pid = stream.peer_cred().ok().and_then(|daemon| daemon.pid());
+            let pid = pid
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid != 0);
             let stream = Counting {
-                stream: tokio::net::UnixStream::from_std(stream)?,
+                stream,
                 sent: sent.clone(),
             };
             let (requests, connection) = http1::handshake(TokioIo::new(stream))
@@ -103,7 +106,7 @@ impl Client {
                 .map_err(io::Error::other)?;
             // It is driven whenever this client waits for something. How it ends, the request tells.
             tokio::spawn(async move { drop(connection.await) });
-            Ok::<_, io::Error>(requests)
+            Ok::<_, io::Error>((requests, pid))
         })?;
         Ok(Some(Self {
             runtime,

@@ -65,13 +65,13 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::ask`].
-    pub fn write(mut self, name: BranchName) -> Result<(u64, Sending), Failure> {
-        let target = Target::Branch(name.clone());
+    pub fn write(mut self, request: &Write) -> Result<(u64, Sending), Failure> {
+        let target = Target::Branch(request.name.clone());
         let size = match self.ask(&Show { target })? {
             Shown::Branch(branch) => branch.size,
             Shown::Snapshot { snapshot, .. } => snapshot.size,
         };
-        Ok((size, self.upload(Write::VERB, &Write { name })?))
+        Ok((size, self.upload(Write::VERB, request)?))
     }
 
     fn upload<R: Serialize>(mut self, verb: &str, request: &R) -> Result<Sending, Failure> {

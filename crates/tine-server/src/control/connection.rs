@@ -20,6 +20,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::net::{Shutdown, shutdown};
+use tine_nbd::Peer;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -31,10 +32,12 @@ pub(super) async fn serve(stream: UnixStream, router: Router, mut stage: watch::
         // Without a descriptor more nothing else could be done, either.
         return;
     };
+    let by = By(peer(&stream));
     let (under_way, mut idle) = watch::channel(0);
     let under_way = Arc::new(under_way);
     let router = TowerToHyperService::new(router);
-    let answering = service_fn(move |request: Request<Incoming>| {
+    let answering = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(by.clone());
         let under_way = UnderWay::new(&under_way);
         let response = router.call(request);
         async move {
@@ -69,6 +72,27 @@ pub(super) async fn serve(stream: UnixStream, router: Router, mut stage: watch::
     // Now what is in the queue comes out, and nothing more gets in.
     let _ = shutdown(&socket, Shutdown::Read);
     let _ = connection.await;
+}
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub(super) struct By(pub(super) Peer);
+
+/// Returns the other end of a connection, as it was when it connected.
+fn peer(stream: &UnixStream) -> Peer {
+    match stream.peer_cred() {
+        Ok(credentials) => Peer::Process {
+            // 0 where it is in a namespace that cannot be seen from here.
+            pid: credentials.pid().map_or(0, i32::cast_unsigned),
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+        },
+        Err(_) => Peer::Process {
+            pid: 0,
+            uid: 0,
+            gid: 0,
+        },
+    }
 }
 
 /// A request that is not answered yet, counted as long as this lives.

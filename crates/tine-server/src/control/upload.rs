@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::EXPECT;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use tine_store::{ImportSource, PieceSource};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::answer::{defect, from_query, json};
+use super::connection::By;
 use super::slots::Slot;
 use super::stream::{busy, stood_still};
 use super::{Desk, Stage, stopping};
@@ -55,6 +56,7 @@ pub(super) async fn import(
 
 pub(super) async fn write(
     State(desk): State<Arc<Desk>>,
+    Extension(By(peer)): Extension<By>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -63,8 +65,8 @@ pub(super) async fn write(
         desk,
         query,
         (headers, body),
-        |desk, request: Write, mut pieces| -> Result<Written, Failure> {
-            let mut writing = request.begin(&desk.daemon)?;
+        move |desk, request: Write, mut pieces| -> Result<Written, Failure> {
+            let mut writing = request.begin(&desk.daemon, &peer)?;
             loop {
                 let put = match pieces.next_frame() {
                     Ok(Frame::Data { offset, bytes }) => writing.put(&bytes, offset),

@@ -69,7 +69,7 @@ impl Disks {
         let store = self.daemon.store();
         let writable = Features {
             // A second connection that would be refused as another client's is not offered.
-            multi_conn: self.daemon.attached().may_write_by_several(client),
+            multi_conn: self.daemon.attached().may_write_by_several(&client.peer),
             ..WRITABLE
         };
         Ok(
@@ -112,7 +112,10 @@ impl Disks {
                     branch: store.branch_id(branch).map_err(refused)?,
                     snapshot: Some(snapshot.clone()),
                 };
-                let attachment = self.daemon.attached().attach(key, export, Access::Read, client)?;
+                let attachment = self
+                    .daemon
+                    .attached()
+                    .attach(key, export, Access::Read, &client.peer)?;
                 Ok(Arc::new(SnapshotExport {
                     _attachment: attachment,
                     state: store.state(target).map_err(refused)?,
@@ -142,7 +145,7 @@ impl Disks {
             } else {
                 Access::Write
             };
-            let attachment = self.daemon.attached().attach(key, export, access, client)?;
+            let attachment = self.daemon.attached().attach(key, export, access, &client.peer)?;
             // Until a moment ago it may have been dropped, renamed or protected.
             if store.branch_id(name).map_err(refused)? == branch.id()
                 && self.features(name, client)? == features
@@ -171,7 +174,7 @@ impl Disks {
                 branch: held.branch().id(),
                 snapshot: None,
             };
-            self.daemon.attached().attach(key, export, access, client)
+            self.daemon.attached().attach(key, export, access, &client.peer)
         };
         let (held, features, attachment) = match job {
             None => {

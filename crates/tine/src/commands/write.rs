@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use serde::Serialize;
-use tine_server::api::within;
+use tine_server::api::{Write, within};
 use tine_server::words::human;
 use tine_store::{BranchName, Progress, Target};
 
@@ -20,7 +20,8 @@ const PIECE: u64 = 1 << 20;
 /// Writes standard input to a branch
 ///
 /// When the command has ended without an error, all of it is durable. From the first byte to the last no other command can use
-/// the store: of a slow stream make a file first.
+/// the store, unless a daemon serves it: of a slow stream make a file first. With a daemon the command is a client of the disk,
+/// of which one at a time writes.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// How much; less from standard input is an error [default: all there is]
     #[arg(long, value_name = "BYTES", value_parser = args::bytes)]
     length: Option<u64>,
+    /// Does it though another client may write to the branch
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -50,7 +54,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut meter = Meter::new(&context.ui, "Writing");
     let target = Target::Branch(args.name.clone());
     let range = |size| Ok(within(&target, size, args.offset, args.length)?);
-    let length = context.write(args.name.clone(), range, |range, put| {
+    let request = Write {
+        name: args.name.clone(),
+        force: args.force,
+    };
+    let length = context.write(request, range, |range, put| {
         let mut follow = |done| {
             meter.show(Progress {
                 done,

@@ -161,7 +161,7 @@ impl Context {
     /// What came before an error stays, so it is made durable and the error tells how much.
     pub(crate) fn write(
         &self,
-        name: BranchName,
+        request: Write,
         start: impl FnOnce(u64) -> Outcome<Range<u64>>,
         copy: impl FnOnce(Range<u64>, &mut Put<'_>) -> Outcome<()>,
     ) -> Outcome<u64> {
@@ -169,7 +169,7 @@ impl Context {
             Some(written) => error.hint_more(written),
             None => error,
         };
-        let write = |client: Client| client.write(name.clone());
+        let write = |client: Client| client.write(&request);
         match self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, write)? {
             Through::Daemon((size, mut sending)) => {
                 let range = start(size)?;
@@ -179,7 +179,7 @@ impl Context {
                 }
             }
             Through::Alone(store) => self.alone(store, |daemon| {
-                let mut writing = Write { name }.begin(daemon)?;
+                let mut writing = request.clone().begin_alone(daemon)?;
                 let range = start(writing.size())?;
                 match copy(range, &mut |bytes, offset| Ok(writing.put(bytes, offset)?)) {
                     Ok(()) => Ok::<_, CommandError>(writing.finish()?.length),

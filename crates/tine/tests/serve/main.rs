@@ -6,6 +6,7 @@
 mod common;
 
 mod attach;
+mod attached;
 mod client;
 mod copying;
 mod daemon;

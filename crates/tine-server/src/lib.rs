@@ -12,6 +12,7 @@ pub mod client;
 pub mod control;
 mod daemon;
 mod exports;
+mod lost_jobs;
 mod serving;
 pub mod socket;
 mod throwaway;

@@ -20,6 +20,7 @@ use crate::Daemon;
 use crate::api::Served;
 use crate::control::Control;
 use crate::exports::{Disks, ExportName};
+use crate::lost_jobs::LostJobs;
 use crate::socket::{self, SocketFile};
 
 /// Where a store is served.
@@ -99,6 +100,8 @@ impl Serving {
     /// # Errors
     /// When something else is where a socket should be, or listens there.
     pub fn start(daemon: Daemon, endpoints: &Endpoints) -> Result<Self, ServeError> {
+        let lost = LostJobs::open(&endpoints.store).map_err(failed("look which jobs are lost"))?;
+        daemon.jobs().remember(lost);
         let daemon = Arc::new(daemon);
         let disks = Disks::new(Arc::clone(&daemon), endpoints.only.clone());
         let server = Server::new(Arc::new(disks), Limits::default()).map_err(failed("start serving"))?;

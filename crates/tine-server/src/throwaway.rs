@@ -4,10 +4,12 @@
 //! dropped, with all that was written to it; a daemon that ends or dies leaves none behind, which the engine sees to.
 //!
 //! **Invariant:** a job has one fork at a time, however many ask for it at once.
+//!
+//! **Invariant:** nobody gets an empty fork by the name of a job whose fork went with a daemon ([`LostJobs`]).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +17,7 @@ use tine_store::{Branch, BranchName, Store, StoreError, Target};
 
 use crate::api::{self, Failure, Kind};
 use crate::exports::is_there;
+use crate::lost_jobs::LostJobs;
 
 /// There are never more jobs than this, those that linger included.
 const JOBS_MAX: usize = 16_384;
@@ -75,6 +78,8 @@ pub(crate) struct Jobs {
     /// Somebody left, or all is ending.
     changed: Condvar,
     linger: Duration,
+    /// Where jobs are remembered, once the store is served.
+    lost: OnceLock<LostJobs>,
 }
 
 impl Jobs {
@@ -84,19 +89,27 @@ impl Jobs {
             slots: Mutex::default(),
             changed: Condvar::new(),
             linger,
+            lost: OnceLock::new(),
         }
+    }
+
+    /// Remembers jobs from now on, and refuses those that a former daemon lost.
+    pub(crate) fn remember(&self, lost: LostJobs) {
+        // It is served once in its life.
+        let _ = self.lost.set(lost);
     }
 
     /// Returns the job's fork, which is made if there is none.
     ///
     /// # Errors
-    /// When the job has a fork of something else, and those of [`Store::fork_throwaway`].
+    /// When the job has a fork of something else, or had one that is lost, and those of [`Store::fork_throwaway`].
     pub(crate) fn open(
         self: &Arc<Self>,
         store: &Store,
         source: &Target,
         name: &BranchName,
     ) -> Result<JobUse, Failure> {
+        self.check_not_lost(name)?;
         let (in_use, job) = {
             let mut slots = self.slots.lock();
             if slots.by_name.len() >= JOBS_MAX && !slots.by_name.contains_key(name) {
@@ -132,6 +145,10 @@ impl Jobs {
             Some(made) if is_there(store, made) => made.clone(),
             // There was none, or it was kept and the branch dropped since.
             _ => {
+                if let Some(lost) = self.lost.get() {
+                    lost.remember(name)
+                        .map_err(|error| Failure::io(format_args!("remember the job `{name}`"), error))?;
+                }
                 let made = branch.insert(store.fork_throwaway(source)?).clone();
                 job.kept.store(false, Ordering::Release);
                 made
@@ -146,8 +163,9 @@ impl Jobs {
     /// Returns the size of a job's fork, if there is one.
     ///
     /// # Errors
-    /// When it is one of something else.
+    /// When it is one of something else, or was one that is lost.
     pub(crate) fn size(&self, source: &Target, name: &BranchName) -> Result<Option<u64>, Failure> {
+        self.check_not_lost(name)?;
         let job = match self.slots.lock().by_name.get(name) {
             Some(slot) if slot.job.source != *source => {
                 return Err(other_source(name, &slot.job.source, source));
@@ -193,11 +211,19 @@ impl Jobs {
         Ok(fork.size())
     }
 
-    /// Forgets a job as soon as nobody has its fork: nobody is waited for. A fork that was not kept is dropped.
+    /// Forgets a job as soon as nobody has its fork: nobody is waited for. A fork that was not kept is dropped. One that is
+    /// lost is forgotten at once: the name can be used again.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
     pub(crate) fn end(&self, name: &BranchName) -> Result<(), Failure> {
+        if self
+            .lost
+            .get()
+            .is_some_and(|lost| lost.contains(name) && lost.forget(name))
+        {
+            return Ok(());
+        }
         let mut slots = self.slots.lock();
         let slot = slots.by_name.get_mut(name).ok_or_else(|| unknown(name))?;
         slot.is_over = true;
@@ -241,6 +267,12 @@ impl Jobs {
                 .collect();
             let gone: Vec<Slot> = due.iter().filter_map(|name| slots.by_name.remove(name)).collect();
             if !gone.is_empty() {
+                if let Some(lost) = self.lost.get() {
+                    // Before the name is free for a new one.
+                    for name in &due {
+                        lost.forget(name);
+                    }
+                }
                 parking_lot::MutexGuard::unlocked(&mut slots, || drop_forks(store, &gone));
                 continue;
             }
@@ -256,8 +288,32 @@ impl Jobs {
 
     /// Ends [`Jobs::sweep`]. What is left goes with the store's close.
     pub(crate) fn stop(&self) {
-        self.slots.lock().is_ending = true;
+        let mut slots = self.slots.lock();
+        slots.is_ending = true;
+        if let Some(lost) = self.lost.get() {
+            // All others may come back, and find the next daemon.
+            let over = slots
+                .by_name
+                .iter()
+                .filter(|(_, slot)| slot.is_over && slot.users == 0);
+            for (name, _) in over {
+                lost.forget(name);
+            }
+        }
+        drop(slots);
         self.changed.notify_all();
+    }
+
+    fn check_not_lost(&self, name: &BranchName) -> Result<(), Failure> {
+        if self.lost.get().is_none_or(|lost| !lost.contains(name)) {
+            return Ok(());
+        }
+        let words = format!(
+            "the fork of the job `{name}` went with the daemon that ended, and all that was written to it"
+        );
+        Err(Failure::new(Kind::Exists, words).hint(format!(
+            "who begins anew takes another name for the job, or frees this one: `tine forget {name}`"
+        )))
     }
 
     fn in_use(self: &Arc<Self>, name: &BranchName) -> InUse {

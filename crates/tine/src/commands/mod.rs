@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod drop;
 mod export;
+mod forget;
 mod fork;
 mod help;
 mod import;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Attach(attach::Args),
     Keep(keep::Args),
+    Forget(forget::Args),
     Protect(protect::ProtectArgs),
     Unprotect(protect::UnprotectArgs),
     Demo(demo::Args),
@@ -89,6 +91,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Serve(args) => serve::run(args, context),
         Command::Attach(args) => attach::run(args, context),
         Command::Keep(args) => keep::run(args, context),
+        Command::Forget(args) => forget::run(args, context),
         Command::Protect(args) => protect::protect(args, context),
         Command::Unprotect(args) => protect::unprotect(args, context),
         Command::Demo(args) => demo::run(args, context),

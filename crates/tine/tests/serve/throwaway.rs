@@ -1,5 +1,6 @@
 //! Throwaway forks: made when a connection begins, gone with it or a while after it, kept if somebody asks.
 
+use crate::client::Client;
 use crate::common::Bench;
 use crate::daemon::{Daemon, golden};
 
@@ -81,48 +82,41 @@ fn what_is_kept_survives_kill_9_and_what_is_not_is_gone_with_its_space() {
 }
 
 #[test]
-fn a_second_writing_client_is_refused_and_what_it_would_pull_away_stays() {
+fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() {
     let bench = golden();
-    bench.succeeds("tine fork golden web1 && tine snapshot web1@clean");
-    let daemon = Daemon::start(&bench, "");
-    let mut client = daemon.connect("web1");
-    let _again = daemon.connect("web1");
-    client.write(&[1; 4096], 0).unwrap();
-    let other = bench.run(&format!(
-        "tine attach web1 -- true; nbdinfo --size '{}'",
-        daemon.uri("web1")
-    ));
-    if crate::common::tool("nbdinfo").is_some() {
-        assert!(!other.status.success(), "it is another process's");
-    }
-    for line in [
-        "tine rollback web1@clean --yes",
-        "tine drop web1 --yes",
-        "tine resize web1 16M --yes",
-    ] {
-        let refused = bench.run(line);
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(2), "{line}: {said}");
+    for signal in ["-KILL", "-TERM"] {
+        let daemon = Daemon::start(&bench, "");
+        let mut client = daemon.connect("golden+fork=job");
+        client.write(&[5; 4096], 0).unwrap();
+        client.flush().unwrap();
+        daemon.connect("golden+fork=ended").leave().unwrap();
+        bench.succeeds("tine forget ended");
+        daemon.wait_until("it is forgotten", || {
+            !bench.succeeds("tine stats").contains("ended")
+        });
+        daemon.end(signal);
+
+        let daemon = Daemon::start(&bench, "");
+        let refused = Client::connect(&daemon.socket, "golden+fork=job")
+            .err()
+            .unwrap()
+            .to_string();
         assert!(
-            said.contains(&format!("process {}", std::process::id())) && said.contains("--force"),
-            "{said}"
+            refused.contains("went with the daemon") && refused.contains("`tine forget job`"),
+            "{refused}"
         );
-    }
-    bench.succeeds("tine resize web1 48M && tine rollback web1@clean --yes --force");
-    let mut byte = [9];
-    client.read(&mut byte, 0).unwrap();
-    assert_eq!(byte, [0]);
-    bench.succeeds("tine drop web1 --yes --force");
-    let gone = client.read(&mut byte, 0).unwrap_err();
-    assert_eq!(gone.raw_os_error(), Some(108), "it is shutting down");
-    drop(daemon);
-    // Where the store is served to shared ones, both may.
-    if crate::common::tool("qemu-io").is_some() {
-        let daemon = Daemon::start(&bench, "--shared");
-        let _first = daemon.connect("golden");
-        bench.succeeds(&format!(
-            "qemu-io -f raw -c 'write -P 1 0 4k' '{}'",
-            daemon.uri("golden")
-        ));
+        daemon.connect("golden+fork=other");
+        daemon.connect("golden+fork=ended");
+        bench.succeeds("tine forget job");
+        let mut byte = [9];
+        daemon.connect("golden+fork=job").read(&mut byte, 0).unwrap();
+        assert_eq!(byte, [0]);
+        for job in ["job", "other", "ended"] {
+            bench.succeeds(&format!("tine forget {job}"));
+        }
+        daemon.wait_until("they are forgotten", || {
+            !bench.succeeds("tine stats --json").contains("\"job\"")
+        });
+        daemon.stop();
     }
 }

@@ -11,6 +11,8 @@ mod attached;
 pub mod client;
 pub mod control;
 mod daemon;
+#[cfg(feature = "fuzzing")]
+pub mod decoders;
 mod exports;
 mod lost_jobs;
 mod serving;

@@ -59,6 +59,18 @@ const TOOLS: &[Tool] = &[
         nightly: false,
     },
     Tool {
+        package: "xfsprogs",
+        programs: &["mkfs.xfs"],
+        needed_by: "benches against reflinks of XFS",
+        nightly: false,
+    },
+    Tool {
+        package: "btrfs-progs",
+        programs: &["mkfs.btrfs"],
+        needed_by: "benches against reflinks of Btrfs",
+        nightly: false,
+    },
+    Tool {
         package: "fuse3",
         programs: &["fusermount3"],
         needed_by: "power cuts of the real program, on a file system of the tests",

@@ -3,10 +3,11 @@
 use std::ops::{ControlFlow, Range};
 
 use tine_nbd::{BASE_ALLOCATION, Errno, Export, Extent, Fault, Features, Zeroing};
-use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store, StoreError};
+use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store};
 
 use super::context::{self, CHANGED};
 use super::fault::{Request, fault};
+use super::reading;
 use crate::attached::Attachment;
 use crate::throwaway::{Fork, JobUse};
 
@@ -78,15 +79,20 @@ impl Export for BranchExport {
     }
 
     fn read_at_once(&self, into: &mut [u8], offset: u64) -> Result<bool, Fault> {
-        self.branch
-            .read_at_once(into, offset)
-            .map_err(|error| fault(error, Request::Other))
+        reading::read_at_once(&self.branch, into, offset)
     }
 
     fn read(&self, into: &mut [u8], offset: u64) -> Result<(), Fault> {
-        self.branch
-            .read_at(into, offset)
-            .map_err(|error| fault(error, Request::Other))
+        reading::read(&self.branch, into, offset)
+    }
+
+    fn read_sparse(
+        &self,
+        into: &mut [u8],
+        offset: u64,
+        hole: &mut dyn FnMut(Range<usize>),
+    ) -> Result<(), Fault> {
+        reading::read_sparse(&self.branch, into, offset, hole)
     }
 
     fn write_at_once(&self, bytes: &[u8], offset: u64) -> Result<bool, Fault> {
@@ -139,7 +145,7 @@ impl Export for BranchExport {
     }
 
     fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
-        in_steps(range, |step| self.branch.will_read(step))
+        reading::cache(&self.branch, range)
     }
 
     fn flush(&self) -> Result<(), Fault> {
@@ -156,36 +162,18 @@ impl Export for BranchExport {
         range: Range<u64>,
         visit: &mut dyn FnMut(Extent) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
-        let fault = |error| fault(error, Request::Other);
         if context == BASE_ALLOCATION {
-            return self
-                .branch
-                .visit_extents(range, &mut |extent| visit(context::allocation(extent)))
-                .map_err(fault);
+            return reading::allocation(&self.branch, range, visit);
         }
         let snapshot = context
             .strip_prefix(CHANGED)
             .ok_or_else(|| context::unknown(context))?;
-        let now = self.branch.state().map_err(fault)?;
+        let now = self
+            .branch
+            .state()
+            .map_err(|error| fault(error, Request::Other))?;
         context::changed(&self.store, (self.own_name(), &now), snapshot, range, visit)
     }
-}
-
-/// So much of what a client wants cached is fetched at a time, and at the most: a cache has other uses, too.
-const CACHED_STEP_BYTES: u64 = 4 << 20;
-const CACHED_BYTES_MAX: u64 = 64 << 20;
-
-/// Has the begin of a range fetched.
-fn in_steps(
-    range: Range<u64>,
-    mut fetch: impl FnMut(Range<u64>) -> Result<(), StoreError>,
-) -> Result<(), Fault> {
-    let end = range.end.min(range.start.saturating_add(CACHED_BYTES_MAX));
-    for start in (range.start..end).step_by(CACHED_STEP_BYTES as usize) {
-        let step = start..end.min(start.saturating_add(CACHED_STEP_BYTES));
-        fetch(step).map_err(|error| fault(error, Request::Other))?;
-    }
-    Ok(())
 }
 
 /// Returns where the last whole block of a range ends: the disk's end makes any block whole.
@@ -230,15 +218,20 @@ impl Export for SnapshotExport {
     }
 
     fn read_at_once(&self, into: &mut [u8], offset: u64) -> Result<bool, Fault> {
-        self.state
-            .read_at_once(into, offset)
-            .map_err(|error| fault(error, Request::Other))
+        reading::read_at_once(&self.state, into, offset)
     }
 
     fn read(&self, into: &mut [u8], offset: u64) -> Result<(), Fault> {
-        self.state
-            .read_at(into, offset)
-            .map_err(|error| fault(error, Request::Other))
+        reading::read(&self.state, into, offset)
+    }
+
+    fn read_sparse(
+        &self,
+        into: &mut [u8],
+        offset: u64,
+        hole: &mut dyn FnMut(Range<usize>),
+    ) -> Result<(), Fault> {
+        reading::read_sparse(&self.state, into, offset, hole)
     }
 
     fn write(&self, _: &[u8], _: u64) -> Result<(), Fault> {
@@ -254,7 +247,7 @@ impl Export for SnapshotExport {
     }
 
     fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
-        in_steps(range, |step| self.state.will_read(step))
+        reading::cache(&self.state, range)
     }
 
     fn flush(&self) -> Result<(), Fault> {
@@ -268,10 +261,7 @@ impl Export for SnapshotExport {
         visit: &mut dyn FnMut(Extent) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
         if context == BASE_ALLOCATION {
-            return self
-                .state
-                .visit_extents(range, &mut |extent| visit(context::allocation(extent)))
-                .map_err(|error| fault(error, Request::Other));
+            return reading::allocation(&self.state, range, visit);
         }
         let snapshot = context
             .strip_prefix(CHANGED)

@@ -7,6 +7,7 @@ mod context;
 mod disk;
 mod fault;
 mod name;
+mod reading;
 #[cfg(test)]
 mod tests;
 

@@ -430,3 +430,41 @@ fn names_that_are_none_are_refused() {
         assert!(served.disks.info(export, &me(1)).is_err(), "{export:?}");
     }
 }
+
+#[test]
+fn large_reads_are_told_of_holes_and_read_what_lies_between() {
+    const LONG: usize = 64 << 10;
+    let served = served(Duration::ZERO);
+    let fork = served.open("golden+fork", 1);
+    let data = [3; 2 * BLOCK];
+    // Two long holes, and one that is read with what surrounds it.
+    let written = [4 * LONG, 4 * LONG + 3 * BLOCK, SIZE as usize - 100];
+    for at in written {
+        let length = data.len().min(SIZE as usize - at);
+        fork.write(&data[..length], at as u64).expect("a write");
+    }
+    let mut expected = vec![0; SIZE as usize];
+    fork.read(&mut expected, 0).expect("a read");
+    for (begin, length, count) in [(0, SIZE as usize, 2), (5, 6 * LONG, 2), (5 * LONG, LONG + 1, 1)] {
+        let (mut bytes, mut holes) = (vec![9; length], Vec::new());
+        fork.read_sparse(&mut bytes, begin as u64, &mut |hole| holes.push(hole))
+            .expect("a read");
+        assert!(holes.iter().all(|hole| hole.len() >= LONG), "{holes:?}");
+        assert!(holes.is_sorted_by(|a, b| a.end < b.start), "{holes:?}");
+        assert_eq!(holes.len(), count, "{holes:?}");
+        for hole in holes {
+            assert!(
+                bytes[hole.clone()].iter().all(|byte| *byte == 9),
+                "left as it was"
+            );
+            bytes[hole].fill(0);
+        }
+        assert_eq!(bytes, expected[begin..begin + length]);
+    }
+    let mut told = false;
+    let snapshot = served.open("golden@v1", 2);
+    snapshot
+        .read_sparse(&mut vec![0; SIZE as usize], 0, &mut |_| told = true)
+        .expect("a read");
+    assert!(told);
+}

@@ -31,6 +31,8 @@ mod rollback;
 mod snapshot;
 mod stats;
 mod status;
+#[cfg(test)]
+mod testing;
 mod time;
 mod tree;
 mod write;

@@ -198,23 +198,7 @@ fn since_what_stays<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn point(
-        id: u64,
-        parent: Option<u64>,
-        written: u64,
-        branch: Option<&str>,
-        snapshot: Option<&str>,
-    ) -> PointInfo {
-        PointInfo {
-            id,
-            parent,
-            size: 1 << 20,
-            written,
-            branch: branch.map(|name| name.parse().unwrap()),
-            snapshots: snapshot.map(|name| name.parse().unwrap()).into_iter().collect(),
-        }
-    }
+    use crate::api::testing::point;
 
     #[test]
     fn loss_is_what_no_snapshot_has() {

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, Request};
 use axum::http::header::EXPECT;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tine_nbd::Peer;
 use tine_store::{ImportSource, PieceSource};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -32,97 +32,120 @@ use crate::wire::frame::{Decoder, Frame};
 /// that reads only when it has sent all would never see the answer.
 const FORGOTTEN_FOR: Duration = Duration::from_secs(10);
 
-pub(super) async fn import(
-    State(desk): State<Arc<Desk>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+/// A request with a disk for its body.
+pub(super) struct Upload {
+    desk: Arc<Desk>,
+    by: Peer,
+    query: Option<String>,
+    /// The client waits to be told to go on before it sends the body.
+    expects: bool,
     body: Body,
-) -> Response {
-    receive(
-        desk,
-        query,
-        (headers, body),
-        |desk, request: Import, mut pieces| -> Result<Imported, Failure> {
+}
+
+impl FromRequest<Arc<Desk>> for Upload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        // Each connection says whose it is.
+        let By(by) = parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| defect().into_response())?;
+        Ok(Self {
+            desk: Arc::clone(desk),
+            by,
+            query: parts.uri.query().map(str::to_owned),
+            expects: parts.headers.contains_key(EXPECT),
+            body,
+        })
+    }
+}
+
+pub(super) async fn import(upload: Upload) -> Response {
+    upload
+        .receive(|desk, request: Import, mut pieces| -> Result<Imported, Failure> {
             let source = ImportSource::Pieces {
                 size: request.size,
                 pieces: &mut pieces,
             };
-            let daemon = Arc::clone(&desk.daemon);
-            request.work(&daemon, source, &mut |_| std::ops::ControlFlow::Continue(()))
-        },
-    )
-    .await
+            request.work(&desk.daemon, source, &mut |_| std::ops::ControlFlow::Continue(()))
+        })
+        .await
 }
 
-pub(super) async fn write(
-    State(desk): State<Arc<Desk>>,
-    Extension(By(peer)): Extension<By>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    receive(
-        desk,
-        query,
-        (headers, body),
-        move |desk, request: Write, mut pieces| -> Result<Written, Failure> {
-            let mut writing = request.begin(&desk.daemon, &peer)?;
-            loop {
-                let put = match pieces.next_frame() {
-                    Ok(Frame::Data { offset, bytes }) => writing.put(&bytes, offset),
-                    Ok(Frame::Hole { offset, length }) => writing.put_zeroes(offset, length),
-                    Ok(Frame::Done) => return writing.finish(),
-                    Ok(Frame::Begin(_) | Frame::Failed(_)) => Err(Failure::io("read the request", gave_up())),
-                    Err(error) => Err(Failure::io("read the request", error)),
-                };
-                if let Err(failure) = put {
-                    return Err(match writing.stop() {
-                        Some(written) => failure.hint_more(written),
-                        None => failure,
-                    });
+pub(super) async fn write(upload: Upload) -> Response {
+    let by = upload.by.clone();
+    upload
+        .receive(
+            move |desk, request: Write, mut pieces| -> Result<Written, Failure> {
+                let mut writing = request.begin(&desk.daemon, &by)?;
+                loop {
+                    let put = match pieces.next_frame() {
+                        Ok(Frame::Data { offset, bytes }) => writing.put(&bytes, offset),
+                        Ok(Frame::Hole { offset, length }) => writing.put_zeroes(offset, length),
+                        Ok(Frame::Done) => return writing.finish(),
+                        Ok(Frame::Begin(_) | Frame::Failed(_)) => {
+                            Err(Failure::io("read the request", gave_up()))
+                        }
+                        Err(error) => Err(Failure::io("read the request", error)),
+                    };
+                    if let Err(failure) = put {
+                        return Err(match writing.stop() {
+                            Some(written) => failure.hint_more(written),
+                            None => failure,
+                        });
+                    }
                 }
-            }
-        },
-    )
-    .await
+            },
+        )
+        .await
 }
 
-/// Has `work` done by a thread with the frames of a body.
-async fn receive<R, A>(
-    desk: Arc<Desk>,
-    query: Option<String>,
-    (headers, body): (HeaderMap, Body),
-    work: impl FnOnce(&Desk, R, Received) -> Result<A, Failure> + Send + 'static,
-) -> Response
-where
-    R: DeserializeOwned + Send + 'static,
-    A: Serialize + Send + 'static,
-{
-    let ready = from_query::<R>(query.as_deref()).and_then(|request| desk.check_open().map(|()| request));
-    let taken = ready.and_then(|request| Ok((request, desk.streams.take().ok_or_else(busy)?)));
-    let (request, slot) = match taken {
-        Ok((request, slot)) => (request, Arc::new(slot)),
-        Err(failure) => {
-            // Who expects to be told to continue has sent nothing yet; all others would not see the answer.
-            if !headers.contains_key(EXPECT) {
-                tokio::spawn(forget(body));
+impl Upload {
+    /// Has `work` done by a thread with the frames of the body.
+    async fn receive<R, A>(
+        self,
+        work: impl FnOnce(&Desk, R, Received) -> Result<A, Failure> + Send + 'static,
+    ) -> Response
+    where
+        R: DeserializeOwned + Send + 'static,
+        A: Serialize + Send + 'static,
+    {
+        let Self {
+            desk,
+            query,
+            expects,
+            body,
+            ..
+        } = self;
+        let ready = from_query::<R>(query.as_deref()).and_then(|request| desk.check_open().map(|()| request));
+        let taken = ready.and_then(|request| Ok((request, desk.streams.take().ok_or_else(busy)?)));
+        let (request, slot) = match taken {
+            Ok((request, slot)) => (request, Arc::new(slot)),
+            Err(failure) => {
+                // Who expects to be told to continue has sent nothing yet; all others would not see the answer.
+                if !expects {
+                    tokio::spawn(forget(body));
+                }
+                return failure.into_response();
             }
-            return failure.into_response();
+        };
+        let (sender, chunks) = channel(CHUNKS_MAX);
+        tokio::spawn(pump(Arc::clone(&desk), Arc::clone(&slot), body, sender));
+        let (worked_for, its_slot) = (Arc::clone(&desk), Arc::clone(&slot));
+        let done = tokio::task::spawn_blocking(move || {
+            // Whoever asked may be gone by the time that it is done: the slot is the work's.
+            let _slot = its_slot;
+            work(&worked_for, request, Received::new(chunks))
+        });
+        match done.await.unwrap_or_else(|_| Err(defect())) {
+            Ok(answer) => json(&answer),
+            Err(failure) if failure.kind == Kind::Caller && desk.is_cut_off() => stopping().into_response(),
+            Err(failure) if failure.kind == Kind::Caller && slot.is_lost() => stood_still().into_response(),
+            Err(failure) => failure.into_response(),
         }
-    };
-    let (sender, chunks) = channel(CHUNKS_MAX);
-    tokio::spawn(pump(Arc::clone(&desk), Arc::clone(&slot), body, sender));
-    let (worked_for, its_slot) = (Arc::clone(&desk), Arc::clone(&slot));
-    let done = tokio::task::spawn_blocking(move || {
-        // Whoever asked may be gone by the time that it is done: the slot is the work's.
-        let _slot = its_slot;
-        work(&worked_for, request, Received::new(chunks))
-    });
-    match done.await.unwrap_or_else(|_| Err(defect())) {
-        Ok(answer) => json(&answer),
-        Err(failure) if failure.kind == Kind::Caller && desk.is_cut_off() => stopping().into_response(),
-        Err(failure) if failure.kind == Kind::Caller && slot.is_lost() => stood_still().into_response(),
-        Err(failure) => failure.into_response(),
     }
 }
 

@@ -183,26 +183,10 @@ impl Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::testing::point;
 
     fn target(name: &str) -> Target {
         name.parse().unwrap()
-    }
-
-    fn point(
-        id: u64,
-        parent: Option<u64>,
-        written: u64,
-        branch: Option<&str>,
-        snapshot: Option<&str>,
-    ) -> PointInfo {
-        PointInfo {
-            id,
-            parent,
-            size: 1 << 20,
-            written,
-            branch: branch.map(|name| name.parse().unwrap()),
-            snapshots: snapshot.map(target).into_iter().collect(),
-        }
     }
 
     fn lost(points: &[PointInfo], names: &[&str]) -> Loss {

@@ -55,6 +55,8 @@ pub enum Bug {
     StreamUnpublished,
     /// Defragmentation puts back what it read, whatever was written meanwhile.
     DefragOverwrites,
+    /// A flush returns at once.
+    FlushForgotten,
 }
 
 impl Bug {
@@ -84,6 +86,7 @@ impl Bug {
         ("keep-without-ancestry", Bug::KeepWithoutAncestry),
         ("stream-unpublished", Bug::StreamUnpublished),
         ("defrag-overwrites", Bug::DefragOverwrites),
+        ("flush-forgotten", Bug::FlushForgotten),
     ];
 }
 

@@ -51,6 +51,7 @@ const TABLE: &[(&str, By)] = &[
     ("keep-without-ancestry", By::Model(6000)),
     ("stream-unpublished", By::Model(2000)),
     ("defrag-overwrites", By::Defragmentation),
+    ("flush-forgotten", By::Exhaustive(Alphabet::Branches, 2)),
 ];
 
 /// Bugs that the short histories have to find as well, and how many operations that takes.
@@ -182,4 +183,5 @@ found! {
     write_into_shared "write-into-shared"
     keep_without_ancestry "keep-without-ancestry"
     defrag_overwrites "defrag-overwrites"
+    flush_forgotten "flush-forgotten"
 }

@@ -124,7 +124,7 @@ impl Engine {
             cell.unflushed.store(0, Ordering::Relaxed);
             let stretch = Arc::clone(&head.stretch);
             let mut state = stretch.state.lock();
-            if state.unjournalled {
+            if state.unjournalled || planted(Bug::FlushForgotten) {
                 // Of a throwaway fork the order of its groups is all that is promised.
                 return self.check_writable();
             }

@@ -14,7 +14,6 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `TINE_CUTS` | how many cuts to survive (50; 10 as a daemon) |
-//! | `TINE_SERVED_CUTS` | the same, for the daemon alone |
 //! | `TINE_SECONDS` | when to end before that |
 //! | `TINE_SEED` | the one seed to run, from a failure's message |
 //! | `TINE_PLANTED_BUG` | the bug that has to be caught, by `--features tine-store/planted-bugs` in the binary |
@@ -32,3 +31,4 @@ mod random;
 mod serve;
 mod served;
 mod store;
+mod torture;

@@ -5,11 +5,11 @@
 //! order. After a cut it has to be as after one of them: no earlier one than the last that a flush, a FUA or a snapshot
 //! had made durable.
 
-use crate::harness::{Report, Runner, Step, Stop, Violation, Workload, survive};
-use crate::mount::Mount;
+use crate::harness::{Runner, Step, Stop, Workload};
 use crate::nbd::{Client, Command as Request};
 use crate::random::Random;
-use crate::store::{binary, number};
+use crate::store::binary;
+use crate::torture;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -21,8 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many cuts one store has to survive, before the next seed begins with an empty disk.
-const CUTS_EACH: u64 = 10;
 const BLOCK: usize = 4096;
 /// The disks, in bytes: the last takes more than a frame of the journal may carry.
 const DISKS: [usize; 3] = [64 << 10, 256 << 10, 6 << 20];
@@ -446,38 +444,15 @@ impl Attached {
     }
 }
 
-/// Cuts the power of one served store after the other, as often as the environment says. None is returned where no file
-/// system can be mounted.
-fn torture(test: &str) -> Option<Result<Report, Box<Violation>>> {
-    let only_seed = number("TINE_SEED");
-    let cuts = number("TINE_SERVED_CUTS")
-        .or_else(|| number("TINE_CUTS"))
-        .unwrap_or(10);
-    let end = number("TINE_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut total = Report::default();
-    for seed in only_seed.unwrap_or(0).. {
-        let mut mount = Mount::new_or_skip(test)?;
-        let mut served = Served::new(mount.path());
-        match survive(&mut mount, &mut served, seed, CUTS_EACH) {
-            Ok(report) => total += report,
-            Err(mut violation) => {
-                total += violation.report;
-                violation.report = total;
-                return Some(Err(violation));
-            }
-        }
-        if only_seed.is_some() || total.cuts >= cuts || end.is_some_and(|end| Instant::now() >= end) {
-            break;
-        }
-    }
-    Some(Ok(total))
-}
+/// How many cuts a daemon has to survive if the environment does not say it.
+const CUTS: u64 = 10;
 
 #[test]
 fn a_daemon_survives_power_cuts_under_load() {
-    match torture("a_daemon_survives_power_cuts_under_load") {
-        Some(Ok(report)) => println!("done: {report}"),
-        Some(Err(violation)) => panic!("the daemon does not survive a power cut: {violation}"),
-        None => {}
-    }
+    torture::survives("a_daemon_survives_power_cuts_under_load", CUTS, Served::new);
+}
+
+#[test]
+fn a_planted_bug_is_caught() {
+    torture::catches("a_planted_bug_is_caught", CUTS, Served::new);
 }

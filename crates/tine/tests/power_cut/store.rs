@@ -1,17 +1,13 @@
 //! `tine` itself: random commands on one store, of which every acknowledged one has to outlast every power cut.
 
-use crate::harness::{Report, Runner, Step, Stop, Violation, Workload, survive};
+use crate::harness::{Runner, Step, Stop, Workload};
 use crate::model::{Bytes, Operation, State, Visible, difference};
-use crate::mount::Mount;
 use crate::random::Random;
+use crate::torture;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How many cuts one store has to survive, before the next seed begins with an empty disk.
-const CUTS_EACH: u64 = 10;
 
 /// The store, as acknowledged.
 struct Store {
@@ -141,64 +137,21 @@ fn targets(listing: &[u8]) -> Option<Vec<String>> {
     Some(targets)
 }
 
-/// Returns a number from the environment.
-pub(crate) fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} is a number, not {value:?}")),
-    )
-}
-
-/// Cuts the power of one store after the other, as often as the environment says. None is returned where no file
-/// system can be mounted.
-fn torture(test: &str, binary: &OsStr) -> Option<Result<Report, Box<Violation>>> {
-    let only_seed = number("TINE_SEED");
-    let cuts = number("TINE_CUTS").unwrap_or(50);
-    let end = number("TINE_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut total = Report::default();
-    for seed in only_seed.unwrap_or(0).. {
-        let mut mount = Mount::new_or_skip(test)?;
-        let mut store = Store::new(binary, mount.path());
-        // A cut of the last store more than asked for does no harm; a seed has to mean the same in every run.
-        match survive(&mut mount, &mut store, seed, CUTS_EACH) {
-            Ok(report) => total += report,
-            Err(mut violation) => {
-                total += violation.report;
-                violation.report = total;
-                return Some(Err(violation));
-            }
-        }
-        if only_seed.is_some() || total.cuts >= cuts || end.is_some_and(|end| Instant::now() >= end) {
-            break;
-        }
-    }
-    Some(Ok(total))
-}
-
 pub(crate) fn binary() -> &'static OsStr {
     OsStr::new(env!("CARGO_BIN_EXE_tine"))
 }
 
+/// How many cuts a store has to survive if the environment does not say it.
+const CUTS: u64 = 50;
+
 #[test]
 fn tine_survives_power_cuts() {
-    match torture("tine_survives_power_cuts", binary()) {
-        Some(Ok(report)) => println!("done: {report}"),
-        Some(Err(violation)) => panic!("tine does not survive a power cut: {violation}"),
-        None => {}
-    }
+    let new = |root: &Path| Store::new(binary(), root);
+    torture::survives("tine_survives_power_cuts", CUTS, new);
 }
 
 #[test]
 fn a_planted_bug_is_caught() {
-    if std::env::var_os("TINE_PLANTED_BUG").is_none() {
-        println!("skipped: a_planted_bug_is_caught: TINE_PLANTED_BUG names none");
-        return;
-    }
-    match torture("a_planted_bug_is_caught", binary()) {
-        Some(Ok(report)) => panic!("the bug was not caught: {report}"),
-        Some(Err(violation)) => println!("caught: {violation}"),
-        None => {}
-    }
+    let new = |root: &Path| Store::new(binary(), root);
+    torture::catches("a_planted_bug_is_caught", CUTS, new);
 }

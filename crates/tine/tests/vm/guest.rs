@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -164,6 +164,22 @@ impl Guest {
             }
             assert!(Instant::now() < end, "the guest does not end: {}", self.console());
             thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets it count on two devices at once: each number is on the first before it is written to the second.
+    /// [`Guest::has_counted`] tells when it is done.
+    pub(crate) fn count(&mut self, first: &str, second: &str, numbers: u32) {
+        writeln!(self.input, "count {first} {second} {numbers}").unwrap();
+    }
+
+    /// Tells whether it has done what it was told to.
+    pub(crate) fn has_counted(&mut self) -> bool {
+        match self.lines.try_recv() {
+            Ok(line) if line == "ok" => true,
+            Ok(line) => panic!("the guest said `{line}`: {}", self.console()),
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => panic!("the guest has ended: {}", self.console()),
         }
     }
 

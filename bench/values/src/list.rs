@@ -80,6 +80,13 @@ pub(crate) const ROWS: &[Row] = &[
     seconds("list-split", "list: split a clone", ALL, split),
     seconds("list-slice", "list: slice the middle half", ALL, slice),
     seconds("list-eq", "list: ==, ten changes apart", LARGE, eq),
+    seconds("list-diff", "list: diff, ten changes apart", LARGE, diff),
+    seconds(
+        "list-merge",
+        "list: merge five changes with five others",
+        LARGE,
+        merge,
+    ),
     bytes("list-bytes", "list: bytes of an element", ALL, bytes_of_all),
     bytes(
         "list-version-bytes",
@@ -455,6 +462,29 @@ fn eq(contest: &mut Contest, n: usize) {
     }
     contest.repeat("tine", 1, move || ours == other);
     contest.note("equal, in ten leaves not shared");
+    contest.within_ns(10_000.0);
+}
+
+fn diff(contest: &mut Contest, n: usize) {
+    let (old, new): (Vec<_>, Vec<_>) = (numbers(n).collect(), numbers(n).collect());
+    contest.repeat("Vec, ==", 1, move || old == new);
+    let (old, new) = two_versions(n);
+    contest.repeat("tine", 1, move || old.diff(&new).count());
+    contest.within_ns(10_000.0);
+}
+
+fn merge(contest: &mut Contest, n: usize) {
+    let (old, new): (Vec<_>, Vec<_>) = (numbers(n).collect(), numbers(n).collect());
+    contest.repeat("Vec, ==", 1, move || old == new);
+    let base: List<_> = numbers(n).collect();
+    let (mut ours, mut theirs) = (base.clone(), base.clone());
+    for (turn, at) in shuffled(n).into_iter().take(10).enumerate() {
+        let version = if turn % 2 == 0 { &mut ours } else { &mut theirs };
+        version[at] = 0;
+    }
+    contest.repeat("tine", 1, move || {
+        base.merge(&ours, &theirs, |_| unreachable!("the changes are apart"))
+    });
     contest.within_ns(10_000.0);
 }
 

@@ -41,3 +41,37 @@
 //! }
 //! assert!(!map.is_empty());
 //! ```
+//!
+//! The same for a list: owners of its nodes are on two threads after a clone, and what borrows an element borrows all:
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::List::from([std::rc::Rc::new(1)]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::List::from([std::cell::Cell::new(1)]));
+//! ```
+//!
+//! ```compile_fail,E0502
+//! let mut list = tine_values::List::from([1, 2]);
+//! let first = list.first();
+//! list.push(3);
+//! assert_eq!(first, Some(&1));
+//! ```
+//!
+//! ```compile_fail,E0499
+//! let mut list = tine_values::List::from([1, 2]);
+//! let (mut some, mut others) = (list.iter_mut(), list.iter_mut());
+//! assert_ne!(some.next(), others.next());
+//! ```
+//!
+//! Who writes through an iterator must not put in what lives shorter than the list's elements:
+//!
+//! ```compile_fail
+//! use tine_values::list::IterMut;
+//! fn shorter<'a, 'b>(elements: IterMut<'b, &'static str>) -> IterMut<'b, &'a str> {
+//!     elements
+//! }
+//! ```

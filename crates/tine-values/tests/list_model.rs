@@ -554,3 +554,80 @@ proptest! {
         run::<Wide>(&steps);
     }
 }
+
+/// The lengths at which others' trees have failed, and those at which ours become higher.
+#[test]
+fn lengths_around_the_ends_of_nodes() {
+    let lengths = [
+        255, 256, 257, 1_023, 1_024, 1_025, 4_035, 4_095, 4_096, 4_097, 4_099, 65_535, 65_536, 65_537,
+        100_000,
+    ];
+    for len in lengths {
+        let mut version = Version::<Box<u32>> {
+            list: (0..len).map(Box::new).collect(),
+            model: (0..len).collect(),
+        };
+        version.check();
+        let clone = version.clone();
+        for (action, first) in [
+            (Action::Push(2), 0),
+            (Action::PushFront(2), 7),
+            (Action::Insert(1 << 15, 2), 9),
+        ] {
+            version.run(&action, &[], first);
+            version.check();
+        }
+        for at in [1, 255, 256, 257, len as usize / 2, len as usize - 1] {
+            let mut list = version.list.clone();
+            let behind = list.split_off(at.min(list.len()));
+            assert!(list.iter().chain(&behind).eq(&version.list), "{len} cut at {at}");
+            assert_eq!(
+                behind.concat(&list).slice(behind.len()..),
+                list,
+                "{len} cut at {at}"
+            );
+            list.append(&mut behind.clone());
+            assert_eq!(list, version.list, "{len} cut at {at}");
+        }
+        for index in (0..version.model.len()).step_by(97) {
+            assert_eq!(*version.list[index], version.model[index]);
+        }
+        clone.check();
+    }
+}
+
+/// Elements without a size take no room, but a place.
+#[test]
+fn elements_without_size() {
+    let mut list: List<()> = std::iter::repeat_n((), 100_000).collect();
+    list.push_front(());
+    list.insert(50_000, ());
+    let behind = list.split_off(70_000);
+    assert_eq!((list.len(), behind.len()), (70_000, 30_002));
+    assert_eq!(list.concat(&behind).iter().count(), 100_002);
+    assert_eq!(list.get(69_999), Some(&()));
+    assert_eq!(list.get(70_000), None);
+    assert!(list.into_iter().rev().count() == 70_000);
+}
+
+/// Elements larger than a leaf is meant to be, and ones that lie on boundaries of their own.
+#[test]
+fn elements_of_all_sizes() {
+    #[repr(align(64))]
+    #[derive(Clone, PartialEq, Debug)]
+    struct Line(u8);
+    let lines: List<Line> = (0..=255).map(Line).collect();
+    assert!(lines.iter().all(|line| std::ptr::from_ref(line).addr() % 64 == 0));
+    assert_eq!(lines.slice(3..200).iter().last(), Some(&Line(199)));
+
+    let page = |number: u32| [number; 4_096];
+    let mut pages: List<[u32; 4_096]> = (0..70).map(page).collect();
+    pages.insert(30, page(100));
+    let version = pages.clone();
+    pages[31][5] = 7;
+    assert_eq!((pages[31][5], version[31][5], pages.len()), (7, 30, 71));
+
+    let bytes: List<u8> = (0..=255).cycle().take(100_000).collect();
+    assert!(bytes.iter().copied().eq((0..=255).cycle().take(100_000)));
+    assert_eq!(bytes.slice(70_000..90_001)[20_000], (90_000 % 256) as u8);
+}

@@ -1,6 +1,7 @@
 //! Goal: lists share what they can, and no operation costs more than what it changes.
 //! Method: count the bytes of nodes and the calls of `clone` and `eq`, which do not depend on the machine.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 
 use tine_values::List;
@@ -166,6 +167,69 @@ fn a_sole_owner_clones_no_element() {
     assert!(list.pop().is_some() && list.pop_front().is_some());
     assert_eq!(list.into_iter().count(), 199_998);
     assert_eq!(*CLONES.lock().unwrap(), 0);
+}
+
+/// Counts how often it is compared, by its thread.
+#[derive(Clone, Debug)]
+struct Compared(u32);
+
+thread_local!(static COMPARISONS: Cell<usize> = const { Cell::new(0) });
+
+impl PartialEq for Compared {
+    fn eq(&self, other: &Self) -> bool {
+        COMPARISONS.set(COMPARISONS.get() + 1);
+        self.0 == other.0
+    }
+}
+
+/// Returns how many comparisons something takes, in leaves, of which each has 512 elements.
+fn leaves_compared(work: impl FnOnce()) -> usize {
+    COMPARISONS.set(0);
+    work();
+    COMPARISONS.get().div_ceil(512)
+}
+
+#[test]
+fn comparing_and_merging_versions_looks_only_at_what_they_do_not_share() {
+    let base: List<Compared> = (0..1_000_000).map(Compared).collect();
+    let mut ours = base.clone();
+    for turn in 0..10 {
+        ours[turn * 99_999].0 = 0;
+    }
+    let mut theirs = base.clone();
+    theirs.insert(333_333, Compared(0));
+    drop(theirs.drain(777_777..777_780));
+    let equal = leaves_compared(|| assert!(base == base.clone()));
+    assert_eq!(equal, 0);
+    let unequal = leaves_compared(|| assert!(base != ours && base != theirs));
+    assert!(unequal <= 2, "{unequal}");
+    let edits = leaves_compared(|| assert_eq!(base.diff(&ours).count(), 9, "the first is as it was"));
+    assert!(edits <= 10 * 4, "{edits}");
+    let moved = leaves_compared(|| {
+        let edits: Vec<_> = base.diff(&theirs).map(|edit| (edit.ours, edit.theirs)).collect();
+        assert_eq!(
+            edits,
+            [
+                (333_333..333_333, 333_333..333_334),
+                (777_776..777_779, 777_777..777_777)
+            ]
+        );
+    });
+    assert!(moved <= 20, "{moved}");
+    let merged = leaves_compared(|| {
+        let merged = base.merge(&ours, &theirs, |_| unreachable!("the edits are apart"));
+        assert_eq!(
+            (merged.len(), merged[333_333].0, merged[899_989].0),
+            (999_998, 0, 0)
+        );
+        assert_eq!(merged.get(499_996).map(|element| element.0), Some(0));
+    });
+    assert!(merged <= 90, "{merged}");
+}
+
+/// A list is as good as one of what lives shorter.
+fn _covariant<'a>(list: List<&'static str>) -> List<&'a str> {
+    list
 }
 
 #[test]

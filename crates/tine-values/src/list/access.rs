@@ -12,11 +12,11 @@ impl<T: Clone> List<T> {
     #[inline]
     fn slot_mut(&mut self, index: usize) -> Option<*mut T> {
         let root = self.root.as_mut()?;
-        if !root.is_unique() {
-            return self.slot_of_shared_mut(index);
-        }
         if let Some(leaf) = root.leaf_mut() {
             return leaf.find(index);
+        }
+        if !root.is_unique() {
+            return self.slot_of_shared_mut(index);
         }
         root.trunk_mut()?.slot_mut(index)
     }

@@ -22,6 +22,25 @@ impl<T> Node<T> {
         (self.is_leaf() && self.is_unique()).then_some(LeafMut { node: self })
     }
 
+    /// Returns the leaf at the end of a root, the root itself or a trunk's tail, if no other list reaches it.
+    #[inline]
+    pub(super) fn last_leaf_mut(&mut self) -> Option<LeafMut<'_, T>> {
+        if !self.is_unique() {
+            return None;
+        }
+        let leaf = if self.is_leaf() {
+            self
+        } else {
+            // SAFETY: a root that is no leaf is a trunk, and this one has no other owner.
+            let tail = unsafe { self.trunk_unchecked_mut() }.tail.as_mut()?;
+            if !tail.is_unique() {
+                return None;
+            }
+            tail
+        };
+        Some(LeafMut { node: leaf })
+    }
+
     /// Returns the leaf for writing. If it has other owners they keep it, and this becomes a copy with room for
     /// `capacity` elements, or as many as there are.
     ///
@@ -136,9 +155,7 @@ impl<'a, T> LeafMut<'a, T> {
     /// Returns where the element at `index` is, if there is one.
     #[inline]
     pub(super) fn find(&self, index: usize) -> Option<*mut T> {
-        let head = self.head();
-        let at = usize::from(head.start).checked_add(index)?;
-        (at < usize::from(head.end)).then(|| self.block().slots().wrapping_add(at))
+        (index < self.len()).then(|| self.slot(index))
     }
 
     /// Returns where the elements are, without a borrow of them.
@@ -150,10 +167,13 @@ impl<'a, T> LeafMut<'a, T> {
     #[inline]
     pub(super) fn push(&mut self, value: T) {
         debug_assert!(self.room_back() > 0);
-        let end = usize::from(self.head().end);
-        // SAFETY: the caller has found room.
-        unsafe { self.block().slots().add(end).write(value) };
-        self.head_mut().end = end as u16 + 1;
+        let block = self.block();
+        // SAFETY: the block is a live leaf that nobody else reaches, and the caller has found room.
+        unsafe {
+            let end = (*block.header_ptr()).end;
+            block.slots().add(usize::from(end)).write(value);
+            (*block.header_ptr()).end = end + 1;
+        }
     }
 
     /// Adds an element before the first, where there has to be room.

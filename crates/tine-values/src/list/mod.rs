@@ -20,6 +20,7 @@
 mod access;
 mod diff;
 mod edit;
+mod find;
 mod inner;
 mod iter;
 mod leaf;
@@ -205,11 +206,7 @@ impl<T> List<T> {
     /// Returns the leaf that the last element is in, if an element can be added or removed there without a copy.
     #[inline]
     fn last_leaf_mut(&mut self) -> Option<LeafMut<'_, T>> {
-        let root = self.root.as_mut()?;
-        if root.is_leaf() {
-            return root.leaf_mut();
-        }
-        root.trunk_mut()?.tail.as_mut()?.leaf_mut()
+        self.root.as_mut()?.last_leaf_mut()
     }
 
     /// Returns the root's trunk for writing, if it is one; a copy of it if it is shared.

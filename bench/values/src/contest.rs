@@ -171,7 +171,6 @@ impl Contest {
     }
 
     /// Says how many nanoseconds ours may take.
-    #[allow(dead_code, reason = "for rows that are on their way")]
     pub(crate) fn within_ns(&mut self, nanoseconds: f64) {
         self.comparison.target(OURS, Goal::Within(nanoseconds * 1e-9));
     }
@@ -183,7 +182,6 @@ impl Contest {
     }
 
     /// Says what a reader has to know.
-    #[allow(dead_code, reason = "for rows that are on their way")]
     pub(crate) fn note(&mut self, note: &str) {
         self.comparison.note(note);
     }

@@ -10,6 +10,7 @@ mod heap;
 mod list;
 mod shared;
 mod suite;
+mod text;
 
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ fn run(cli: Cli) -> Result {
             );
             Ok(())
         }
-        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS], &args),
+        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS, text::ROWS], &args),
     }
 }
 

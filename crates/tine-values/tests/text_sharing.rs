@@ -10,7 +10,7 @@ use std::thread;
 use tine_values::{Bytes, Edit, Text, text};
 
 const _: () = assert!(size_of::<Text>() == 24 && size_of::<Option<Text>>() == 24);
-const _: () = assert!(size_of::<Bytes>() == 24 && size_of::<Option<Option<Bytes>>>() == 24);
+const _: () = assert!(size_of::<Bytes>() == 24 && size_of::<Option<Bytes>>() == 24);
 const _: () = assert!(Text::INLINE == 23);
 
 static GREETING: Text = Text::from_static("a constant of any length, without an allocation");

@@ -159,7 +159,7 @@ impl Bytes {
     /// Appends a byte. Amortised O(1) for a sole owner.
     #[inline]
     pub fn push(&mut self, byte: u8) {
-        self.0.extend(&[byte]);
+        self.0.push(byte);
     }
 
     /// Appends bytes.

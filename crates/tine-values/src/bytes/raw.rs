@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!          0               8               16            23
-//! inline | up to 23 bytes                              | length 0..=23 |
+//! inline | up to 23 bytes                              | length + 1    |
 //! away   | data          | block or null | length      | AWAY          |
 //!                            |
 //!                            +--> | count | capacity | byte | byte | ... |      data points among these bytes, or,
@@ -15,12 +15,13 @@
 //! them: those outside its range are nobody's.
 //!
 //! **Invariants:**
-//! 1. The tag tells what the other bytes are; all 24 are always initialised.
+//! 1. The tag, the last byte, is one of 1..=[`AWAY`] and tells what the other bytes are; all 24 are always initialised.
 //! 2. Away with a block: this handle is one of the owners that the block's count counts, its header is the block's
 //!    capacity, and `length` bytes from `data` on are initialised and among the block's. Without: they are static.
 //! 3. A block's bytes are written only through `&mut Raw` of its sole owner.
 
 use core::mem;
+use core::num::NonZeroU64;
 use core::ops::Range;
 use core::ptr;
 use core::slice;
@@ -37,38 +38,22 @@ const KEPT_ALIVE_MOST: usize = 8;
 /// The header is the capacity.
 type Heap = Block<usize, u8>;
 
-/// The length of what is inline, or that it is elsewhere. What it never is, an `Option` uses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-#[rustfmt::skip]
-#[allow(dead_code, reason = "made from numbers")]
-enum Tag {
-    L0, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12, L13, L14, L15, L16, L17, L18, L19, L20, L21, L22, L23,
-    Away,
-}
-
-impl Tag {
-    const fn inline(length: usize) -> Self {
-        assert!(length <= INLINE_MOST, "what is inline fits");
-        // SAFETY: the tags from 0 to 23 are the lengths.
-        unsafe { mem::transmute::<u8, Self>(length as u8) }
-    }
-}
-
-/// How many bytes there are between the pointers and the tag.
-const BETWEEN: usize = INLINE_MOST - 2 * size_of::<usize>();
+/// The tag of what is not inline. What is has its length and one, so that no tag is zero, which an `Option` uses.
+const AWAY: u8 = INLINE_MOST as u8 + 2;
 
 /// A sequence of bytes, as the drawing above shows.
 #[repr(C, align(8))]
 pub(crate) struct Raw {
     data: *const u8,
     block: Option<Heap>,
-    /// The last seven bytes are, with the tag, a `u64` in the machine's order whose 56 bits beside the tag are the length.
-    between: [u8; BETWEEN],
-    tag: Tag,
+    /// None where a pointer has eight bytes.
+    between: [usize; 16 / size_of::<usize>() - 2],
+    /// The tag is its last byte in memory, the other seven are the length of what is away.
+    last: NonZeroU64,
 }
 
 const _: () = assert!(size_of::<Raw>() == 24 && size_of::<Option<Raw>>() == 24);
+const _: () = assert!(mem::offset_of!(Raw, last) == 16);
 
 // SAFETY: bytes are `Send + Sync`, and they are written by a sole owner that is borrowed mutably alone.
 unsafe impl Send for Raw {}
@@ -81,8 +66,8 @@ impl Raw {
         Self {
             data: ptr::null(),
             block: None,
-            between: [0; BETWEEN],
-            tag: Tag::L0,
+            between: [0; 16 / size_of::<usize>() - 2],
+            last: last_word(0, 1),
         }
     }
 
@@ -92,18 +77,11 @@ impl Raw {
     }
 
     const fn away(data: *const u8, block: Option<Heap>, length: usize) -> Self {
-        let word = length_word(length).to_ne_bytes();
-        let mut between = [0; BETWEEN];
-        let mut at = 0;
-        while at < 7 {
-            between[BETWEEN - 7 + at] = word[at];
-            at += 1;
-        }
         Self {
             data,
             block,
-            between,
-            tag: Tag::Away,
+            between: [0; 16 / size_of::<usize>() - 2],
+            last: last_word(length, AWAY),
         }
     }
 
@@ -140,8 +118,16 @@ impl Raw {
     }
 
     #[inline]
+    fn tag(&self) -> u8 {
+        // A byte's load: a word's would wait for the byte's store that has made something inline.
+        //
+        // SAFETY: the last byte is initialised.
+        unsafe { (&raw const *self).cast::<u8>().add(INLINE_MOST).read() }
+    }
+
+    #[inline]
     fn is_inline(&self) -> bool {
-        self.tag != Tag::Away
+        self.tag() != AWAY
     }
 
     /// Returns the block, if there is one.
@@ -153,7 +139,7 @@ impl Raw {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         if self.is_inline() {
-            self.tag as usize
+            usize::from(self.tag()) - 1
         } else {
             self.away_len()
         }
@@ -162,8 +148,7 @@ impl Raw {
     #[inline]
     fn away_len(&self) -> usize {
         debug_assert!(!self.is_inline());
-        // SAFETY: the last eight bytes are aligned for it and initialised.
-        let word = unsafe { (&raw const *self).cast::<u64>().add(2).read() };
+        let word = self.last.get();
         (if cfg!(target_endian = "little") {
             word & (u64::MAX >> 8)
         } else {
@@ -179,17 +164,23 @@ impl Raw {
     #[inline]
     unsafe fn set_len(&mut self, length: usize) {
         if self.is_inline() {
-            self.tag = Tag::inline(length);
+            debug_assert!(length <= INLINE_MOST);
+            // SAFETY: the last byte is the tag, and not zero.
+            unsafe {
+                (&raw mut *self)
+                    .cast::<u8>()
+                    .add(INLINE_MOST)
+                    .write(length as u8 + 1);
+            }
         } else {
-            // SAFETY: as in `away_len`; the word has the tag, too.
-            unsafe { (&raw mut *self).cast::<u64>().add(2).write(length_word(length)) };
+            self.last = last_word(length, AWAY);
         }
     }
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         let (data, length) = if self.is_inline() {
-            ((&raw const *self).cast(), self.tag as usize)
+            ((&raw const *self).cast(), usize::from(self.tag()) - 1)
         } else {
             (self.data, self.away_len())
         };
@@ -259,7 +250,7 @@ impl Raw {
                 }
                 self.end_of(block) - self.data.addr() - self.away_len()
             }
-            None if self.is_inline() => INLINE_MOST - self.tag as usize,
+            None if self.is_inline() => INLINE_MOST - self.len(),
             None => 0,
         }
     }
@@ -336,6 +327,22 @@ impl Raw {
         unsafe { self.append(bytes) };
     }
 
+    /// Appends one byte.
+    ///
+    /// # Panics
+    ///
+    /// As for [`reserve`](Self::reserve).
+    #[inline]
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.reserve(1);
+        let length = self.len();
+        // SAFETY: there is room now, and it is unique.
+        unsafe {
+            self.start().add(length).write(byte);
+            self.set_len(length + 1);
+        }
+    }
+
     /// Appends bytes where there is room.
     ///
     /// # Safety
@@ -347,7 +354,7 @@ impl Raw {
         // SAFETY: the room behind is unique; as the caller vouches.
         unsafe {
             let end = self.start().add(length);
-            bytes.as_ptr().copy_to_nonoverlapping(end, bytes.len());
+            copy(bytes, end);
             self.set_len(length + bytes.len());
         }
     }
@@ -496,15 +503,50 @@ impl Drop for Raw {
     }
 }
 
-/// Returns the last eight bytes of what is away.
+/// Returns the last eight bytes: seven of a length and the tag.
 #[inline]
-const fn length_word(length: usize) -> u64 {
-    let (length, tag) = (length as u64, Tag::Away as u64);
+const fn last_word(length: usize, tag: u8) -> NonZeroU64 {
+    let length = length as u64;
     debug_assert!(length <= u64::MAX >> 8, "bytes fit the address space");
-    if cfg!(target_endian = "little") {
-        tag << 56 | length
+    let word = if cfg!(target_endian = "little") {
+        (tag as u64) << 56 | length
     } else {
-        length << 8 | tag
+        length << 8 | tag as u64
+    };
+    NonZeroU64::new(word).expect("no tag is zero")
+}
+
+/// Copies bytes: few of them without a call, by two words that may overlap.
+///
+/// # Safety
+///
+/// There must be room for them at `to`, which must not be among them.
+#[inline]
+unsafe fn copy(bytes: &[u8], to: *mut u8) {
+    let (from, length) = (bytes.as_ptr(), bytes.len());
+    macro_rules! two {
+        ($word:ty) => {{
+            // SAFETY: the length is that of one word at least and of two at the most; as the caller vouches.
+            unsafe {
+                let behind = length - size_of::<$word>();
+                let words = (
+                    from.cast::<$word>().read_unaligned(),
+                    from.add(behind).cast::<$word>().read_unaligned(),
+                );
+                to.cast::<$word>().write_unaligned(words.0);
+                to.add(behind).cast::<$word>().write_unaligned(words.1);
+            }
+        }};
+    }
+    match length {
+        0 => {}
+        1 => two!(u8),
+        2..=3 => two!(u16),
+        4..=7 => two!(u32),
+        8..=15 => two!(u64),
+        16..=32 => two!(u128),
+        // SAFETY: as the caller vouches.
+        _ => unsafe { from.copy_to_nonoverlapping(to, length) },
     }
 }
 

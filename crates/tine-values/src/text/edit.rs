@@ -23,7 +23,11 @@ impl Text {
     /// Appends a character. Amortised O(1) for a sole owner.
     #[inline]
     pub fn push(&mut self, character: char) {
-        self.push_str(character.encode_utf8(&mut [0; 4]));
+        if character.is_ascii() {
+            self.0.push(character as u8);
+        } else {
+            self.push_str(character.encode_utf8(&mut [0; 4]));
+        }
     }
 
     /// Appends a text.

@@ -9,7 +9,9 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 
-use tine_values::{RadixMap, Shared};
+use core::fmt::Write;
+
+use tine_values::{List, RadixMap, Shared, SortedMap, Text};
 
 /// Memory that is never there: what is proved is that this links.
 struct NoMemory;
@@ -40,5 +42,12 @@ pub extern "C" fn tine_bare(key: u64, value: u64) -> u64 {
     map.insert(key, Shared::new(value));
     let fork = map.clone();
     map.fill(key..key + 1000, Shared::new(0), |_, _| {});
-    fork.get(key).map_or(0, |found| **found)
+    let mut sorted: SortedMap<u64, Text> = SortedMap::new();
+    let mut text = Text::from_static("a number: ");
+    let written = write!(text, "{value}");
+    sorted.insert(key, text.slice(2..));
+    let list: List<Text> = sorted.values().cloned().collect();
+    let length = list.get(0).map_or(0, |text| text.len() as u64);
+    fork.get(key)
+        .map_or(0, |found| **found + length + u64::from(written.is_ok()))
 }

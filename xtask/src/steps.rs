@@ -267,6 +267,9 @@ fn fmt(_: &Args) -> Result<Done> {
 fn clippy(_: &Args) -> Result<Done> {
     let deny = ["--", "--deny", "warnings"];
     shell::run(shell::cargo(["clippy", "--workspace", "--all-targets"]).args(deny))?;
+    // Its tests, and so all of the above, have every feature.
+    let mut bare = shell::cargo(["clippy", "--package", "tine-values", "--lib"]);
+    shell::run(bare.arg("--no-default-features").args(deny))?;
     // Without libFuzzer's runtime, so this needs neither a nightly toolchain nor C++.
     let mut fuzz = shell::cargo([
         "clippy",
@@ -349,6 +352,9 @@ fn bare(_: &Args) -> Result<Done> {
         ])
         .arg("--extern")
         .arg(external)
+        // What it depends on itself.
+        .arg("-L")
+        .arg(format!("dependency={}", built.join("debug/deps").display()))
         .arg("--out-dir")
         .arg(&built);
     shell::run(program.arg(PROGRAM))?;

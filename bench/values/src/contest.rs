@@ -58,7 +58,6 @@ pub(crate) struct Contest {
 /// A sample is the median of so many stretches of work, so that one that was interrupted does not count.
 const STRETCHES: u32 = 5;
 
-#[allow(dead_code, reason = "for rows that are on their way")]
 /// A batch of inputs is made at once; more would leave the caches.
 const BATCH_MOST: u64 = 4096;
 
@@ -89,7 +88,6 @@ impl Contest {
     }
 
     /// Adds a contestant whose `operation` does `operations` things to what `set_up` makes for it each time.
-    #[allow(dead_code, reason = "for rows that are on their way")]
     pub(crate) fn consume<S, R>(
         &mut self,
         name: &str,

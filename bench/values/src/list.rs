@@ -245,7 +245,7 @@ fn set(contest: &mut Contest, n: usize) {
     let places = Places::new(n);
     let (mut vec, mut at) = (numbers(n).collect::<Vec<_>>(), places.clone());
     contest.repeat("Vec", TURNS, move || {
-        (0..TURNS).for_each(|turn| vec[at.next()] = turn as u64)
+        (0..TURNS).for_each(|turn| vec[at.next()] = turn as u64);
     });
     let (mut eco, mut at) = (numbers(n).collect::<EcoVec<_>>(), places.clone());
     contest.repeat("ecow", TURNS, move || {
@@ -253,15 +253,15 @@ fn set(contest: &mut Contest, n: usize) {
     });
     let (mut im, mut at) = (numbers(n).collect::<Im>(), places.clone());
     contest.repeat("im", TURNS, move || {
-        (0..TURNS).for_each(|turn| im[at.next()] = turn as u64)
+        (0..TURNS).for_each(|turn| im[at.next()] = turn as u64);
     });
     let (mut imbl, mut at) = (numbers(n).collect::<Imbl>(), places.clone());
     contest.repeat("imbl", TURNS, move || {
-        (0..TURNS).for_each(|turn| imbl[at.next()] = turn as u64)
+        (0..TURNS).for_each(|turn| imbl[at.next()] = turn as u64);
     });
     let (mut ours, mut at) = (numbers(n).collect::<List<_>>(), places);
     contest.repeat("tine", TURNS, move || {
-        (0..TURNS).for_each(|turn| ours[at.next()] = turn as u64)
+        (0..TURNS).for_each(|turn| ours[at.next()] = turn as u64);
     });
     contest.at_most(if n <= 1_000 { 2.0 } else { 10.0 }, "Vec");
 }

@@ -206,17 +206,15 @@ fn measure<T: Clone>(scale: &Scale, value: impl Fn(u64) -> T, weight: impl Fn(&T
         drop(whole.insert(12_345_678, value(1)));
     });
 
-    let base = map.node_bytes();
+    let base = map.own_bytes();
     let mut fork = map.clone();
     drop(fork.insert(scale.keys / 3, value(1)));
     println!(
         "bytes: {:.1} an entry; fork with one write {}; map with one entry {}, its fork with another {}",
-        (base.own as f64) / entries as f64,
-        fork.node_bytes().own,
-        RadixMap::from_iter([(scale.keys / 3, value(1))]).node_bytes().own,
-        RadixMap::from_iter([(scale.keys / 3, value(1)), (scale.keys / 5, value(1))])
-            .node_bytes()
-            .own,
+        base as f64 / entries as f64,
+        fork.own_bytes(),
+        RadixMap::from_iter([(scale.keys / 3, value(1))]).own_bytes(),
+        RadixMap::from_iter([(scale.keys / 3, value(1)), (scale.keys / 5, value(1))]).own_bytes(),
     );
 }
 

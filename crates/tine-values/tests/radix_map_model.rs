@@ -118,10 +118,11 @@ fn check_skipping(left: &RadixMap<Value>, right: &RadixMap<Value>, keys: impl In
 fn check_alone(map: &RadixMap<Value>, expected: &Pieces<u32>) {
     assert_eq!(&pieces_of(map.iter()), expected);
     assert_eq!(map.is_empty(), expected.is_empty());
-    assert_eq!(map.node_bytes() == Default::default(), expected.is_empty());
+    assert_eq!(map.own_bytes() + map.shared_bytes() == 0, expected.is_empty());
     let clone = map.clone();
     assert!(clone.ptr_eq(map) && clone == *map);
-    assert_eq!(clone.node_bytes().own, 0, "a clone owns nothing alone");
+    assert_eq!(clone.is_unique(), expected.is_empty());
+    assert_eq!(clone.own_bytes(), 0, "a clone owns nothing alone");
 }
 
 // ---- The dense universe ----

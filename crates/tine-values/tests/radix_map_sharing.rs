@@ -4,7 +4,6 @@
 use std::cell::Cell;
 
 use tine_values::RadixMap;
-use tine_values::radix_map::NodeBytes;
 
 /// A leaf of `u64`s that is full: a head and 64 values.
 const LEAF_BYTES: usize = 16 + 64 * 8;
@@ -17,31 +16,39 @@ fn full_map(keys: u64) -> RadixMap<u64> {
     map
 }
 
+fn bytes<T>(map: &RadixMap<T>) -> (usize, usize) {
+    (map.own_bytes(), map.shared_bytes())
+}
+
+#[test]
+fn a_map_is_dropped_no_deeper_than_it_is_high() {
+    // The highest tree there is, with many nodes on every level: dropped on a stack that has room for little.
+    let mut map: RadixMap<Box<u64>> = (0..10_000_u64)
+        .map(|number| number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .map(|key| (key, Box::new(key)))
+        .collect();
+    map.insert(u64::MAX, Box::new(0));
+    let small = std::thread::Builder::new().stack_size(32 << 10);
+    small.spawn(move || drop(map)).unwrap().join().unwrap();
+}
+
 #[test]
 fn handles_are_small_and_empty_maps_own_nothing() {
     assert_eq!(size_of::<RadixMap<u64>>(), 16);
-    assert_eq!(
-        RadixMap::<u64>::new().node_bytes(),
-        NodeBytes { own: 0, shared: 0 }
-    );
+    assert_eq!(bytes(&RadixMap::<u64>::new()), (0, 0));
 }
 
 #[test]
 fn a_clone_shares_everything() {
     let map = full_map(100_000);
-    let alone = map.node_bytes();
-    assert_eq!(alone.shared, 0);
+    let alone = map.own_bytes();
+    assert!(map.is_unique() && map.shared_bytes() == 0);
     let clone = map.clone();
     assert!(clone.ptr_eq(&map));
-    assert_eq!(
-        map.node_bytes(),
-        NodeBytes {
-            own: 0,
-            shared: alone.own
-        }
-    );
+    assert!(!map.is_unique());
+    assert_eq!(bytes(&map), (0, alone));
     drop(clone);
-    assert_eq!(map.node_bytes(), alone);
+    assert_eq!(bytes(&map), (alone, 0));
 }
 
 #[test]
@@ -53,19 +60,19 @@ fn a_write_in_a_fork_copies_one_path() {
     for key in [5, 6, 60] {
         fork.insert(key, 1);
         assert_eq!(
-            fork.node_bytes().own,
+            fork.own_bytes(),
             path,
             "the first write copies the path, the others find it copied"
         );
     }
     assert_eq!(
-        map.node_bytes().own,
+        map.own_bytes(),
         path,
         "what the fork has replaced is the origin's alone"
     );
     fork.insert(64, 1);
     assert_eq!(
-        fork.node_bytes().own,
+        fork.own_bytes(),
         path + LEAF_BYTES,
         "the leaf beside it shares the inner nodes"
     );
@@ -89,19 +96,19 @@ fn what_changes_nothing_copies_nothing() {
 fn a_sparse_map_is_small() {
     let map = RadixMap::from_iter([(1 << 27, 7_u64)]);
     // A leaf and six inner nodes, of one entry each.
-    assert_eq!(map.node_bytes().own, 7 * 24);
-    assert_eq!(RadixMap::from_iter([(3, 7_u64)]).node_bytes().own, 24);
+    assert_eq!(map.own_bytes(), 7 * 24);
+    assert_eq!(RadixMap::from_iter([(3, 7_u64)]).own_bytes(), 24);
 }
 
 #[test]
 fn a_tree_gets_lower_when_its_high_keys_go() {
     let mut map = RadixMap::from_iter([(3, 7_u64), (u64::MAX, 8)]);
-    assert!(map.node_bytes().own > 16 * 24);
+    assert!(map.own_bytes() > 16 * 24);
     assert_eq!(map.remove(u64::MAX), Some(8));
-    assert_eq!(map.node_bytes().own, 24);
+    assert_eq!(map.own_bytes(), 24);
     map.insert(1 << 50, 9);
     map.clear_range(1 << 40..1 << 60, |_, _| ());
-    assert_eq!(map.node_bytes().own, 24);
+    assert_eq!(map.own_bytes(), 24);
 }
 
 #[test]
@@ -110,23 +117,23 @@ fn a_fill_costs_its_height_and_not_its_length() {
     let value = CountsClones(&clones);
     let mut map = RadixMap::new();
     map.fill(0..1 << 28, value.clone(), |_, _| ());
-    assert!(map.node_bytes().own < 1000, "{:?}", map.node_bytes());
+    assert!(map.own_bytes() < 1000, "{:?}", bytes(&map));
     assert_eq!(
-        map.node_bytes().shared,
+        map.shared_bytes(),
         0,
         "slots of one map that share a fill are one owner"
     );
     assert!(map.iter().count() <= 16);
 
     map.fill(1..(1 << 62) + 1, value.clone(), |_, _| ());
-    assert!(map.node_bytes().own < 5_000, "{:?}", map.node_bytes());
+    assert!(map.own_bytes() < 5_000, "{:?}", bytes(&map));
 
     clones.set(0);
     map.fill(64..1 << 50, value, |_, _| ());
     assert_eq!(clones.get(), 1, "one for all slots together");
     map.clear_range(0..1 << 63, |_, _| ());
     assert!(map.is_empty());
-    assert_eq!(map.node_bytes(), NodeBytes::default());
+    assert_eq!(bytes(&map), (0, 0));
 }
 
 #[derive(Debug)]
@@ -143,9 +150,9 @@ impl Clone for CountsClones<'_> {
 fn a_write_into_a_fill_splits_one_path() {
     let mut map = RadixMap::new();
     map.fill(0..1 << 26, 1_u64, |_, _| ());
-    assert_eq!(map.node_bytes().own, 16, "the root is the fill");
+    assert_eq!(map.own_bytes(), 16, "the root is the fill");
     assert_eq!(map.insert(12_345_678, 2), Some(1));
-    assert_eq!(map.node_bytes().own, LEAF_BYTES + 5 * INNER_BYTES + 16);
+    assert_eq!(map.own_bytes(), LEAF_BYTES + 5 * INNER_BYTES + 16);
     assert_eq!(map.iter().count(), 5 * 15 + 64);
     assert_eq!((map.get(12_345_677), map.get(12_345_678)), (Some(&1), Some(&2)));
 }
@@ -158,13 +165,7 @@ fn a_fill_that_two_maps_have_is_shared() {
     let mut fork = map.clone();
     fork.insert(1, 3);
     // The fork has its own path, full of the same fill.
-    assert_eq!(
-        fork.node_bytes(),
-        NodeBytes {
-            own: LEAF_BYTES + 3 * INNER_BYTES,
-            shared: 16
-        }
-    );
+    assert_eq!(bytes(&fork), (LEAF_BYTES + 3 * INNER_BYTES, 16));
 }
 
 #[test]

@@ -433,7 +433,7 @@ impl Raw {
         // Too long to be inline, so neither is the whole.
         if let Some(block) = self.block {
             // SAFETY: `self` is an owner of the block.
-            let bytes = Heap::bytes(unsafe { *block.header() });
+            let bytes = unsafe { *block.header() } + Heap::SLOTS_AT;
             if bytes / KEPT_ALIVE_MOST > part.len() {
                 return Self::copied(part);
             }

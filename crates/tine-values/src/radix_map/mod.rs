@@ -87,15 +87,6 @@ pub struct RadixMap<T> {
     height: u32,
 }
 
-/// How much memory the nodes of a map take. What values point to is not counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct NodeBytes {
-    /// Bytes of the nodes that only this map refers to: what dropping it gives back.
-    pub own: usize,
-    /// Bytes of the nodes that other maps refer to too.
-    pub shared: usize,
-}
-
 impl<T> RadixMap<T> {
     /// Returns an empty map. Allocates nothing.
     pub const fn new() -> Self {
@@ -118,6 +109,12 @@ impl<T> RadixMap<T> {
             (Some(a), Some(b)) => a.ptr_eq(b) && self.height == other.height,
             _ => false,
         }
+    }
+
+    /// Returns whether no other map has the root: then a write copies none of the nodes but those that are shared further
+    /// down. An empty map is unique.
+    pub fn is_unique(&self) -> bool {
+        self.root.as_ref().is_none_or(|root| root.owners() == 1)
     }
 
     /// Returns the value at `key`. Costs one step for each level.
@@ -276,8 +273,18 @@ impl<T> RadixMap<T> {
         Diff::new(self, other, same)
     }
 
-    /// Returns how many bytes the nodes take. Visits all of them.
-    pub fn node_bytes(&self) -> NodeBytes {
+    /// Returns how many bytes the nodes take that only this map refers to: what dropping it gives back. What values point
+    /// to is not counted. Visits all nodes.
+    pub fn own_bytes(&self) -> usize {
+        self.node_bytes().own
+    }
+
+    /// Returns how many bytes the nodes take that other maps refer to, too. Visits all nodes.
+    pub fn shared_bytes(&self) -> usize {
+        self.node_bytes().shared
+    }
+
+    fn node_bytes(&self) -> NodeBytes {
         let mut bytes = NodeBytes::default();
         // One map may refer to a fill from many slots: it is its own if all owners are slots seen here.
         let mut fills = BTreeMap::new();
@@ -294,6 +301,13 @@ impl<T> RadixMap<T> {
         }
         bytes
     }
+}
+
+/// How much memory the nodes of a map take: those that only it refers to, and those that others do, too.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct NodeBytes {
+    pub(crate) own: usize,
+    pub(crate) shared: usize,
 }
 
 /// What `node_bytes` has learnt of a fill.

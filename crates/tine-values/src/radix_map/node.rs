@@ -233,7 +233,7 @@ impl<T> Drop for Node<T> {
         match self.tag() {
             // SAFETY: the tag tells the type of the entries, and this owner's share is given up.
             TAG_LEAF => unsafe { release::<T>(self.head()) },
-            // SAFETY: as above. Recursion goes no deeper than the tree is high.
+            // SAFETY: as above. Recursion goes no deeper than the tree is high: 16 levels.
             TAG_INNER => unsafe { release::<Self>(self.head()) },
             // SAFETY: the tag says that `Shared<T>::into_raw` made it, and this owner's share is given up.
             _ => drop(unsafe { Shared::<T>::from_raw(self.head().cast()) }),

@@ -13,59 +13,19 @@
 //! the same stretch is dead: it gives its memory back at once, unless the stretch is pinned by a reader's view; then
 //! it is kept, and stored like the others, for as long as somebody may look.
 
+mod memory;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::block::BLOCK;
 use crate::segment::stream::Stream;
 use crate::segment::table::Segment;
 
+pub(crate) use self::memory::{BufferMemory, Chunk};
+
 /// The number of a stretch, unique in the store and increasing.
 pub(crate) type StretchId = u64;
-
-/// Whole blocks of one write, shared by the slots of its blocks; counts itself while it lives.
-pub(crate) struct Chunk {
-    memory: Memory,
-    account: Arc<AtomicU64>,
-}
-
-/// Memory of whole blocks.
-pub(crate) enum Memory {
-    Plain(Box<[u8]>),
-    /// Of a large write, which goes to the medium past its cache: that wants memory that is aligned.
-    Aligned(Box<[AlignedBlock]>),
-}
-
-/// A block in memory that is aligned to its size.
-#[repr(C, align(4096))]
-pub(crate) struct AlignedBlock(pub(crate) [u8; BLOCK]);
-
-impl Memory {
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Plain(bytes) => bytes.len() as u64,
-            Self::Aligned(blocks) => (blocks.len() * BLOCK) as u64,
-        }
-    }
-}
-
-impl Chunk {
-    pub(crate) fn new(memory: Memory, account: &Arc<AtomicU64>) -> Arc<Self> {
-        account.fetch_add(memory.bytes(), Ordering::Relaxed);
-        Arc::new(Self {
-            memory,
-            account: Arc::clone(account),
-        })
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        self.account.fetch_sub(self.memory.bytes(), Ordering::Relaxed);
-    }
-}
 
 /// One block in memory.
 #[derive(Clone)]
@@ -84,15 +44,11 @@ impl BufferedBlock {
 
     /// Tells whether it came by a large write.
     pub(crate) fn is_of_large_write(&self) -> bool {
-        matches!(self.chunk.memory, Memory::Aligned(_))
+        self.chunk.is_aligned()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        let index = self.index as usize;
-        match &self.chunk.memory {
-            Memory::Plain(bytes) => &bytes[index * BLOCK..(index + 1) * BLOCK],
-            Memory::Aligned(blocks) => &blocks[index].0,
-        }
+        self.chunk.block(self.index as usize)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::buffer::Chunk;
 use crate::error::{Result, StoreError};
 use crate::store::Branch;
 use crate::store::branch::{Before, loaded};
-use crate::store::head::{GROUP_SLOTS_MAX, NewBlock};
+use crate::store::head::{GROUP_SLOTS_MAX, NewBlocks};
 use crate::store::lookup::Lookup;
 use crate::store::state::check_bounds;
 
@@ -22,7 +22,7 @@ const BATCH_BLOCKS_MAX: usize = GROUP_SLOTS_MAX - 1;
 /// Consecutive blocks of a batch.
 struct Run {
     start: u64,
-    blocks: Vec<NewBlock>,
+    blocks: NewBlocks,
     chunk: Arc<Chunk>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::RwLockWriteGuard;
 
 use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched, is_zero};
-use crate::buffer::{AlignedBlock, Chunk, Memory};
+use crate::buffer::Chunk;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
@@ -17,7 +17,7 @@ use crate::names::BranchName;
 use crate::options::UpkeepMode;
 use crate::overlay::Entry;
 use crate::store::catalog::BranchCell;
-use crate::store::head::{Head, NewBlock};
+use crate::store::head::{Head, NewBlock, NewBlocks};
 use crate::store::lookup::Lookup;
 use crate::store::read_ahead::ReadAhead;
 use crate::store::state::{
@@ -276,24 +276,18 @@ impl Branch {
         Ok(true)
     }
 
-    /// Copies what is not zero into memory of its own, and computes its checksums.
-    pub(super) fn prepare(&self, bytes: &[u8]) -> (Vec<NewBlock>, Arc<Chunk>) {
+    /// Copies what is not zero into memory of its own, and computes its checksums. Of whole blocks.
+    pub(super) fn prepare(&self, bytes: &[u8]) -> (NewBlocks, Arc<Chunk>) {
         let engine = self.engine();
-        let (blocks, memory) = if bytes.len() as u64 >= engine.large_write_bytes {
-            let mut memory = Vec::with_capacity(bytes.len() / BLOCK);
-            let blocks = new_blocks(bytes, |block| {
-                memory.push(AlignedBlock([0; BLOCK]));
-                if let Some(AlignedBlock(copy)) = memory.last_mut() {
-                    copy.copy_from_slice(block);
-                }
-            });
-            (blocks, Memory::Aligned(memory.into_boxed_slice()))
+        let new = new_blocks(bytes);
+        let data = blocks(bytes).zip(&new).filter(|(_, new)| !new.is_zero());
+        let data = data.map(|(block, _)| block);
+        let chunk = if bytes.len() as u64 >= engine.large_write_bytes {
+            Chunk::copy_aligned(data, &engine.buffered)
         } else {
-            let mut memory = Vec::with_capacity(bytes.len());
-            let blocks = new_blocks(bytes, |block| memory.extend_from_slice(block));
-            (blocks, Memory::Plain(memory.into_boxed_slice()))
+            Chunk::copy(data, &engine.buffered)
         };
-        (blocks, Chunk::new(memory, &engine.buffered))
+        (new, chunk)
     }
 
     /// Makes a range read as zeroes. O(1) for whole blocks; the partial blocks at the ends are written.
@@ -485,14 +479,13 @@ impl Branch {
     }
 }
 
-/// Tells what whole blocks are, with their checksums; gives `keep` those that are not zero, in order.
-pub(super) fn new_blocks<'a>(bytes: &'a [u8], mut keep: impl FnMut(&'a [u8])) -> Vec<NewBlock> {
+/// Tells what whole blocks are, with their checksums.
+pub(super) fn new_blocks(bytes: &[u8]) -> NewBlocks {
     let mut kept = 0..;
-    let mut new = |block: &'a [u8]| {
+    let mut new = |block: &[u8; BLOCK]| {
         if is_zero(block) {
             return NewBlock::Zero;
         }
-        keep(block);
         NewBlock::Data {
             index: kept
                 .next()
@@ -500,7 +493,13 @@ pub(super) fn new_blocks<'a>(bytes: &'a [u8], mut keep: impl FnMut(&'a [u8])) ->
             checksum: crc32c(block),
         }
     };
-    bytes.chunks(BLOCK).map(&mut new).collect()
+    blocks(bytes).map(&mut new).collect()
+}
+
+fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8; BLOCK]> {
+    let (blocks, rest) = bytes.as_chunks();
+    debug_assert!(rest.is_empty());
+    blocks.iter()
 }
 
 /// Returns the view of a head; handles are only given out for heads that are loaded.

@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::block::block_count;
 use crate::buffer::{BufferedBlock, Chunk, Group, Slot, Source, StretchId, Tombstone};
 use crate::index::written::WrittenBlocks;
@@ -62,6 +64,9 @@ pub(crate) struct Head {
     open: OpenGroup,
 }
 
+/// What is to be written: mostly one block, or a few.
+pub(crate) type NewBlocks = SmallVec<[NewBlock; 4]>;
+
 /// A block that is to be written.
 pub(crate) enum NewBlock {
     Zero,
@@ -71,6 +76,14 @@ pub(crate) enum NewBlock {
 impl NewBlock {
     pub(crate) fn is_zero(&self) -> bool {
         matches!(self, Self::Zero)
+    }
+
+    /// Returns the checksum of data; of zeroes none is kept.
+    fn checksum(&self) -> u32 {
+        match self {
+            Self::Zero => 0,
+            Self::Data { checksum, .. } => *checksum,
+        }
     }
 }
 
@@ -155,7 +168,7 @@ impl Head {
             NewBlock::Data { index, checksum } => Some((*index, *checksum)),
             NewBlock::Zero => None,
         });
-        let slots = data.clone().zip(start..).map(|((index, checksum), block)| Slot {
+        let slots = data.zip(start..).map(|((index, checksum), block)| Slot {
             block,
             checksum,
             data: data_of(index),
@@ -164,11 +177,10 @@ impl Head {
         let stretch = self.stretch.id;
         let source = self.open.source.get_or_insert_with(|| Source::buffered(stretch));
         let first = source.push(slots);
-        let checksums: Vec<u32> = data.map(|(_, checksum)| checksum).collect();
-        let entries = checksums.iter().enumerate().map(|(at, &checksum)| Entry::Data {
+        let entries = blocks.iter().enumerate().map(|(at, block)| Entry::Data {
             source: Arc::clone(source),
             slot: first + at as u32,
-            checksum,
+            checksum: block.checksum(),
         });
         let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
         if let Some(view) = &mut self.view {

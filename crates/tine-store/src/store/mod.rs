@@ -59,6 +59,7 @@ pub use transfer::{
 #[cfg(feature = "simulation")]
 pub use upkeep::UpkeepStep;
 
+use crate::buffer::BufferMemory;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::journal::commit::{Item, Journal, Priority, Refused, Ticket};
@@ -104,8 +105,8 @@ pub(crate) struct Engine {
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) signal: Signal,
     pub(crate) space: Space,
-    /// Bytes of blocks in memory that no segment holds.
-    pub(crate) buffered: Arc<AtomicU64>,
+    /// Blocks in memory that no segment holds.
+    pub(crate) buffered: Arc<BufferMemory>,
     pub(crate) buffer_bytes: u64,
     /// Bytes in segments that no root covers, as of when that was counted last.
     pub(crate) uncovered: AtomicU64,

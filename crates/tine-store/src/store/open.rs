@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::buffer::BufferMemory;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
@@ -213,7 +214,7 @@ impl Store {
             return Err(damage);
         }
         shape.files = shape.files.max(manifest.ring_files);
-        let buffered = Arc::new(AtomicU64::new(0));
+        let buffered = BufferMemory::new(options.buffer_bytes);
         let log = log(&path);
         let clean_end = path.clean_end;
         let end = path.frames.last().map(Walked::end);

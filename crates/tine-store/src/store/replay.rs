@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tine_values::RadixMap;
 
 use crate::block::{BLOCK_BYTES, DISK_BYTES_MAX};
-use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place, Slot, Source, StretchId, Tombstone};
+use crate::buffer::{BufferMemory, BufferedBlock, Chunk, Group, Place, Slot, Source, StretchId, Tombstone};
 use crate::error::{Result, StoreError};
 use crate::index::layers::Layers;
 use crate::index::tree::Tree;
@@ -67,7 +66,7 @@ struct FoundBranch {
 
 struct Replayer<'a> {
     segments: &'a Arc<SegmentTable>,
-    account: &'a Arc<AtomicU64>,
+    memory: &'a Arc<BufferMemory>,
     /// The manifest's trees.
     trees: Vec<Arc<Tree>>,
     stretches: HashMap<StretchId, FoundStretch>,
@@ -89,11 +88,11 @@ impl Replay {
         manifest: Manifest,
         path: Path,
         segments: &Arc<SegmentTable>,
-        account: &Arc<AtomicU64>,
+        memory: &Arc<BufferMemory>,
         read_damaged: bool,
     ) -> Result<Self> {
         let place = manifest.place;
-        let mut replayer = Replayer::new(manifest, segments, account)?;
+        let mut replayer = Replayer::new(manifest, segments, memory)?;
         replayer.read_damaged = read_damaged;
         if !read_damaged && !path.frames.iter().any(|frame| frame.header.frame == place) {
             return Err(bad("ends before the place that its manifest is of"));
@@ -116,7 +115,11 @@ impl Replay {
 }
 
 impl<'a> Replayer<'a> {
-    fn new(manifest: Manifest, segments: &'a Arc<SegmentTable>, account: &'a Arc<AtomicU64>) -> Result<Self> {
+    fn new(
+        manifest: Manifest,
+        segments: &'a Arc<SegmentTable>,
+        memory: &'a Arc<BufferMemory>,
+    ) -> Result<Self> {
         for (id, kind, bytes) in manifest.segments {
             segments.add(segments.handle(id), kind, bytes);
         }
@@ -149,7 +152,7 @@ impl<'a> Replayer<'a> {
         let trees = manifest.trees.into_iter().map(|tree| Tree::new(tree, segments));
         Ok(Self {
             segments,
-            account,
+            memory,
             trees: trees.collect(),
             stretches,
             branches,
@@ -167,7 +170,7 @@ impl<'a> Replayer<'a> {
             payload_is_whole,
             ..
         } = frame;
-        let chunk = Chunk::new(Memory::Plain(payload), self.account);
+        let chunk = Chunk::read(payload, self.memory);
         let mut next_block = 0;
         for record in records {
             match record {

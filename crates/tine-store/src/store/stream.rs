@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::block::{BLOCK, BLOCK_BYTES};
-use crate::buffer::{BufferedBlock, Chunk, Group, Memory, Place};
+use crate::buffer::{BufferedBlock, Chunk, Group, Place};
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::medium::{ObjectName, Reading, Writing};
@@ -20,7 +20,7 @@ use crate::options::UpkeepMode;
 use crate::segment::format::SEGMENT_HEADER_BYTES;
 use crate::segment::stream::Stream;
 use crate::store::branch::new_blocks;
-use crate::store::head::NewBlock;
+use crate::store::head::NewBlocks;
 use crate::store::pace::Level;
 use crate::store::segment_writer::SegmentWriter;
 use crate::store::{Branch, Engine};
@@ -121,7 +121,7 @@ impl Engine {
                     )));
                 }
             }
-            let chunk = Chunk::new(Memory::Plain(bytes), &self.buffered);
+            let chunk = Chunk::read(bytes, &self.buffered);
             let mut slots = std::mem::take(slots);
             for (slot, index) in slots.iter_mut().zip(0..) {
                 slot.data = Some(BufferedBlock::new(&chunk, index));
@@ -218,8 +218,8 @@ impl Branch {
 }
 
 /// Finds the zeroes among whole blocks, and the pieces between them; computes the checksums.
-fn divide(bytes: &[u8]) -> (Vec<NewBlock>, Vec<IoSlice<'_>>) {
-    let new = new_blocks(bytes, |_| {});
+fn divide(bytes: &[u8]) -> (NewBlocks, Vec<IoSlice<'_>>) {
+    let new = new_blocks(bytes);
     let pieces = new.chunk_by(|a, b| a.is_zero() == b.is_zero());
     let mut at = 0;
     let pieces = pieces.filter_map(|alike| {

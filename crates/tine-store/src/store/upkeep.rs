@@ -141,7 +141,7 @@ impl Engine {
     }
 
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.buffered.load(Ordering::Relaxed)
+        self.buffered.held()
     }
 
     /// Bytes that no segment of the store holds.

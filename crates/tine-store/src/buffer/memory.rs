@@ -1,0 +1,175 @@
+//! The memory of the write buffer: counted while it is held, and used again for later writes.
+//!
+//! A block is written by one thread and given up by another, the one that drains. Left to the allocator, that costs
+//! glibc a system call to make a thread's heap one page longer, a fault and a page of zeroes for nearly every block
+//! that is written; so blocks that are given up wait here for the next write.
+//!
+//! Invariant: what is held and what is spare are different blocks, and no more than `spare_max` are spare.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::block::{BLOCK, BLOCK_BYTES};
+
+/// The memory of one block.
+type BlockMemory = Box<[u8; BLOCK]>;
+
+/// What the buffer of one store has in memory.
+pub(crate) struct BufferMemory {
+    held: AtomicU64,
+    spare: Mutex<Vec<BlockMemory>>,
+    spare_max: usize,
+}
+
+impl BufferMemory {
+    /// Returns the memory of a buffer for so many bytes. Of these, half stay with it when nothing is buffered.
+    pub(crate) fn new(buffer_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicU64::new(0),
+            spare: Mutex::default(),
+            spare_max: usize::try_from(buffer_bytes / 2 / BLOCK_BYTES).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Returns how many bytes are held now.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn copy_of(&self, block: &[u8; BLOCK]) -> BlockMemory {
+        match self.spare.lock().pop() {
+            Some(mut memory) => {
+                memory.copy_from_slice(block);
+                memory
+            }
+            None => Box::new(*block),
+        }
+    }
+}
+
+/// Whole blocks of one write, shared by the slots of its blocks; counts itself while it lives.
+pub(crate) struct Chunk {
+    content: Content,
+    memory: Arc<BufferMemory>,
+}
+
+enum Content {
+    /// Of a small write: most have one block.
+    Blocks(SmallVec<[BlockMemory; 1]>),
+    /// As it was read.
+    Read(Box<[u8]>),
+    /// Of a large write, which goes to the medium past its cache: that wants memory that is aligned.
+    Aligned(Box<[AlignedBlock]>),
+}
+
+/// A block in memory that is aligned to its size.
+#[repr(C, align(4096))]
+struct AlignedBlock([u8; BLOCK]);
+
+impl Content {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Blocks(blocks) => blocks.len() as u64 * BLOCK_BYTES,
+            Self::Read(bytes) => bytes.len() as u64,
+            Self::Aligned(blocks) => blocks.len() as u64 * BLOCK_BYTES,
+        }
+    }
+}
+
+impl Chunk {
+    /// Copies the blocks of a small write.
+    pub(crate) fn copy<'a>(
+        blocks: impl Iterator<Item = &'a [u8; BLOCK]>,
+        memory: &Arc<BufferMemory>,
+    ) -> Arc<Self> {
+        let blocks = blocks.map(|block| memory.copy_of(block));
+        Self::of(Content::Blocks(blocks.collect()), memory)
+    }
+
+    /// Copies the blocks of a large write.
+    pub(crate) fn copy_aligned<'a>(
+        blocks: impl Iterator<Item = &'a [u8; BLOCK]>,
+        memory: &Arc<BufferMemory>,
+    ) -> Arc<Self> {
+        let blocks = blocks.map(|block| AlignedBlock(*block));
+        Self::of(Content::Aligned(blocks.collect()), memory)
+    }
+
+    /// Takes over whole blocks that were read.
+    pub(crate) fn read(bytes: Box<[u8]>, memory: &Arc<BufferMemory>) -> Arc<Self> {
+        Self::of(Content::Read(bytes), memory)
+    }
+
+    fn of(content: Content, memory: &Arc<BufferMemory>) -> Arc<Self> {
+        memory.held.fetch_add(content.bytes(), Ordering::Relaxed);
+        Arc::new(Self {
+            content,
+            memory: Arc::clone(memory),
+        })
+    }
+
+    /// Tells whether it came by a large write.
+    pub(crate) fn is_aligned(&self) -> bool {
+        matches!(self.content, Content::Aligned(_))
+    }
+
+    /// Returns the block with this number.
+    pub(crate) fn block(&self, index: usize) -> &[u8] {
+        match &self.content {
+            Content::Blocks(blocks) => &blocks[index][..],
+            Content::Read(bytes) => &bytes[index * BLOCK..(index + 1) * BLOCK],
+            Content::Aligned(blocks) => &blocks[index].0,
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let memory = &self.memory;
+        memory.held.fetch_sub(self.content.bytes(), Ordering::Relaxed);
+        if let Content::Blocks(blocks) = &mut self.content {
+            let mut spare = memory.spare.lock();
+            let room = memory.spare_max.saturating_sub(spare.len());
+            let kept = blocks.len().min(room);
+            spare.extend(blocks.drain(..kept));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_used_again_up_to_half_of_the_buffer() {
+        let memory = BufferMemory::new(8 * BLOCK_BYTES);
+        let written = [[1; BLOCK], [2; BLOCK]];
+        let chunks: Vec<_> = (0..3).map(|_| Chunk::copy(written.iter(), &memory)).collect();
+        assert_eq!(memory.held(), 6 * BLOCK_BYTES);
+        drop(chunks);
+        assert_eq!((memory.held(), memory.spare.lock().len()), (0, 4));
+
+        let again = Chunk::copy([[3; BLOCK]].iter(), &memory);
+        assert_eq!((memory.held(), memory.spare.lock().len()), (BLOCK_BYTES, 3));
+        assert_eq!(again.block(0), [3; BLOCK]);
+    }
+
+    #[test]
+    fn what_was_read_or_is_large_is_counted_and_not_kept() {
+        let memory = BufferMemory::new(8 * BLOCK_BYTES);
+        let read = Chunk::read(vec![7; 2 * BLOCK].into(), &memory);
+        let large = Chunk::copy_aligned([[9; BLOCK]].iter(), &memory);
+        assert_eq!(memory.held(), 3 * BLOCK_BYTES);
+        assert_eq!(
+            (read.block(1), large.block(0)),
+            (&[7; BLOCK][..], &[9; BLOCK][..])
+        );
+        assert!(large.is_aligned() && !read.is_aligned());
+        assert_eq!(large.block(0).as_ptr().addr() % BLOCK, 0);
+        drop((read, large));
+        assert_eq!((memory.held(), memory.spare.lock().len()), (0, 0));
+    }
+}

@@ -5,6 +5,7 @@
 
 mod count;
 mod data;
+mod memory;
 mod nbd;
 mod place;
 mod programs;

@@ -35,6 +35,9 @@ pub(crate) struct Scale {
     pub(crate) fragments: u64,
     /// How long a writer runs at the most before it is killed.
     pub(crate) crash_after: Duration,
+    /// Memory that the host is to have given before a contestant writes: more than that fills in a round, as the kernel has more
+    /// than one list from which it hands pages out.
+    pub(crate) backed_bytes: u64,
     pub(crate) rounds: u32,
     /// Every byte written is read back, not a sample.
     pub(crate) verify_all: bool,
@@ -71,6 +74,7 @@ impl Scale {
             scattered: 10_000,
             fragments: 100_000,
             crash_after: Duration::from_secs(5),
+            backed_bytes: 4096 * MIB,
             rounds: 5,
             verify_all: false,
         }
@@ -109,6 +113,7 @@ impl Scale {
             scattered: 200,
             fragments: 200,
             crash_after: Duration::from_millis(60),
+            backed_bytes: 0,
             rounds: 1,
             verify_all: true,
         }

@@ -10,6 +10,7 @@ use super::fio::Load;
 use super::server::{self, Server, Tine};
 use crate::Result;
 use crate::data::{LARGE, Random};
+use crate::memory::have_backed;
 use crate::place::{Place, drop_cache};
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
@@ -255,6 +256,7 @@ impl<'a> LoadRow<'a> {
         let is_large = load.bytes >= LARGE as u64;
         self.comparison.add_fn(name, move |round| {
             let served = serve(round)?;
+            have_backed(context.scale.backed_bytes);
             let before = served.processor_time()?;
             let done = load.run(&served.uris(), context.scale)?;
             let spent = served.processor_time()? - before;

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::Result;
 use crate::data::{BLOCK_BYTES, LARGE};
+use crate::memory::have_backed;
 use crate::raw::RawFile;
 use crate::store::bed::{Bed, Scattered, read_in_order, write_in_order};
 use crate::suite::Context;
@@ -21,6 +22,7 @@ fn scattered(context: &Context<'_>, round: u32) -> Scattered {
 /// Overwrites random blocks of a raw file, then syncs.
 fn overwrite(context: &Context<'_>, raw: &RawFile, round: u32) -> Result<Sample> {
     let writes = scattered(context, round);
+    have_backed(context.scale.backed_bytes);
     let (elapsed, ()) = timed(|| {
         writes.each(&context.blocks, |bytes, at| {
             Ok(raw.file.write_all_at(bytes, at)?)
@@ -45,6 +47,7 @@ fn write_to_fork(context: &Context<'_>, bed: &mut Bed, round: u32) -> Result<Sam
             |_, _| Ok(()),
         )?;
         let fork = bed.fork("golden", "fork")?;
+        have_backed(context.scale.backed_bytes);
         let mark = bed.counts.mark();
         let (elapsed, ()) = timed(|| {
             writes.each(&context.blocks, |bytes, at| Ok(fork.write_at(bytes, at)?))?;
@@ -118,6 +121,7 @@ pub(super) fn sequential(context: &Context<'_>) -> Result {
         let version = u64::from(round) + 1;
         let sample = {
             let fork = bed.fork("golden", "fork")?;
+            have_backed(context.scale.backed_bytes);
             let mark = bed.counts.mark();
             let (elapsed, ()) = timed(|| {
                 write_in_order(&fork, bytes, &context.blocks, version)?;
@@ -138,6 +142,7 @@ pub(super) fn sequential(context: &Context<'_>) -> Result {
     row.add_fn("pwrite", |round| {
         let version = u64::from(round) + 1;
         let mut buffer = vec![0; LARGE];
+        have_backed(context.scale.backed_bytes);
         let (elapsed, ()) = timed(|| {
             for at in (0..bytes).step_by(LARGE) {
                 let part = (bytes - at).min(LARGE as u64) as usize;

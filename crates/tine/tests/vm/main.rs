@@ -247,6 +247,7 @@ fn attach_gives_a_guest_a_fork_and_keeps_or_drops_it() {
     let mut guest = bed.attach("kept");
     guest.mount("vda");
     told.check(guest.sums());
-    guest.cut_off();
+    guest.unmount();
+    assert!(guest.power_off().success());
     bed.bench.succeeds("tine check --data");
 }

@@ -43,8 +43,9 @@ struct Disk {
     answered: usize,
     /// So many changes are durable.
     durable: usize,
-    /// What snapshots hold, and whether that they were taken was answered.
-    snapshots: BTreeMap<String, (Vec<u8>, bool)>,
+    /// What snapshots hold, and whether that they were taken was answered. What a command takes that outlives its daemon is not
+    /// known: it is of what the daemon left.
+    snapshots: BTreeMap<String, (Option<Vec<u8>>, bool)>,
 }
 
 impl Disk {
@@ -187,7 +188,9 @@ impl Served {
             disk.is(bytes);
             for (snapshot, content) in snapshots.iter().zip(contents) {
                 match disk.snapshots.get_mut(snapshot) {
-                    Some((told, answered)) if *told == content => *answered = true,
+                    Some((told, answered)) if told.as_ref().is_none_or(|told| *told == content) => {
+                        (*told, *answered) = (Some(content), true);
+                    }
                     Some(_) => {
                         return Err(Stop::Violation(format!(
                             "`{name}@{snapshot}` holds something else"
@@ -390,7 +393,7 @@ impl Attached {
             _ if self.disk.snapshots.len() < 3 => {
                 let snapshot = format!("s{}-{}", self.life, self.random.below(1 << 20));
                 let (now, target) = (self.disk.now(), format!("{}@{snapshot}", self.name));
-                self.disk.snapshots.insert(snapshot.clone(), (now, false));
+                self.disk.snapshots.insert(snapshot.clone(), (None, false));
                 let status = Command::new(binary())
                     .arg("--store")
                     .arg(&self.store)
@@ -403,9 +406,9 @@ impl Attached {
                 if !status.success() {
                     return Err("a snapshot failed".to_owned());
                 }
-                if let Some((_, answered)) = self.disk.snapshots.get_mut(&snapshot) {
-                    *answered = true;
-                }
+                // The daemon is there still, so that it was the one that took it.
+                client.read(0, 1).map_err(failed)?;
+                self.disk.snapshots.insert(snapshot, (Some(now), true));
                 self.answered(true);
             }
             _ => {}

@@ -20,7 +20,6 @@ use std::collections::BTreeSet;
 
 use bed::Bed;
 use common::daemon::Daemon;
-use told::Told;
 
 /// More than a guest writes while a test looks.
 const ENDLESS: u32 = 1_000_000;
@@ -72,8 +71,11 @@ fn a_guest_that_is_cut_off_finds_what_it_synced() {
     bed.bench.succeeds("tine check --data");
 }
 
-/// Kills the daemon while a guest writes to `a`; returns what that has told.
-fn killed_under_a_guest(bed: &Bed) -> Told {
+#[test]
+fn what_a_guest_synced_outlives_the_daemon() {
+    let Some(bed) = Bed::with_golden("what_a_guest_synced_outlives_the_daemon") else {
+        return;
+    };
     bed.bench.succeeds("tine fork golden a");
     let daemon = Daemon::start(&bed.bench, "");
     let mut told = bed.golden();
@@ -85,35 +87,6 @@ fn killed_under_a_guest(bed: &Bed) -> Told {
     // For the guest it is a disk that has gone.
     told.listen_to_failure(&guest);
     guest.cut_off();
-    told
-}
-
-#[test]
-fn a_planted_bug_is_caught() {
-    const TEST: &str = "a_planted_bug_is_caught";
-    if std::env::var_os("TINE_PLANTED_BUG").is_none() {
-        println!("skipped: {TEST}: TINE_PLANTED_BUG names none");
-        return;
-    }
-    let Some(bed) = Bed::with_golden(TEST) else {
-        return;
-    };
-    let told = killed_under_a_guest(&bed);
-    let daemon = Daemon::start(&bed.bench, "");
-    let mut guest = bed.boot(&[&daemon.uri("a")]);
-    guest.mount("vda");
-    match told.compare(&guest.sums()) {
-        Ok(()) => panic!("the bug was not caught"),
-        Err(difference) => println!("caught: {}", difference.replace('\n', " ")),
-    }
-}
-
-#[test]
-fn what_a_guest_synced_outlives_the_daemon() {
-    let Some(bed) = Bed::with_golden("what_a_guest_synced_outlives_the_daemon") else {
-        return;
-    };
-    let mut told = killed_under_a_guest(&bed);
     bed.is_crash_consistent("a");
 
     let daemon = Daemon::start(&bed.bench, "");

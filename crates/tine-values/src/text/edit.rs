@@ -146,8 +146,8 @@ impl Text {
     ///
     /// ```
     /// # use tine_values::{Edit, Text};
-    /// let (ours, theirs) = (Text::from("a text of some length"), Text::from("a text of great length!"));
-    /// let edits = [Edit { ours: 10..14, theirs: 10..15 }, Edit { ours: 21..21, theirs: 22..23 }];
+    /// let (ours, theirs) = (Text::from("a text of no great length"), Text::from("a text of a great length!"));
+    /// let edits = [Edit { ours: 10..12, theirs: 10..11 }, Edit { ours: 25..25, theirs: 24..25 }];
     /// assert!(ours.diff(&theirs).eq(edits));
     /// ```
     pub fn diff(&self, other: &Self) -> impl Iterator<Item = Edit> + use<> {

@@ -8,6 +8,7 @@ mod data;
 mod heap;
 mod list;
 mod shared;
+mod sorted;
 mod suite;
 mod text;
 
@@ -40,7 +41,7 @@ fn run(cli: Cli) -> Result {
             );
             Ok(())
         }
-        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS, text::ROWS], &args),
+        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS, text::ROWS, sorted::ROWS], &args),
     }
 }
 

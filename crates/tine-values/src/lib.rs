@@ -25,6 +25,7 @@ mod compile_fail;
 mod count;
 mod detach;
 mod merge;
+mod prefetch;
 mod shared;
 
 pub mod bytes;

@@ -28,5 +28,6 @@ mod remove;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod walk;
+mod way;
 
 pub use self::map::SortedMap;

@@ -13,7 +13,8 @@ use super::node::{LEVELS_MAX, LeafRef, Node, View};
 /// The way from a root to a leaf.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Path {
-    /// Which child at a level; at level 0, which has none, always 0.
+    /// Which child at a level, the highest levels first, so that paths of one tree are in order; at level 0, which has
+    /// none, always 0.
     slots: [u8; LEVELS_MAX],
 }
 
@@ -36,10 +37,9 @@ impl Path {
     pub(super) fn last<K, V>(root: &Node<K, V>) -> Self {
         let mut path = Self::first();
         let mut node = root;
-        while let View::Inner(inner) = node.view() {
-            let slot = inner.children.len() - 1;
-            path.slots[node.level()] = slot as u8;
-            node = &inner.children[slot];
+        while let [.., last] = node.children() {
+            path.set_slot(node.level(), node.children().len() - 1);
+            node = last;
         }
         path
     }
@@ -47,12 +47,13 @@ impl Path {
     /// Returns which child it takes at `level`.
     #[inline]
     pub(super) fn slot(&self, level: usize) -> usize {
-        usize::from(self.slots[level])
+        usize::from(self.slots[LEVELS_MAX - 1 - level])
     }
 
     /// Takes another child at `level`.
+    #[inline]
     pub(super) fn set_slot(&mut self, level: usize, slot: usize) {
-        self.slots[level] = slot as u8;
+        self.slots[LEVELS_MAX - 1 - level] = slot as u8;
     }
 
     /// Returns the leaf it leads to.
@@ -121,43 +122,41 @@ impl Path {
         }
     }
 
-    /// Goes on to the next leaf. Returns false, and stays, at the last.
-    pub(super) fn step<K, V>(&mut self, root: &Node<K, V>) -> bool {
+    /// Goes on to the next leaf, and returns it. Stays at the last, and returns nothing.
+    pub(super) fn step<'a, K, V>(&mut self, root: &'a Node<K, V>) -> Option<&'a Node<K, V>> {
         self.turn(root, |slot, len| (slot + 1 < len).then_some(slot + 1), |_| 0)
     }
 
-    /// Goes back to the leaf before. Returns false, and stays, at the first.
-    pub(super) fn step_back<K, V>(&mut self, root: &Node<K, V>) -> bool {
+    /// Goes back to the leaf before, and returns it. Stays at the first, and returns nothing.
+    pub(super) fn step_back<'a, K, V>(&mut self, root: &'a Node<K, V>) -> Option<&'a Node<K, V>> {
         self.turn(root, |slot, _| slot.checked_sub(1), |len| len - 1)
     }
 
     /// Takes another turn at the lowest node where `aside` finds one, and goes down from there by `onward`.
     #[inline]
-    fn turn<K, V>(
+    fn turn<'a, K, V>(
         &mut self,
-        root: &Node<K, V>,
+        root: &'a Node<K, V>,
         aside: impl Fn(usize, usize) -> Option<usize>,
         onward: impl Fn(usize) -> usize,
-    ) -> bool {
+    ) -> Option<&'a Node<K, V>> {
         let mut turning = None;
         let mut node = root;
-        while let View::Inner(inner) = node.view() {
-            let slot = self.slot(node.level());
-            if let Some(other) = aside(slot, inner.children.len()) {
-                turning = Some((node.level(), other, &inner.children[other]));
+        while node.level() > 0 {
+            let (children, slot) = (node.children(), self.slot(node.level()));
+            if let Some(other) = aside(slot, children.len()) {
+                turning = Some((node.level(), other, &children[other]));
             }
-            node = &inner.children[slot];
+            node = &children[slot];
         }
-        let Some((level, slot, mut node)) = turning else {
-            return false;
-        };
-        self.slots[level] = slot as u8;
-        while let View::Inner(inner) = node.view() {
-            let slot = onward(inner.children.len());
-            self.slots[node.level()] = slot as u8;
-            node = &inner.children[slot];
+        let (level, slot, mut node) = turning?;
+        self.set_slot(level, slot);
+        while node.level() > 0 {
+            let slot = onward(node.children().len());
+            self.set_slot(node.level(), slot);
+            node = &node.children()[slot];
         }
-        true
+        Some(node)
     }
 }
 
@@ -170,20 +169,11 @@ impl Place {
         }
     }
 
-    /// Returns the place behind all entries.
-    pub(super) fn last<K, V>(root: &Node<K, V>) -> Self {
-        let path = Path::last(root);
-        let index = path.leaf(root).keys.len();
-        Self { path, index }
-    }
-
     /// Returns the place of the first entry.
     pub(super) fn of_first<K, V>(root: &Node<K, V>) -> Option<Self> {
         let mut place = Self::first();
         while place.path.leaf(root).keys.is_empty() {
-            if !place.path.step(root) {
-                return None;
-            }
+            place.path.step(root)?;
         }
         Some(place)
     }
@@ -195,9 +185,7 @@ impl Place {
             if let Some(index) = path.leaf(root).keys.len().checked_sub(1) {
                 return Some(Self { path, index });
             }
-            if !path.step_back(root) {
-                return None;
-            }
+            path.step_back(root)?;
         }
     }
 
@@ -206,9 +194,7 @@ impl Place {
         let mut path = self.path;
         let mut keys = &path.leaf(root).keys[self.index..];
         while keys.is_empty() {
-            if !path.step(root) {
-                return None;
-            }
+            path.step(root)?;
             keys = path.leaf(root).keys;
         }
         keys.first()
@@ -224,8 +210,7 @@ impl Place {
 
     /// Returns whether this place is behind `other` in the same tree.
     pub(super) fn is_behind(&self, other: &Self) -> bool {
-        let (slots, others) = (self.path.slots.iter().rev(), other.path.slots.iter().rev());
-        slots.cmp(others).then(self.index.cmp(&other.index)).is_gt()
+        (self.path.slots, self.index) > (other.path.slots, other.index)
     }
 }
 
@@ -241,8 +226,10 @@ where
         match node.view() {
             View::Inner(inner) => {
                 let slot = upper_bound(inner.separators, key);
-                path.slots[node.level()] = slot as u8;
+                path.set_slot(node.level(), slot);
+                let level = node.level();
                 node = &inner.children[slot];
+                node.prefetch(level - 1);
             }
             View::Leaf(leaf) => {
                 let index = lower_bound(leaf.keys, key);
@@ -266,7 +253,11 @@ where
     let mut node = root;
     loop {
         match node.view() {
-            View::Inner(inner) => node = &inner.children[upper_bound(inner.separators, key)],
+            View::Inner(inner) => {
+                let level = node.level();
+                node = &inner.children[upper_bound(inner.separators, key)];
+                node.prefetch(level - 1);
+            }
             View::Leaf(leaf) => {
                 let index = lower_bound(leaf.keys, key);
                 return is_at(leaf.keys, index, key).then(|| (&leaf.keys[index], &leaf.values[index]));
@@ -277,18 +268,18 @@ where
 
 /// Returns how many of `keys` come before `key`.
 #[inline]
-fn lower_bound<K, Q: ?Sized + Comparable<K>>(keys: &[K], key: &Q) -> usize {
+pub(super) fn lower_bound<K, Q: ?Sized + Comparable<K>>(keys: &[K], key: &Q) -> usize {
     keys.partition_point(|other| key.compare(other) == Ordering::Greater)
 }
 
 /// Returns how many of `keys` come before `key` or are it.
 #[inline]
-fn upper_bound<K, Q: ?Sized + Comparable<K>>(keys: &[K], key: &Q) -> usize {
+pub(super) fn upper_bound<K, Q: ?Sized + Comparable<K>>(keys: &[K], key: &Q) -> usize {
     keys.partition_point(|other| key.compare(other) != Ordering::Less)
 }
 
 #[inline]
-fn is_at<K, Q: ?Sized + Comparable<K>>(keys: &[K], index: usize, key: &Q) -> bool {
+pub(super) fn is_at<K, Q: ?Sized + Comparable<K>>(keys: &[K], index: usize, key: &Q) -> bool {
     keys.get(index)
         .is_some_and(|found| key.compare(found) == Ordering::Equal)
 }

@@ -6,33 +6,46 @@
 
 use core::iter::{FusedIterator, Zip};
 use core::marker::PhantomData;
-use core::ops::Range;
 use core::ptr::NonNull;
 use core::slice;
 
-use super::node::Node;
+use super::node::{Node, View};
 use super::path::{Path, Place};
 
 /// A tree whose leaves can be visited, each once.
 pub(super) trait Leaves {
+    type Key;
+    type Value;
+
     /// What a leaf has.
     type Entries: DoubleEndedIterator + ExactSizeIterator;
 
     /// Returns the root.
     fn root(&self) -> &Node<Self::Key, Self::Value>;
 
-    /// Returns a part of a leaf: of all of it, if `part` is `None`.
+    /// Returns a part of the leaf that `path` leads to: from `start` on, up to `end` or the leaf's.
     ///
     /// # Safety
     ///
-    /// No leaf may be asked for twice.
-    unsafe fn entries(&mut self, path: &Path, part: Option<Range<usize>>) -> Self::Entries;
+    /// No leaf may be asked for twice, by this, `step` and `step_back` together.
+    unsafe fn entries(&mut self, path: &Path, start: usize, end: Option<usize>) -> Self::Entries;
+
+    /// Goes on to the next leaf, unless this is the last, and returns what it has, unless it is the one of `end`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`entries`](Self::entries).
+    unsafe fn step(&mut self, path: &mut Path, end: Option<&Path>) -> Option<Self::Entries>;
+
+    /// Goes back to the leaf before, as [`step`](Self::step) goes on.
+    ///
+    /// # Safety
+    ///
+    /// As for [`entries`](Self::entries).
+    unsafe fn step_back(&mut self, path: &mut Path, end: &Path) -> Option<Self::Entries>;
 
     /// Returns no entries.
     fn nothing() -> Self::Entries;
-
-    type Key;
-    type Value;
 }
 
 /// Leaves to read.
@@ -56,6 +69,15 @@ impl<K, V> Clone for LeavesRef<'_, K, V> {
     }
 }
 
+/// Returns all that a leaf has.
+#[inline]
+fn all<K, V>(node: &Node<K, V>) -> Zip<slice::Iter<'_, K>, slice::Iter<'_, V>> {
+    match node.view() {
+        View::Leaf(leaf) => leaf.keys.iter().zip(leaf.values),
+        View::Inner(_) => unreachable!("paths lead to leaves"),
+    }
+}
+
 impl<'a, K, V> Leaves for LeavesRef<'a, K, V> {
     type Key = K;
     type Value = V;
@@ -66,14 +88,40 @@ impl<'a, K, V> Leaves for LeavesRef<'a, K, V> {
     }
 
     #[inline]
-    unsafe fn entries(&mut self, path: &Path, part: Option<Range<usize>>) -> Self::Entries {
+    unsafe fn entries(&mut self, path: &Path, start: usize, end: Option<usize>) -> Self::Entries {
         let leaf = path.leaf(self.0);
-        let part = part.unwrap_or(0..leaf.keys.len());
+        let part = start..end.unwrap_or(leaf.keys.len());
         leaf.keys[part.clone()].iter().zip(&leaf.values[part])
+    }
+
+    #[inline]
+    unsafe fn step(&mut self, path: &mut Path, end: Option<&Path>) -> Option<Self::Entries> {
+        let leaf = path.step(self.0)?;
+        (end != Some(&*path)).then(|| all(leaf))
+    }
+
+    #[inline]
+    unsafe fn step_back(&mut self, path: &mut Path, end: &Path) -> Option<Self::Entries> {
+        let leaf = path.step_back(self.0)?;
+        (end != path).then(|| all(leaf))
     }
 
     fn nothing() -> Self::Entries {
         [].iter().zip(&[])
+    }
+}
+
+impl<'a, K: Clone, V: Clone> LeavesMut<'a, K, V> {
+    /// Returns all that a leaf has.
+    ///
+    /// # Safety
+    ///
+    /// No leaf may be asked for twice.
+    unsafe fn all(&mut self, path: &Path) -> <Self as Leaves>::Entries {
+        // SAFETY: mutably borrowed for 'a. The way to the leaf leads through inner nodes, into which no reference has
+        // been handed out, and the caller has not asked for this leaf before.
+        let (keys, values) = path.leaf_mut(unsafe { self.root.as_mut() }).into_entries();
+        keys.iter().zip(values)
     }
 }
 
@@ -88,12 +136,25 @@ impl<'a, K: Clone, V: Clone> Leaves for LeavesMut<'a, K, V> {
     }
 
     #[inline]
-    unsafe fn entries(&mut self, path: &Path, part: Option<Range<usize>>) -> Self::Entries {
-        // SAFETY: mutably borrowed for 'a. The way to the leaf leads through inner nodes, into which no reference has
-        // been handed out, and the caller has not asked for this leaf before.
+    unsafe fn entries(&mut self, path: &Path, start: usize, end: Option<usize>) -> Self::Entries {
+        // SAFETY: as for `all`.
         let (keys, values) = path.leaf_mut(unsafe { self.root.as_mut() }).into_entries();
-        let part = part.unwrap_or(0..keys.len());
+        let part = start..end.unwrap_or(keys.len());
         keys[part.clone()].iter().zip(&mut values[part])
+    }
+
+    #[inline]
+    unsafe fn step(&mut self, path: &mut Path, end: Option<&Path>) -> Option<Self::Entries> {
+        path.step(self.root())?;
+        // SAFETY: the caller's duty.
+        (end != Some(&*path)).then(|| unsafe { self.all(path) })
+    }
+
+    #[inline]
+    unsafe fn step_back(&mut self, path: &mut Path, end: &Path) -> Option<Self::Entries> {
+        path.step_back(self.root())?;
+        // SAFETY: the caller's duty.
+        (end != path).then(|| unsafe { self.all(path) })
     }
 
     fn nothing() -> Self::Entries {
@@ -103,29 +164,34 @@ impl<'a, K: Clone, V: Clone> Leaves for LeavesMut<'a, K, V> {
 
 /// The entries between two places.
 pub(super) struct Walk<L: Leaves> {
-    leaves: L,
-    front: End<L>,
-    back: End<L>,
-    /// Whether both ends are in one leaf, or in two that are neighbours: there is no other leaf between them.
+    front: L::Entries,
+    /// Whether there is no other leaf between both ends.
     met: bool,
+    front_path: Path,
+    /// What is left of the leaf that the back end is in. None if the walk goes on to the last leaf and the back has not
+    /// been asked for: most walks are one-way.
+    back: Option<End<L>>,
+    leaves: L,
 }
 
-/// What is left of the leaf that one end is in.
+/// What is left of the leaf that the back end is in.
 struct End<L: Leaves> {
     path: Path,
     entries: L::Entries,
 }
 
 impl<'a, K, V> Walk<LeavesRef<'a, K, V>> {
-    /// Returns the entries from `from` up to `to`, which is not before it.
-    pub(super) fn new(root: &'a Node<K, V>, from: &Place, to: &Place) -> Self {
+    /// Returns the entries from `from` up to `to`, which is not before it, or all behind `from`.
+    #[inline]
+    pub(super) fn new(root: &'a Node<K, V>, from: &Place, to: Option<&Place>) -> Self {
         Self::between(LeavesRef(root), from, to)
     }
 }
 
 impl<'a, K: Clone, V: Clone> Walk<LeavesMut<'a, K, V>> {
-    /// Returns the entries from `from` up to `to`, which is not before it.
-    pub(super) fn new_mut(root: &'a mut Node<K, V>, from: &Place, to: &Place) -> Self {
+    /// Returns the entries from `from` up to `to`, which is not before it, or all behind `from`.
+    #[inline]
+    pub(super) fn new_mut(root: &'a mut Node<K, V>, from: &Place, to: Option<&Place>) -> Self {
         let leaves = LeavesMut {
             root: NonNull::from(root),
             borrows: PhantomData,
@@ -135,33 +201,34 @@ impl<'a, K: Clone, V: Clone> Walk<LeavesMut<'a, K, V>> {
 }
 
 impl<L: Leaves> Walk<L> {
-    fn between(mut leaves: L, from: &Place, to: &Place) -> Self {
-        assert!(!from.is_behind(to), "`Ord` contradicts itself");
-        let met = from.path == to.path;
-        // SAFETY: these are two leaves, or one that is asked for once.
+    #[inline]
+    fn between(mut leaves: L, from: &Place, to: Option<&Place>) -> Self {
+        assert!(
+            to.is_none_or(|to| !from.is_behind(to)),
+            "`Ord` contradicts itself"
+        );
+        let met = to.is_some_and(|to| from.path == to.path);
+        let front_end = to.filter(|_| met).map(|to| to.index);
+        // SAFETY: a leaf is asked for by the front only, or by the back if it is another.
         let (front, back) = unsafe {
-            if met {
-                let entries = leaves.entries(&from.path, Some(from.index..to.index));
-                (entries, L::nothing())
-            } else {
-                let len = from.path.leaf(leaves.root()).keys.len();
-                (
-                    leaves.entries(&from.path, Some(from.index..len)),
-                    leaves.entries(&to.path, Some(0..to.index)),
-                )
-            }
+            (
+                leaves.entries(&from.path, from.index, front_end),
+                to.map(|to| End {
+                    path: to.path,
+                    entries: if met {
+                        L::nothing()
+                    } else {
+                        leaves.entries(&to.path, 0, Some(to.index))
+                    },
+                }),
+            )
         };
         Self {
-            leaves,
-            front: End {
-                path: from.path,
-                entries: front,
-            },
-            back: End {
-                path: to.path,
-                entries: back,
-            },
+            front,
             met,
+            front_path: from.path,
+            back,
+            leaves,
         }
     }
 
@@ -169,22 +236,40 @@ impl<L: Leaves> Walk<L> {
     #[cold]
     #[inline(never)]
     fn step(&mut self) -> bool {
-        self.met = self.met || !self.front.path.step(self.leaves.root()) || self.front.path == self.back.path;
         if !self.met {
-            // SAFETY: the front has just come to this leaf, and the back has not been here.
-            self.front.entries = unsafe { self.leaves.entries(&self.front.path, None) };
+            let end = self.back.as_ref().map(|back| &back.path);
+            // SAFETY: the front comes to a leaf in which it has not been; neither has the back, unless it is there now.
+            match unsafe { self.leaves.step(&mut self.front_path, end) } {
+                Some(entries) => self.front = entries,
+                None => self.met = true,
+            }
         }
         !self.met
     }
 
+    /// Goes back to the leaf before, unless that is where the front is.
     #[cold]
     #[inline(never)]
     fn step_back(&mut self) -> bool {
-        self.met =
-            self.met || !self.back.path.step_back(self.leaves.root()) || self.front.path == self.back.path;
-        if !self.met {
-            // SAFETY: the back has just come to this leaf, and the front has not been here.
-            self.back.entries = unsafe { self.leaves.entries(&self.back.path, None) };
+        if self.met {
+            return false;
+        }
+        let found = match &mut self.back {
+            // SAFETY: as for the front.
+            Some(back) => unsafe { self.leaves.step_back(&mut back.path, &self.front_path) },
+            back @ None => {
+                let path = Path::last(self.leaves.root());
+                *back = Some(End {
+                    path,
+                    entries: L::nothing(),
+                });
+                // SAFETY: the back has been nowhere, and the front is not here.
+                (path != self.front_path).then(|| unsafe { self.leaves.entries(&path, 0, None) })
+            }
+        };
+        match (found, &mut self.back) {
+            (Some(entries), Some(back)) => back.entries = entries,
+            _ => self.met = true,
         }
         !self.met
     }
@@ -198,26 +283,30 @@ impl<L: Leaves> Iterator for Walk<L> {
     #[inline]
     fn next(&mut self) -> Option<Item<L>> {
         loop {
-            if let Some(entry) = self.front.entries.next() {
+            if let Some(entry) = self.front.next() {
                 return Some(entry);
             }
             if !self.step() {
-                return self.back.entries.next();
+                return self.back.as_mut()?.entries.next();
             }
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let least = self.front.entries.len() + self.back.entries.len();
+        let back = self.back.as_ref().map_or(0, |back| back.entries.len());
+        let least = self.front.len() + back;
         (least, self.met.then_some(least))
     }
 
     fn fold<B, F: FnMut(B, Item<L>) -> B>(mut self, init: B, mut f: F) -> B {
-        let mut folded = self.front.entries.by_ref().fold(init, &mut f);
+        let mut folded = self.front.by_ref().fold(init, &mut f);
         while self.step() {
-            folded = self.front.entries.by_ref().fold(folded, &mut f);
+            folded = self.front.by_ref().fold(folded, &mut f);
         }
-        self.back.entries.fold(folded, f)
+        match self.back {
+            Some(back) => back.entries.fold(folded, f),
+            None => folded,
+        }
     }
 }
 
@@ -225,11 +314,11 @@ impl<L: Leaves> DoubleEndedIterator for Walk<L> {
     #[inline]
     fn next_back(&mut self) -> Option<Item<L>> {
         loop {
-            if let Some(entry) = self.back.entries.next_back() {
+            if let Some(entry) = self.back.as_mut().and_then(|back| back.entries.next_back()) {
                 return Some(entry);
             }
             if !self.step_back() {
-                return self.front.entries.next_back();
+                return self.front.next_back();
             }
         }
     }
@@ -240,19 +329,14 @@ impl<L: Leaves> FusedIterator for Walk<L> {}
 impl<L: Leaves<Entries: Clone> + Clone> Clone for Walk<L> {
     fn clone(&self) -> Self {
         Self {
-            leaves: self.leaves.clone(),
             front: self.front.clone(),
-            back: self.back.clone(),
             met: self.met,
-        }
-    }
-}
-
-impl<L: Leaves<Entries: Clone>> Clone for End<L> {
-    fn clone(&self) -> Self {
-        Self {
-            path: self.path,
-            entries: self.entries.clone(),
+            front_path: self.front_path,
+            back: self.back.as_ref().map(|back| End {
+                path: back.path,
+                entries: back.entries.clone(),
+            }),
+            leaves: self.leaves.clone(),
         }
     }
 }

@@ -100,8 +100,9 @@ impl<'a, K: Clone, V: Clone, F> ExtractIf<'a, K, V, F> {
             behind: Piece::empty(),
             is_taken,
         };
-        if let Some(root) = &this.rest.tree {
-            let (_, to) = places(root, range);
+        if let Some(root) = &this.rest.tree
+            && let (_, Some(to)) = places(root, range)
+        {
             this.behind = this.rest.split_off(&to);
         }
         if let Some(root) = &this.rest.tree {

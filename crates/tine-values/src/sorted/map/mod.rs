@@ -24,6 +24,7 @@ use super::node::Node;
 use super::path::{self, Place, find};
 use super::remove::remove_at;
 use super::walk::{LeavesRef, Walk};
+use super::way::Way;
 use crate::radix_map::NodeBytes;
 
 /// A map in key order that forks: what std's [`BTreeMap`](alloc::collections::BTreeMap) is, and a clone costs one
@@ -173,13 +174,13 @@ impl<K, V> SortedMap<K, V> {
         check_order(&range);
         Range::new(self.root.as_ref().map(|root| {
             let (from, to) = places(root, &range);
-            Walk::new(root, &from, &to)
+            Walk::new(root, &from, to.as_ref())
         }))
     }
 
     fn walk(&self) -> Option<Walk<LeavesRef<'_, K, V>>> {
         let root = self.root.as_ref()?;
-        Some(Walk::new(root, &Place::first(), &Place::last(root)))
+        Some(Walk::new(root, &Place::first(), None))
     }
 }
 
@@ -188,20 +189,16 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
     /// nothing if the key is absent.
     #[inline]
     pub fn get_mut<Q: ?Sized + Comparable<K>>(&mut self, key: &Q) -> Option<&mut V> {
-        let root = self.root.as_mut()?;
-        let place = find(root, key).ok()?;
-        let (_, values) = place.path.leaf_mut(root).into_entries();
-        Some(&mut values[place.index])
+        let way = Way::to(self.root.as_mut()?, key);
+        way.is_found.then(|| way.into_value())
     }
 
     /// Returns an iterator over the entries, in key order, with the values to write. Copies each leaf that is shared
     /// when it comes to it.
     pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
         let len = self.len();
-        let walk = self.root.as_mut().map(|root| {
-            let last = Place::last(root);
-            Walk::new_mut(root, &Place::first(), &last)
-        });
+        let root = self.root.as_mut();
+        let walk = root.map(|root| Walk::new_mut(root, &Place::first(), None));
         IterMut::new(walk, len)
     }
 
@@ -225,7 +222,7 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
         check_order(&range);
         RangeMut::new(self.root.as_mut().map(|root| {
             let (from, to) = places(root, &range);
-            Walk::new_mut(root, &from, &to)
+            Walk::new_mut(root, &from, to.as_ref())
         }))
     }
 
@@ -246,7 +243,18 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
 
     /// Removes the entry that has `key` and returns it. O(log n). Copies nothing if the key is absent.
     pub fn remove_entry<Q: ?Sized + Comparable<K>>(&mut self, key: &Q) -> Option<(K, V)> {
-        let place = find(self.root.as_ref()?, key).ok()?;
+        let mut way = Way::to(self.root.as_mut()?, key);
+        if !way.is_found {
+            return None;
+        }
+        let place = way.place;
+        if let Some(mut leaf) = way.leaf_mut()
+            && leaf.len() > Node::<K, V>::LEAF_MIN
+        {
+            let entry = leaf.remove(place.index);
+            way.add_entries(-1);
+            return Some(entry);
+        }
         Some(remove_at(&mut self.root, &place))
     }
 
@@ -320,20 +328,23 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     /// way that are shared.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let place = match &self.root {
-            Some(root) => find(root, &key),
-            None => Err(Place::first()),
+        let Some(root) = &mut self.root else {
+            insert_at(&mut self.root, Place::first(), key, value);
+            return None;
         };
-        match (place, &mut self.root) {
-            (Ok(place), Some(root)) => {
-                let (_, values) = place.path.leaf_mut(root).into_entries();
-                Some(mem::replace(&mut values[place.index], value))
-            }
-            (Ok(place) | Err(place), root) => {
-                insert_at(root, place, key, value);
-                None
-            }
+        let mut way = Way::to(root, &key);
+        let place = way.place;
+        if way.is_found {
+            return Some(mem::replace(way.into_value(), value));
         }
+        match way.leaf_mut() {
+            Some(mut leaf) if !leaf.is_full() => {
+                leaf.insert(place.index, key, value);
+                way.add_entries(1);
+            }
+            _ => drop(insert_at(&mut self.root, place, key, value)),
+        }
+        None
     }
 
     /// Returns the place of `key`, for looking, writing and removing in one. O(log n).
@@ -371,8 +382,11 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     }
 }
 
-/// Returns the places where `range` begins and ends.
-fn places<K, V, Q: ?Sized + Comparable<K>>(root: &Node<K, V>, range: &impl RangeBounds<Q>) -> (Place, Place) {
+/// Returns the places where `range` begins and, if that is not with the map, ends.
+fn places<K, V, Q: ?Sized + Comparable<K>>(
+    root: &Node<K, V>,
+    range: &impl RangeBounds<Q>,
+) -> (Place, Option<Place>) {
     let behind = |key: &Q| find(root, key).map_or_else(|place| place, Place::next);
     let before = |key: &Q| find(root, key).unwrap_or_else(|place| place);
     let from = match range.start_bound() {
@@ -381,9 +395,9 @@ fn places<K, V, Q: ?Sized + Comparable<K>>(root: &Node<K, V>, range: &impl Range
         Bound::Unbounded => Place::first(),
     };
     let to = match range.end_bound() {
-        Bound::Included(key) => behind(key),
-        Bound::Excluded(key) => before(key),
-        Bound::Unbounded => Place::last(root),
+        Bound::Included(key) => Some(behind(key)),
+        Bound::Excluded(key) => Some(before(key)),
+        Bound::Unbounded => None,
     };
     (from, to)
 }

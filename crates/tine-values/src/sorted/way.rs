@@ -1,0 +1,117 @@
+#![allow(unsafe_code)]
+//! The way to a key by pointers: what a single write needs when nothing is shared.
+//!
+//! A [`Path`] has to be gone down again to write, which is what a tree with shared nodes needs anyway. A way does not: it
+//! knows the leaf, the nodes above whose counts change with it, and whether all of them have one owner.
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use equivalent::Comparable;
+
+use super::edit::LeafMut;
+use super::node::{self, LEVELS_MAX, Node, Raw, View};
+use super::path::{Path, Place, is_at, lower_bound, upper_bound};
+
+/// Where a key is, or would be, in a tree that is mutably borrowed.
+pub(super) struct Way<'a, K, V> {
+    pub(super) place: Place,
+    /// Whether an entry with the key is at the place.
+    pub(super) is_found: bool,
+    /// Whether the leaf and all nodes above have one owner each.
+    is_own: bool,
+    /// Where its parent, or the tree, has the leaf.
+    leaf: NonNull<Node<K, V>>,
+    /// The nodes above, by level: initialised from 1 to `height`.
+    inner: [MaybeUninit<Raw<K, V>>; LEVELS_MAX],
+    height: usize,
+    root: NonNull<Node<K, V>>,
+    borrows: PhantomData<&'a mut Node<K, V>>,
+}
+
+impl<'a, K, V> Way<'a, K, V> {
+    /// Returns the way to `key`. O(log n).
+    #[inline]
+    pub(super) fn to<Q: ?Sized + Comparable<K>>(root: &'a mut Node<K, V>, key: &Q) -> Self {
+        let mut inner_nodes = [const { MaybeUninit::uninit() }; LEVELS_MAX];
+        let mut path = Path::first();
+        let mut is_own = true;
+        let height = root.level();
+        let root = NonNull::from(root);
+        let mut slot = root;
+        loop {
+            // SAFETY: it is the root, or a child of a node that lives while the root is borrowed; nobody writes yet.
+            let node = unsafe { slot.as_ref() };
+            is_own &= node.is_unique();
+            match node.view() {
+                View::Inner(inner) => {
+                    let at = upper_bound(inner.separators, key);
+                    let (level, capacity) = (node.level(), usize::from(node.head().capacity));
+                    path.set_slot(level, at);
+                    inner_nodes[level].write(node.block());
+                    let children = node::children(node.block(), capacity);
+                    debug_assert!(at < inner.children.len());
+                    // SAFETY: there is one child more than separators.
+                    slot = unsafe { NonNull::new_unchecked(children.add(at)) };
+                    // SAFETY: as above.
+                    unsafe { slot.as_ref() }.prefetch(level - 1);
+                }
+                View::Leaf(leaf) => {
+                    let index = lower_bound(leaf.keys, key);
+                    return Self {
+                        place: Place { path, index },
+                        is_found: is_at(leaf.keys, index, key),
+                        is_own,
+                        leaf: slot,
+                        inner: inner_nodes,
+                        height,
+                        root,
+                        borrows: PhantomData,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Returns the leaf for writing, unless it or a node above is shared.
+    #[inline]
+    pub(super) fn leaf_mut(&mut self) -> Option<LeafMut<'_, K, V>> {
+        // SAFETY: it is a leaf with one owner, and so are those above; the root is mutably borrowed.
+        self.is_own.then(|| unsafe { LeafMut::new(self.leaf.as_mut()) })
+    }
+
+    /// Returns the value that has been found, after copying what is shared on the way.
+    #[inline]
+    pub(super) fn into_value(mut self) -> &'a mut V
+    where
+        K: Clone,
+        V: Clone,
+    {
+        let leaf = if self.is_own {
+            // SAFETY: as for `leaf_mut`; the root is borrowed for 'a, and `self` is gone.
+            unsafe { LeafMut::new(self.leaf.as_mut()) }
+        } else {
+            // SAFETY: the root is mutably borrowed for 'a, and `self` is gone.
+            self.place.path.leaf_mut(unsafe { self.root.as_mut() })
+        };
+        &mut leaf.into_entries().1[self.place.index]
+    }
+
+    /// Counts entries that have come or gone, in the nodes above.
+    ///
+    /// # Panics
+    ///
+    /// If a node is shared.
+    #[inline]
+    pub(super) fn add_entries(&mut self, count: isize) {
+        assert!(self.is_own);
+        for block in &self.inner[1..=self.height] {
+            // SAFETY: initialised; an inner node with one owner, mutably borrowed with the root.
+            unsafe {
+                let head = block.assume_init().header_ptr();
+                (*head).entries = (*head).entries.wrapping_add_signed(count);
+            }
+        }
+    }
+}

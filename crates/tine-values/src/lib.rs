@@ -7,6 +7,7 @@
 //! - [`Text`], [`Bytes`]: a string and a byte string of 24 bytes, short ones without an allocation.
 //! - [`List`]: a sequence, with `Vec`'s names.
 //! - [`Map`]: a hash map.
+//! - [`SortedMap`], [`SortedSet`]: in key order.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -43,6 +44,5 @@ pub use list::List;
 pub use map::Map;
 pub use radix_map::RadixMap;
 pub use shared::Shared;
-pub use sorted::SortedMap;
-pub use sorted::map as sorted_map;
+pub use sorted::{SortedMap, SortedSet, map as sorted_map, set as sorted_set};
 pub use text::Text;

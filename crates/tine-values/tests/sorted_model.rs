@@ -5,12 +5,12 @@
 //! Two sorts of values: small ones, of which a leaf holds dozens, and large ones, four to a leaf, so that a few hundred
 //! make a tree of several levels. Both are boxed, so that one lost or dropped twice shows under AddressSanitizer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::Bound;
 
 use proptest::prelude::*;
-use tine_values::{Change, SortedMap};
+use tine_values::{Change, Conflict, SortedMap, SortedSet};
 
 const VERSIONS: usize = 8;
 
@@ -294,6 +294,27 @@ impl<V: Value> Version<V> {
         assert_eq!(map.iter().fold(0, |count, _| count + 1), model.len());
     }
 
+    fn merged(&self, ours: &Self, theirs: &Self) -> BTreeMap<Key, V> {
+        let mut merged = ours.model.clone();
+        let keys: BTreeSet<_> = self.model.keys().chain(theirs.model.keys()).collect();
+        for key in keys {
+            let [base, ours, theirs] = [self, ours, theirs].map(|version| version.model.get(key));
+            if base == theirs || ours == theirs {
+                continue;
+            }
+            let value = if base == ours {
+                theirs.cloned()
+            } else {
+                ours.and(theirs).cloned()
+            };
+            match value {
+                Some(value) => merged.insert(key.clone(), value),
+                None => merged.remove(key),
+            };
+        }
+        merged
+    }
+
     fn differences<'a>(&'a self, other: &'a Self) -> Vec<Change<'a, Key, V>> {
         let (ours, theirs) = (&self.model, &other.model);
         let mut keys: Vec<_> = ours.keys().chain(theirs.keys()).collect();
@@ -308,6 +329,11 @@ impl<V: Value> Version<V> {
         };
         keys.into_iter().filter_map(change).collect()
     }
+}
+
+/// Removes what either side removed, and otherwise takes theirs.
+fn resolve<V: Clone>(conflict: Conflict<'_, Key, V>) -> Option<V> {
+    conflict.ours.and(conflict.theirs).cloned()
 }
 
 fn in_order(from: Bound<u16>, to: Bound<u16>) -> (Bound<u16>, Bound<u16>) {
@@ -343,6 +369,13 @@ fn versions_follow_their_models<V: Value>(steps: &[Step], keys: u16) {
             let found: Vec<_> = version.map.diff(&other.map).collect();
             assert_eq!(found, version.differences(other));
             assert_eq!(version.map == other.map, version.model == other.model);
+            let base = &versions[step.from];
+            let merged = base.map.merge(&version.map, &other.map, resolve);
+            assert!(merged.iter().eq(&base.merged(version, other)));
+            let united = version.map.union_with(&other.map, |_, ours, _| ours.clone());
+            let mut model = other.model.clone();
+            model.extend(version.model.clone());
+            assert!(united.iter().eq(&model));
         }
     }
     // What was built on the way is what is built at once.
@@ -350,6 +383,111 @@ fn versions_follow_their_models<V: Value>(steps: &[Step], keys: u16) {
         let built: SortedMap<_, _> = version.model.clone().into_iter().collect();
         assert!(built == version.map);
     }
+}
+
+/// What to do to set `to`, after it has become a clone of `from`.
+#[derive(Clone, Debug)]
+enum SetAction {
+    Insert(u16),
+    Replace(u16),
+    Remove(u16),
+    Run(u16, u16),
+    Retain(u16),
+    ExtractRange(u16, u16),
+    PopBoth,
+    Or(usize),
+    And(usize),
+    Sub(usize),
+    Xor(usize),
+    SplitOff(u16),
+    Append(usize),
+}
+
+fn set_steps(keys: u16) -> impl Strategy<Value = Vec<(usize, usize, SetAction)>> {
+    let key = move || 0..keys;
+    let count = move || prop_oneof![0..10_u16, 0..keys];
+    let action = prop_oneof![
+        3 => key().prop_map(SetAction::Insert),
+        1 => key().prop_map(SetAction::Replace),
+        3 => key().prop_map(SetAction::Remove),
+        5 => (key(), count()).prop_map(|(first, count)| SetAction::Run(first, count)),
+        1 => (2..5_u16).prop_map(SetAction::Retain),
+        2 => (key(), count()).prop_map(|(first, count)| SetAction::ExtractRange(first, count)),
+        1 => Just(SetAction::PopBoth),
+        1 => (0..VERSIONS).prop_map(SetAction::Or),
+        1 => (0..VERSIONS).prop_map(SetAction::And),
+        1 => (0..VERSIONS).prop_map(SetAction::Sub),
+        1 => (0..VERSIONS).prop_map(SetAction::Xor),
+        1 => key().prop_map(SetAction::SplitOff),
+        1 => (0..VERSIONS).prop_map(SetAction::Append),
+    ];
+    prop::collection::vec((0..VERSIONS, 0..VERSIONS, action), 1..30)
+}
+
+type Sets = (SortedSet<Key>, BTreeSet<Key>);
+
+fn run_on_set((set, model): &mut Sets, action: &SetAction, others: &[Sets]) {
+    match *action {
+        SetAction::Insert(key) => assert_eq!(set.insert(Box::new(key)), model.insert(Box::new(key))),
+        SetAction::Replace(key) => assert_eq!(set.replace(Box::new(key)), model.replace(Box::new(key))),
+        SetAction::Remove(key) => assert_eq!(set.take(&key), model.take(&key)),
+        SetAction::Run(first, count) => {
+            set.extend((first..first + count).map(Box::new));
+            model.extend((first..first + count).map(Box::new));
+        }
+        SetAction::Retain(divisor) => {
+            set.retain(|key| !key.is_multiple_of(divisor));
+            model.retain(|key| !key.is_multiple_of(divisor));
+        }
+        SetAction::ExtractRange(first, count) => {
+            let range = Box::new(first)..=Box::new(first + count);
+            let ours: Vec<_> = set.extract_if(range.clone(), |key| **key % 3 > 0).collect();
+            let theirs: Vec<_> = model.extract_if(range, |key| **key % 3 > 0).collect();
+            assert_eq!(ours, theirs);
+        }
+        SetAction::PopBoth => {
+            assert_eq!(
+                (set.pop_first(), set.pop_last()),
+                (model.pop_first(), model.pop_last())
+            );
+        }
+        SetAction::Or(other) => (*set, *model) = (&*set | &others[other].0, &*model | &others[other].1),
+        SetAction::And(other) => (*set, *model) = (&*set & &others[other].0, &*model & &others[other].1),
+        SetAction::Sub(other) => (*set, *model) = (&*set - &others[other].0, &*model - &others[other].1),
+        SetAction::Xor(other) => (*set, *model) = (&*set ^ &others[other].0, &*model ^ &others[other].1),
+        SetAction::SplitOff(key) => {
+            let (ours, theirs) = (set.split_off(&key), model.split_off(&key));
+            assert!(ours.iter().eq(&theirs));
+        }
+        SetAction::Append(other) => {
+            set.append(&mut others[other].0.clone());
+            model.append(&mut others[other].1.clone());
+        }
+    }
+}
+
+fn check_pair((one, one_model): &Sets, (other, other_model): &Sets) {
+    assert!(one.union(other).eq(one_model.union(other_model)));
+    assert!(one.intersection(other).eq(one_model.intersection(other_model)));
+    assert!(one.difference(other).eq(one_model.difference(other_model)));
+    assert!(
+        one.symmetric_difference(other)
+            .eq(one_model.symmetric_difference(other_model))
+    );
+    assert!((one | other).iter().eq(&(one_model | other_model)));
+    assert!((one & other).iter().eq(&(one_model & other_model)));
+    assert!((one - other).iter().eq(&(one_model - other_model)));
+    assert!((one ^ other).iter().eq(&(one_model ^ other_model)));
+    assert_eq!(one.is_subset(other), one_model.is_subset(other_model));
+    assert_eq!(one.is_superset(other), one_model.is_superset(other_model));
+    assert_eq!(one.is_disjoint(other), one_model.is_disjoint(other_model));
+    assert_eq!(one == other, one_model == other_model);
+    assert_eq!(one.cmp(other), one_model.cmp(other_model));
+    assert!(
+        one.diff(other)
+            .map(|change| change.key())
+            .eq(one_model.symmetric_difference(other_model))
+    );
 }
 
 proptest! {
@@ -363,5 +501,19 @@ proptest! {
     #[test]
     fn versions_of_large_values_follow_their_models(steps in steps(300)) {
         versions_follow_their_models::<Large>(&steps, 300);
+    }
+
+    #[test]
+    fn sets_follow_their_models(steps in set_steps(1_500)) {
+        let mut sets = vec![Sets::default(); VERSIONS];
+        for (from, to, action) in &steps {
+            let mut written = sets[*from].clone();
+            run_on_set(&mut written, action, &sets);
+            sets[*to] = written;
+            for other in &sets {
+                prop_assert!(other.0.len() == other.1.len() && other.0.iter().eq(&other.1));
+                check_pair(&sets[*to], other);
+            }
+        }
     }
 }

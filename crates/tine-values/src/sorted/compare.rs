@@ -40,6 +40,21 @@ pub(super) enum Found<'a, K, V> {
     Both((&'a K, &'a V), (&'a K, &'a V)),
 }
 
+impl<K, V> Clone for Rest<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<K, V> Clone for Side<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            above: self.above.clone(),
+            ..*self
+        }
+    }
+}
+
 impl<'a, K, V> Side<'a, K, V> {
     pub(super) fn new(root: Option<&'a Node<K, V>>) -> Self {
         let mut above = Vec::new();
@@ -89,6 +104,26 @@ impl<'a, K, V> Side<'a, K, V> {
         }
     }
 
+    /// Returns the nodes that come next and have one parent, if the head is a node.
+    fn nodes(&self) -> &'a [Node<K, V>] {
+        match self.above.last() {
+            Some(rest) if self.keys.is_empty() => rest.children,
+            _ => &[],
+        }
+    }
+
+    /// Goes past `count` of the nodes that come next.
+    fn skip_nodes(&mut self, count: usize) {
+        if let Some(rest) = self.above.last_mut() {
+            rest.children = &rest.children[count..];
+            let passed = count.min(rest.separators.len());
+            if let Some(separator) = passed.checked_sub(1).map(|at| &rest.separators[at]) {
+                rest.before = Some(separator);
+            }
+            rest.separators = &rest.separators[passed..];
+        }
+    }
+
     /// Goes into the head, which is a node.
     #[inline]
     pub(super) fn enter(&mut self) {
@@ -107,9 +142,33 @@ impl<'a, K, V> Side<'a, K, V> {
     }
 }
 
+/// Goes past the nodes that come next on both sides, if they are the same.
+fn skip_shared<K, V>(left: &mut Side<'_, K, V>, right: &mut Side<'_, K, V>) {
+    let pairs = left.nodes().iter().zip(right.nodes());
+    let count = pairs.take_while(|(node, other)| node.ptr_eq(other)).count();
+    left.skip_nodes(count);
+    right.skip_nodes(count);
+}
+
 /// Returns the next entry that is not in a node which both sides share, and goes past it.
 #[inline]
 pub(super) fn step<'a, K: Ord, V>(
+    left: &mut Side<'a, K, V>,
+    right: &mut Side<'a, K, V>,
+) -> Option<Found<'a, K, V>> {
+    step_by::<K, V, true>(left, right)
+}
+
+/// Returns the next entry, and goes past it.
+#[inline]
+pub(super) fn step_all<'a, K: Ord, V>(
+    left: &mut Side<'a, K, V>,
+    right: &mut Side<'a, K, V>,
+) -> Option<Found<'a, K, V>> {
+    step_by::<K, V, false>(left, right)
+}
+
+fn step_by<'a, K: Ord, V, const SKIPS_SHARED: bool>(
     left: &mut Side<'a, K, V>,
     right: &mut Side<'a, K, V>,
 ) -> Option<Found<'a, K, V>> {
@@ -147,9 +206,8 @@ pub(super) fn step<'a, K: Ord, V>(
                 return Some(Found::Right(key, value));
             }
             (Some(Head::Node(node, before)), Some(Head::Node(other, other_before))) => {
-                if node.ptr_eq(other) {
-                    left.skip();
-                    right.skip();
+                if SKIPS_SHARED && node.ptr_eq(other) {
+                    skip_shared(left, right);
                     continue;
                 }
                 // Nothing (`None`) is before the first nodes, and comes first.
@@ -191,8 +249,7 @@ pub(super) fn is_equal<K, V>(
                 right.skip();
             }
             (Some(Head::Node(node, _)), Some(Head::Node(other, _))) if node.ptr_eq(other) => {
-                left.skip();
-                right.skip();
+                skip_shared(&mut left, &mut right);
             }
             (Some(Head::Node(node, _)), Some(Head::Node(other, _))) => {
                 let order = node.level().cmp(&other.level());

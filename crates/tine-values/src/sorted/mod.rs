@@ -25,9 +25,11 @@ pub mod map;
 mod node;
 mod path;
 mod remove;
+pub mod set;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod walk;
 mod way;
 
 pub use self::map::SortedMap;
+pub use self::set::SortedSet;

@@ -372,20 +372,6 @@ impl<K, V> Node<K, V> {
                 unsafe { self.0.drop_in_place() };
             }
         }
-        /// A child whose parent goes: likely, the parent has been its only owner.
-        #[repr(transparent)]
-        struct Child<K, V>(ManuallyDrop<Node<K, V>>);
-        impl<K, V> Drop for Child<K, V> {
-            #[inline]
-            fn drop(&mut self) {
-                // SAFETY: as for a node's own drop.
-                unsafe {
-                    if self.0.block.count().remove_likely_sole_owner() {
-                        self.0.free();
-                    }
-                }
-            }
-        }
         let (level, len) = (self.level(), self.len());
         let capacity = usize::from(self.head().capacity);
         let _block = Free(self.block, units::<K, V>(level, capacity));
@@ -394,9 +380,43 @@ impl<K, V> Node<K, V> {
             let _keys = DropAll(ptr::slice_from_raw_parts_mut(keys(self.block), len));
         } else {
             let separators = keys(self.block).wrapping_add(1);
-            let below = children(self.block, capacity).cast::<Child<K, V>>();
-            let _children = DropAll(ptr::slice_from_raw_parts_mut(below, len));
+            let below = children(self.block, capacity).cast::<ManuallyDrop<Self>>();
+            // SAFETY: they are initialised (invariant 2) and not used again.
+            let _children = Release(unsafe { slice::from_raw_parts_mut(below, len) }.iter_mut());
             let _keys = DropAll(ptr::slice_from_raw_parts_mut(separators, len.saturating_sub(1)));
+        }
+    }
+}
+
+/// The children of a node that goes, given up one after the other when this is dropped.
+struct Release<'a, K, V>(slice::IterMut<'a, ManuallyDrop<Node<K, V>>>);
+
+impl<K, V> Drop for Release<'_, K, V> {
+    fn drop(&mut self) {
+        // If the drop of what is in a child panics, the others are given up while that unwinds.
+        struct Others<'a, 'b, K, V>(&'b mut slice::IterMut<'a, ManuallyDrop<Node<K, V>>>);
+        impl<K, V> Drop for Others<'_, '_, K, V> {
+            fn drop(&mut self) {
+                release(self.0);
+            }
+        }
+        let others = Others(&mut self.0);
+        release(others.0);
+    }
+}
+
+/// Gives up nodes: of a tree that goes they likely have one owner, of a version that goes likely more, all but one. So
+/// the first is looked at before its count is written, and the others as long as that was right.
+fn release<K, V>(nodes: &mut slice::IterMut<'_, ManuallyDrop<Node<K, V>>>) {
+    let mut is_likely_sole = true;
+    for node in nodes {
+        // SAFETY: the owner's share is given up, once; the last one frees the block.
+        unsafe {
+            let count = node.block.count();
+            is_likely_sole = is_likely_sole && count.is_one();
+            if is_likely_sole || count.remove_owner() {
+                node.free();
+            }
         }
     }
 }

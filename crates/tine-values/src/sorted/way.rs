@@ -2,16 +2,15 @@
 //! The way to a key by pointers: what a single write needs when nothing is shared.
 //!
 //! A [`Path`] has to be gone down again to write, which is what a tree with shared nodes needs anyway. A way does not: it
-//! knows the leaf, the nodes above whose counts change with it, and whether all of them have one owner.
+//! knows the leaf, and whether that and all nodes above have one owner.
 
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use equivalent::Comparable;
 
 use super::edit::LeafMut;
-use super::node::{self, LEVELS_MAX, Node, Raw, View};
+use super::node::{self, Node, View};
 use super::path::{Path, Place, is_at, lower_bound, upper_bound};
 
 /// Where a key is, or would be, in a tree that is mutably borrowed.
@@ -23,9 +22,6 @@ pub(super) struct Way<'a, K, V> {
     is_own: bool,
     /// Where its parent, or the tree, has the leaf.
     leaf: NonNull<Node<K, V>>,
-    /// The nodes above, by level: initialised from 1 to `height`.
-    inner: [MaybeUninit<Raw<K, V>>; LEVELS_MAX],
-    height: usize,
     root: NonNull<Node<K, V>>,
     borrows: PhantomData<&'a mut Node<K, V>>,
 }
@@ -34,10 +30,8 @@ impl<'a, K, V> Way<'a, K, V> {
     /// Returns the way to `key`. O(log n).
     #[inline]
     pub(super) fn to<Q: ?Sized + Comparable<K>>(root: &'a mut Node<K, V>, key: &Q) -> Self {
-        let mut inner_nodes = [const { MaybeUninit::uninit() }; LEVELS_MAX];
         let mut path = Path::first();
         let mut is_own = true;
-        let height = root.level();
         let root = NonNull::from(root);
         let mut slot = root;
         loop {
@@ -49,7 +43,6 @@ impl<'a, K, V> Way<'a, K, V> {
                     let at = upper_bound(inner.separators, key);
                     let (level, capacity) = (node.level(), usize::from(node.head().capacity));
                     path.set_slot(level, at);
-                    inner_nodes[level].write(node.block());
                     let children = node::children(node.block(), capacity);
                     debug_assert!(at < inner.children.len());
                     // SAFETY: there is one child more than separators.
@@ -64,8 +57,6 @@ impl<'a, K, V> Way<'a, K, V> {
                         is_found: is_at(leaf.keys, index, key),
                         is_own,
                         leaf: slot,
-                        inner: inner_nodes,
-                        height,
                         root,
                         borrows: PhantomData,
                     };
@@ -106,11 +97,18 @@ impl<'a, K, V> Way<'a, K, V> {
     #[inline]
     pub(super) fn add_entries(&mut self, count: isize) {
         assert!(self.is_own);
-        for block in &self.inner[1..=self.height] {
-            // SAFETY: initialised; an inner node with one owner, mutably borrowed with the root.
-            unsafe {
-                let head = block.assume_init().header_ptr();
+        let mut slot = self.root;
+        // SAFETY: all nodes on the way have one owner, mutably borrowed with the root; the path leads to children that
+        // are there, as none have come or gone since it was found.
+        unsafe {
+            let mut level = slot.as_ref().level();
+            while level > 0 {
+                let block = slot.as_ref().block();
+                let head = block.header_ptr();
                 (*head).entries = (*head).entries.wrapping_add_signed(count);
+                let children = node::children(block, usize::from((*head).capacity));
+                slot = NonNull::new_unchecked(children.add(self.place.path.slot(level)));
+                level -= 1;
             }
         }
     }

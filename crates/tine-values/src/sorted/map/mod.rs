@@ -4,7 +4,14 @@ mod diff;
 mod entry;
 mod extract;
 mod into_iter;
-mod iter;
+pub(super) mod iter;
+mod merge;
+#[cfg(feature = "proptest")]
+mod proptest;
+#[cfg(feature = "rayon")]
+mod rayon;
+#[cfg(feature = "serde")]
+mod serde;
 mod traits;
 
 use core::cmp::Ordering;
@@ -16,6 +23,7 @@ use equivalent::Comparable;
 pub use self::diff::Diff;
 pub use self::entry::{Entry, OccupiedEntry, VacantEntry};
 pub use self::extract::ExtractIf;
+pub(super) use self::extract::Extraction;
 pub use self::into_iter::{IntoIter, IntoKeys, IntoValues};
 pub use self::iter::{Iter, IterMut, Keys, Range, RangeMut, Values, ValuesMut};
 use super::insert::insert_at;
@@ -304,7 +312,6 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
         R: RangeBounds<K>,
         F: FnMut(&K, &mut V) -> bool,
     {
-        check_order(&range);
         ExtractIf::new(self, &range, is_taken)
     }
 
@@ -328,6 +335,17 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     /// way that are shared.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.insert_or(key, value, |way, value| mem::replace(way.into_value(), value))
+    }
+
+    /// Inserts the entry if there is none with the key; otherwise calls `found` with the way to that.
+    #[inline]
+    pub(in crate::sorted) fn insert_or<R>(
+        &mut self,
+        key: K,
+        value: V,
+        found: impl FnOnce(Way<'_, K, V>, V) -> R,
+    ) -> Option<R> {
         let Some(root) = &mut self.root else {
             insert_at(&mut self.root, Place::first(), key, value);
             return None;
@@ -335,7 +353,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let mut way = Way::to(root, &key);
         let place = way.place;
         if way.is_found {
-            return Some(mem::replace(way.into_value(), value));
+            return Some(found(way, value));
         }
         match way.leaf_mut() {
             Some(mut leaf) if !leaf.is_full() => {
@@ -381,6 +399,9 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         }
     }
 }
+
+#[cfg(feature = "rayon")]
+pub use self::rayon::ParIter;
 
 /// Returns the places where `range` begins and, if that is not with the map, ends.
 fn places<K, V, Q: ?Sized + Comparable<K>>(

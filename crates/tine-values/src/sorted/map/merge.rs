@@ -1,0 +1,81 @@
+//! Maps made of several versions. What the versions share is neither looked at nor copied.
+
+use super::SortedMap;
+use crate::change::{Change, Conflict};
+
+impl<K: Ord + Clone, V: Clone + PartialEq> SortedMap<K, V> {
+    /// Returns a map with the changes that both sides have made since this version, which is what both come from.
+    ///
+    /// A key that only one side has changed gets what that side made of it; so does one that both changed alike. For
+    /// the others `resolve` is asked: what it returns is the value, `None` removes the key. The result shares its nodes
+    /// with `ours`, but for what `theirs` brings in. Costs what [`diff`](Self::diff) to `theirs` costs, and a write for
+    /// each change of `theirs`.
+    ///
+    /// ```
+    /// use tine_values::SortedMap;
+    ///
+    /// let base = SortedMap::from([("a", 1), ("b", 1), ("c", 1)]);
+    /// let (mut ours, mut theirs) = (base.clone(), base.clone());
+    /// ours.extend([("a", 2), ("c", 10)]);
+    /// theirs.remove("b");
+    /// theirs.insert("c", 100);
+    /// let merged = base.merge(&ours, &theirs, |conflict| Some(conflict.ours? + conflict.theirs?));
+    /// assert_eq!(merged, SortedMap::from([("a", 2), ("c", 110)]));
+    /// ```
+    #[must_use]
+    pub fn merge(
+        &self,
+        ours: &Self,
+        theirs: &Self,
+        mut resolve: impl FnMut(Conflict<'_, K, V>) -> Option<V>,
+    ) -> Self {
+        if self.ptr_eq(ours) {
+            return theirs.clone();
+        }
+        let mut merged = ours.clone();
+        for change in self.diff(theirs) {
+            let (key, base, theirs) = match change {
+                Change::Added { key, value } => (key, None, Some(value)),
+                Change::Removed { key, value } => (key, Some(value), None),
+                Change::Changed { key, old, new } => (key, Some(old), Some(new)),
+            };
+            let ours = ours.get(key);
+            if ours == theirs {
+                continue;
+            }
+            let value = if ours == base {
+                theirs.cloned()
+            } else {
+                resolve(Conflict {
+                    key,
+                    base,
+                    ours,
+                    theirs,
+                })
+            };
+            match value {
+                Some(value) => drop(merged.insert(key.clone(), value)),
+                None => drop(merged.remove(key)),
+            }
+        }
+        merged
+    }
+
+    /// Returns a map with the keys of both. Where both have a key and their values differ, `both` makes one of this
+    /// map's and the other's; equal values, those in shared nodes among them, stay as they are.
+    ///
+    /// The result shares its nodes with this map, but for what the other brings in. Costs what [`diff`](Self::diff)
+    /// costs, and a write for each difference.
+    #[must_use]
+    pub fn union_with(&self, other: &Self, mut both: impl FnMut(&K, &V, &V) -> V) -> Self {
+        let mut union = self.clone();
+        for change in self.diff(other) {
+            match change {
+                Change::Added { key, value } => drop(union.insert(key.clone(), value.clone())),
+                Change::Changed { key, old, new } => drop(union.insert(key.clone(), both(key, old, new))),
+                Change::Removed { .. } => {}
+            }
+        }
+        union
+    }
+}

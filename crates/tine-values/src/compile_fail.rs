@@ -75,3 +75,24 @@
 //!     elements
 //! }
 //! ```
+//!
+//! A sorted map does not outlive its keys' borrows, and its owners do not share what one thread only may have:
+//!
+//! ```compile_fail,E0597
+//! let mut map = tine_values::SortedMap::new();
+//! {
+//!     let text = String::from("short");
+//!     map.insert(&text[..], 1);
+//! }
+//! assert!(!map.is_empty());
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::SortedMap::from([(1, std::rc::Rc::new(1))]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::SortedSet::<std::cell::Cell<u8>>::new());
+//! ```

@@ -481,11 +481,11 @@ impl<T> Drop for Filling<T> {
     }
 }
 
-/// Returns how much room a leaf for `len` entries has: at most a third more than that, or eight, so that few bytes
+/// Returns how much room a leaf for `len` entries has: at most a third more than that, or twelve, so that few bytes
 /// lie idle and few insertions move it.
 pub(super) fn leaf_room(len: usize, most: usize) -> usize {
     let step = (len.next_power_of_two() / 4).max(4);
-    len.next_multiple_of(step).max(8).min(most)
+    len.next_multiple_of(step).max(12).min(most)
 }
 
 /// Returns where the keys are.

@@ -163,7 +163,9 @@ impl<'a, K: Clone, V: Clone> OccupiedEntry<'a, K, V> {
 
     /// Removes the entry and returns its value. Copies the nodes on the way that are shared.
     pub fn remove(self) -> V {
-        self.remove_entry().1
+        let (key, value) = self.remove_entry();
+        drop(key);
+        value
     }
 
     /// Removes the entry and returns it. Copies the nodes on the way that are shared.

@@ -104,8 +104,19 @@ impl<K: Clone, V: Clone> ExactSizeIterator for IntoIter<K, V> {
 
 impl<K: Clone, V: Clone> FusedIterator for IntoIter<K, V> {}
 
-picking!(IntoKeys<K, V>, K, |(key, _)| key, [K: Clone, V: Clone]);
-picking!(IntoValues<K, V>, V, |(_, value)| value, [K: Clone, V: Clone]);
+picking!(IntoKeys<K, V>, K, key_of, [K: Clone, V: Clone]);
+picking!(IntoValues<K, V>, V, value_of, [K: Clone, V: Clone]);
+
+// What is dropped goes first: what is on its way to the caller is lost if that panics.
+fn key_of<K, V>((key, value): (K, V)) -> K {
+    drop(value);
+    key
+}
+
+fn value_of<K, V>((key, value): (K, V)) -> V {
+    drop(key);
+    value
+}
 
 impl<K: Clone, V: Clone> fmt::Debug for IntoIter<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

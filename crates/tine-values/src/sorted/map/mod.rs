@@ -246,7 +246,11 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
 
     /// Removes the entry that has `key` and returns its value. O(log n). Copies nothing if the key is absent.
     pub fn remove<Q: ?Sized + Comparable<K>>(&mut self, key: &Q) -> Option<V> {
-        self.remove_entry(key).map(|(_, value)| value)
+        // The key goes first: what is on its way to the caller is lost if it panics.
+        self.remove_entry(key).map(|(key, value)| {
+            drop(key);
+            value
+        })
     }
 
     /// Removes the entry that has `key` and returns it. O(log n). Copies nothing if the key is absent.
@@ -353,6 +357,8 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let mut way = Way::to(root, &key);
         let place = way.place;
         if way.is_found {
+            // Before there is a result: what is on its way to the caller is lost if it panics.
+            drop(key);
             return Some(found(way, value));
         }
         match way.leaf_mut() {

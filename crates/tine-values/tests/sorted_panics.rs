@@ -1,0 +1,328 @@
+//! Goal: a panic in the caller's code loses no key and no value, drops none twice, and leaves a map that can be used.
+//! Method: every operation is run with keys, values and closures of which one panics at the first call of a kind, at the
+//! second, and so on until none panics any more. Living keys and values are counted.
+
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use tine_values::SortedMap;
+
+/// What all keys and values of one test have in common.
+#[derive(Default)]
+struct Ledger {
+    living: Cell<isize>,
+    /// Calls of the kind that is about to panic, until it does.
+    clones_left: Cell<Option<usize>>,
+    drops_left: Cell<Option<usize>>,
+    orders_left: Cell<Option<usize>>,
+    equals_left: Cell<Option<usize>>,
+    calls_left: Cell<Option<usize>>,
+    /// Whether keys are put in an order that contradicts itself.
+    is_lying: Cell<bool>,
+}
+
+/// Counts down, and panics where the count ends.
+fn tick(left: &Cell<Option<usize>>) {
+    match left.get() {
+        Some(0) => {
+            left.set(None);
+            // As a panic, without the message.
+            resume_unwind(Box::new("planned"));
+        }
+        Some(more) => left.set(Some(more - 1)),
+        None => {}
+    }
+}
+
+/// A key, and a value of 250 bytes, so that few make a tree of several levels.
+struct Item {
+    number: u32,
+    ledger: Rc<Ledger>,
+    room: [u8; 240],
+}
+
+fn item(number: u32, ledger: &Rc<Ledger>) -> Item {
+    ledger.living.set(ledger.living.get() + 1);
+    Item {
+        number,
+        ledger: ledger.clone(),
+        room: [7; 240],
+    }
+}
+
+impl Clone for Item {
+    fn clone(&self) -> Self {
+        tick(&self.ledger.clones_left);
+        item(self.number, &self.ledger)
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        assert_eq!(self.room, [7; 240]);
+        self.ledger.living.set(self.ledger.living.get() - 1);
+        tick(&self.ledger.drops_left);
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        tick(&self.ledger.equals_left);
+        self.number == other.number
+    }
+}
+
+impl Eq for Item {}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        tick(&self.ledger.orders_left);
+        if self.ledger.is_lying.get() {
+            // Depends on more than the numbers, and is not even the same the other way round.
+            return (self.number.wrapping_mul(2_654_435_761) >> 7 ^ other.number).cmp(&other.number);
+        }
+        self.number.cmp(&other.number)
+    }
+}
+
+type Map = SortedMap<Item, Item>;
+type Operation = fn(&mut Map, &Rc<Ledger>);
+
+/// Each is tried on a sole owner and on a fork. Keys are even; new values are from 1,000 on.
+const OPERATIONS: [(&str, Operation); 18] = [
+    ("insert over a value", |map, ledger| {
+        drop(map.insert(item(4, ledger), item(1000, ledger)));
+    }),
+    ("insert into gaps", |map, ledger| {
+        for key in [5, 7, 9, 11, 13, 15] {
+            drop(map.insert(item(key, ledger), item(1000, ledger)));
+        }
+    }),
+    ("insert behind all", |map, ledger| {
+        for key in 500..510 {
+            drop(map.insert(item(key, ledger), item(1000, ledger)));
+        }
+    }),
+    ("get for writing", |map, ledger| {
+        if let Some(value) = map.get_mut(&item(20, ledger)) {
+            value.number = 1000;
+        }
+    }),
+    ("remove", |map, ledger| drop(map.remove(&item(4, ledger)))),
+    ("remove many", |map, ledger| {
+        for key in (20..60).step_by(2) {
+            drop(map.remove(&item(key, ledger)));
+        }
+    }),
+    ("pop from both ends", |map, _| {
+        for _ in 0..10 {
+            drop((map.pop_first(), map.pop_last()));
+        }
+    }),
+    ("entry", |map, ledger| {
+        map.entry(item(33, ledger)).or_insert_with(|| {
+            tick(&ledger.calls_left);
+            item(1000, ledger)
+        });
+        let modify = |value: &mut Item| value.number = 1000;
+        map.entry(item(34, ledger))
+            .and_modify(modify)
+            .insert_entry(item(1001, ledger));
+    }),
+    ("retain", |map, ledger| {
+        map.retain(|key, _| {
+            tick(&ledger.calls_left);
+            key.number % 6 > 0
+        });
+    }),
+    ("extract a part", |map, ledger| {
+        let range = item(20, ledger)..=item(90, ledger);
+        let mut taken = map.extract_if(range, |key, _| {
+            tick(&ledger.calls_left);
+            key.number % 8 > 0
+        });
+        drop(taken.by_ref().take(20).collect::<Vec<_>>());
+    }),
+    ("split and append", |map, ledger| {
+        let mut right = map.split_off(&item(51, ledger));
+        map.append(&mut right);
+    }),
+    ("append what interleaves", |map, ledger| {
+        let other = (1..40)
+            .step_by(2)
+            .map(|key| (item(key, ledger), item(1000, ledger)));
+        map.append(&mut other.collect());
+    }),
+    ("iterate for writing", |map, _| {
+        map.iter_mut()
+            .step_by(5)
+            .for_each(|(_, value)| value.number = 1000);
+    }),
+    ("iterate a range for writing", |map, ledger| {
+        let range = item(20, ledger)..item(60, ledger);
+        map.range_mut(range)
+            .rev()
+            .for_each(|(_, value)| value.number = 1000);
+    }),
+    ("iterate by value", |map, _| {
+        let mut entries = std::mem::take(map).into_iter();
+        drop((entries.next(), entries.next_back()));
+        *map = entries.collect();
+    }),
+    ("build out of order", |map, ledger| {
+        let entries = (0..60).map(|at| {
+            tick(&ledger.calls_left);
+            (item(at * 37 % 50, ledger), item(1000 + at, ledger))
+        });
+        *map = entries.collect();
+    }),
+    ("merge", |map, ledger| {
+        let (mut ours, mut theirs) = (map.clone(), map.clone());
+        ours.insert(item(8, ledger), item(1001, ledger));
+        theirs.insert(item(8, ledger), item(1002, ledger));
+        theirs.remove(&item(30, ledger));
+        *map = map.merge(&ours, &theirs, |conflict| {
+            tick(&ledger.calls_left);
+            conflict.theirs.cloned()
+        });
+    }),
+    ("clear", |map, _| map.clear()),
+];
+
+fn sample(ledger: &Rc<Ledger>) -> Map {
+    (0..80)
+        .map(|key| (item(key * 2, ledger), item(key, ledger)))
+        .collect()
+}
+
+fn content(map: &Map) -> BTreeMap<u32, u32> {
+    map.iter()
+        .map(|(key, value)| (key.number, value.number))
+        .collect()
+}
+
+/// Runs every operation with a panic at each call of a kind in turn. Returns how many panics there were.
+fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>) -> usize {
+    let mut panics = 0;
+    for (name, operation) in OPERATIONS {
+        for is_shared in [false, true] {
+            for stop in 0.. {
+                let ledger = Rc::new(Ledger::default());
+                let mut map = sample(&ledger);
+                let before = content(&map);
+                let origin = is_shared.then(|| map.clone());
+                kind(&ledger).set(Some(stop));
+                let outcome = catch_unwind(AssertUnwindSafe(|| operation(&mut map, &ledger)));
+                kind(&ledger).set(None);
+
+                assert_eq!(map.iter().count(), map.len(), "{name}, panic {stop}");
+                assert!(map.keys().is_sorted(), "{name}, panic {stop}");
+                for (key, value) in &map {
+                    let is_old = before.get(&key.number) == Some(&value.number);
+                    assert!(is_old || value.number >= 1000, "{name}, panic {stop}");
+                    assert!(map.get(key).is_some(), "{name}, panic {stop}");
+                }
+                if let Some(origin) = &origin {
+                    assert_eq!(
+                        content(origin),
+                        before,
+                        "{name}, panic {stop}: the origin changed"
+                    );
+                    map.diff(origin).for_each(drop);
+                    let _ = map == *origin;
+                }
+                // It still works.
+                for key in 30..60 {
+                    drop(map.insert(item(key, &ledger), item(7, &ledger)));
+                }
+                for key in 0..200 {
+                    drop(map.remove(&item(key, &ledger)));
+                }
+                while map.pop_first().is_some() {}
+                assert!(map.is_empty(), "{name}, panic {stop}");
+                drop((map, origin));
+                assert_eq!(
+                    ledger.living.get(),
+                    0,
+                    "{name}, panic {stop}: lost or dropped twice"
+                );
+                if outcome.is_ok() {
+                    break;
+                }
+                panics += 1;
+            }
+        }
+    }
+    panics
+}
+
+#[test]
+fn clones_that_panic() {
+    assert!(panic_at_every(|ledger| &ledger.clones_left) > 500);
+}
+
+#[test]
+fn drops_that_panic() {
+    assert!(panic_at_every(|ledger| &ledger.drops_left) > 500);
+}
+
+#[test]
+fn orders_that_panic() {
+    assert!(panic_at_every(|ledger| &ledger.orders_left) > 500);
+}
+
+#[test]
+fn equalities_that_panic() {
+    assert!(panic_at_every(|ledger| &ledger.equals_left) > 50);
+}
+
+#[test]
+fn closures_and_iterators_that_panic() {
+    assert!(panic_at_every(|ledger| &ledger.calls_left) > 100);
+}
+
+#[test]
+fn orders_that_contradict_themselves_are_no_harm() {
+    let ledger = Rc::new(Ledger::default());
+    for (_, operation) in OPERATIONS {
+        for is_shared in [false, true] {
+            let mut map = sample(&ledger);
+            let origin = is_shared.then(|| map.clone());
+            ledger.is_lying.set(true);
+            for _ in 0..3 {
+                // Whatever comes of it, a panic included.
+                let _ = catch_unwind(AssertUnwindSafe(|| operation(&mut map, &ledger)));
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let range = item(40, &ledger)..item(100, &ledger);
+                    map.range_mut(range).for_each(|(_, value)| value.number += 1);
+                }));
+            }
+            ledger.is_lying.set(false);
+            assert_eq!(map.iter().count(), map.len());
+            drop((map, origin));
+            assert_eq!(ledger.living.get(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_map_whose_entries_panic_when_dropped_frees_the_rest() {
+    for stop in 0..170 {
+        let ledger = Rc::new(Ledger::default());
+        let map = sample(&ledger);
+        ledger.drops_left.set(Some(stop));
+        let outcome = catch_unwind(AssertUnwindSafe(|| drop(map)));
+        // There are separators, too.
+        assert!(outcome.is_err() || stop >= 160);
+        assert_eq!(ledger.living.get(), 0);
+    }
+}

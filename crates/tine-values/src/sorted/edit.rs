@@ -477,7 +477,12 @@ impl<'a, K, V> InnerMut<'a, K, V> {
     pub(super) fn remove_last(&mut self) -> Node<K, V> {
         match self.len() {
             1 => self.remove_first().0,
-            len => self.remove(len - 1).1,
+            len => {
+                let (separator, child) = self.remove(len - 1);
+                // Dropped on the way out, a key that panics would have the child lost (rust#47949).
+                drop(separator);
+                child
+            }
         }
     }
 

@@ -25,7 +25,12 @@ pub(super) type Tree<K, V> = Option<Node<K, V>>;
 pub(super) fn join<K: Clone, V: Clone>(left: Tree<K, V>, separator: K, right: Tree<K, V>) -> Tree<K, V> {
     let (mut left, mut right) = match (left, right) {
         (Some(left), Some(right)) => (left, right),
-        (one, other) => return one.or(other),
+        (one, other) => {
+            let tree = one.or(other);
+            // Dropped on the way out, a key that panics would have the tree lost (rust#47949).
+            drop(separator);
+            return tree;
+        }
     };
     let mut tree;
     if left.level() > right.level() {

@@ -75,14 +75,22 @@ impl<K: Clone, V: Clone> Piece<K, V> {
         let separator = self.separator.take();
         let mut tree = self.tree.take();
         settle(&mut tree);
-        *done = match (done.take(), separator) {
-            (None, _) => tree,
+        match (done.take(), separator) {
+            (None, separator) => {
+                *done = tree;
+                // Only now: a key whose drop panics must not take the tree with it.
+                drop(separator);
+            }
             (left, None) => {
                 debug_assert!(tree.is_none(), "a piece that is not the first has a separator");
-                left
+                *done = left;
             }
-            (left, Some(separator)) => join(left, separator, tree),
-        };
+            (left, Some(separator)) if tree.is_none() => {
+                *done = left;
+                drop(separator);
+            }
+            (left, Some(separator)) => *done = join(left, separator, tree),
+        }
     }
 }
 

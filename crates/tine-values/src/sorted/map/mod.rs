@@ -316,7 +316,10 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
         R: RangeBounds<K>,
         F: FnMut(&K, &mut V) -> bool,
     {
-        ExtractIf::new(self, &range, is_taken)
+        let taken = ExtractIf::new(self, &range, is_taken);
+        // Dropped on the way out, a bound that panics would have the map lost with what is returned (rust#47949).
+        drop(range);
+        taken
     }
 
     /// Removes the entries from `key` on and returns them. O(log n), whatever their number.

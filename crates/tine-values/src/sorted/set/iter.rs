@@ -53,10 +53,10 @@ impl<'a, T: Clone, F> ExtractIf<'a, T, F> {
     where
         T: Ord,
     {
-        Self {
-            entries: map::Extraction::new(map, &range),
-            is_taken,
-        }
+        let entries = map::Extraction::new(map, &range);
+        // As in `SortedMap::extract_if`.
+        drop(range);
+        Self { entries, is_taken }
     }
 }
 

@@ -4,7 +4,7 @@
 //! `/proc/self/fd`.
 //!
 //! **Invariant:** a socket that somebody answers on is never removed, nor is anything that is no socket. Looking whether
-//! somebody answers, removing and listening are one step to other processes of tine: each takes its turn ([`turn`]).
+//! somebody answers, removing and listening are one step to other processes of tine: each takes its turn (`turn`).
 
 use std::fs;
 use std::io;

@@ -6,7 +6,7 @@
 //! **Invariant:** no lock of the store is held while a client is waited for: streams are pulled and pushed between the
 //! engine's calls.
 //!
-//! **Invariant:** of what a daemon that stops was sent it does all or nothing, and says which ([`connection`]).
+//! **Invariant:** of what a daemon that stops was sent it does all or nothing, and says which (`connection`).
 
 mod answer;
 mod connection;

@@ -40,7 +40,9 @@ impl BufferMemory {
     }
 
     fn copy_of(&self, block: &[u8; BLOCK]) -> BlockMemory {
-        match self.spare.lock().pop() {
+        // Others are not kept waiting while this copies.
+        let spare = self.spare.lock().pop();
+        match spare {
             Some(mut memory) => {
                 memory.copy_from_slice(block);
                 memory

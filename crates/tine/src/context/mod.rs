@@ -5,6 +5,7 @@
 
 mod open;
 
+use std::cell::Cell;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::thread;
@@ -93,15 +94,20 @@ impl Context {
         mut tell: impl FnMut(Step<R::Item>) -> Outcome<()>,
     ) -> Outcome<R::Answer> {
         let mut stopped = None;
-        let mut tell = |step| match tell(step) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                stopped = Some(error);
-                ControlFlow::Break(())
+        let begun = Cell::new(false);
+        let mut tell = |step| {
+            begun.set(begun.get() || matches!(step, Step::Item(_)));
+            match tell(step) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    stopped = Some(error);
+                    ControlFlow::Break(())
+                }
             }
         };
         let through = self.through_daemon(Missing::Refuse, damage, |mut client| {
-            client.follow(&request, &mut tell)
+            let followed = client.follow(&request, &mut tell);
+            followed.map_err(|failure| once_begun(failure, begun.get()))
         });
         let done = match through {
             Ok(Through::Daemon(answer)) => Ok(answer),
@@ -121,7 +127,8 @@ impl Context {
     pub(crate) fn read(&self, request: Read, reading: &mut dyn Reading) -> Outcome<()> {
         let mut stopping = Stopping::new(reading);
         let through = self.through_daemon(Missing::Refuse, Damage::IsAnObstacle, |mut client| {
-            client.read(&request, &mut stopping)
+            let read = client.read(&request, &mut stopping);
+            read.map_err(|failure| once_begun(failure, stopping.begun))
         });
         let done = match through {
             Ok(Through::Daemon(())) => Ok(()),
@@ -239,6 +246,17 @@ impl Context {
     }
 }
 
+/// Returns what a request failed with: what has `begun` to come is not asked for again, as it would come twice.
+fn once_begun(failure: Failure, begun: bool) -> Failure {
+    match failure.kind {
+        Kind::Stopping if begun => Failure {
+            kind: Kind::Connection,
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
 /// What came of asking the daemon.
 enum Through<T> {
     /// Its answer.
@@ -261,6 +279,7 @@ pub(crate) trait Reading {
 /// Reading that keeps the error that ended it, which says more than a [`Failure`] can.
 struct Stopping<'a> {
     reading: &'a mut dyn Reading,
+    begun: bool,
     stopped: Option<CommandError>,
 }
 
@@ -268,6 +287,7 @@ impl<'a> Stopping<'a> {
     fn new(reading: &'a mut dyn Reading) -> Self {
         Self {
             reading,
+            begun: false,
             stopped: None,
         }
     }
@@ -282,6 +302,7 @@ impl<'a> Stopping<'a> {
 
 impl Pieces for Stopping<'_> {
     fn begin(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        self.begun = true;
         let outcome = self.reading.begin(range);
         self.keep(outcome)
     }

@@ -76,6 +76,16 @@ fn the_exit_status_is_the_commands_and_the_fork_is_kept_dropped_or_named() {
 }
 
 #[test]
+fn the_name_of_a_job_that_was_kept_or_dropped_is_free_again() {
+    both_ways(|bench| {
+        for fate in ["--keep first", "--keep second", "--drop", "--keep third"] {
+            bench.succeeds(&format!("tine attach golden+fork=ci {fate} -- true"));
+        }
+        assert_eq!(names(bench), ["first", "golden", "second", "third"]);
+    });
+}
+
+#[test]
 fn what_cannot_be_attached_is_an_error_before_the_command_runs() {
     both_ways(|bench| {
         for line in [

@@ -118,7 +118,11 @@ fn attach(
     interrupt::catch()?;
     if let Some((source, job)) = fork {
         match fate(args, source) {
-            Fate::Keep(name) => keep(place, context, source, &job, name)?,
+            Fate::Keep(name) => {
+                keep(place, context, source, &job, name)?;
+                // What was written is a branch's now: nobody comes back for it by the job's name.
+                place.ask(context, Forget { job })?;
+            }
             Fate::Drop => {
                 place.ask(context, Forget { job })?;
                 context.ui.say(format_args!("Dropped the fork of `{source}`"));

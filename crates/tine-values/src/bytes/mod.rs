@@ -1,6 +1,6 @@
 //! [`Bytes`]: a sequence of bytes that is short, static or shared.
 //!
-//! **Invariant:** there is none beyond that of [`raw`], where the sharing is; [`Text`](crate::Text) is the same with
+//! **Invariant:** there is none beyond that of `raw`, where the sharing is; [`Text`](crate::Text) is the same with
 //! UTF-8 in it.
 
 mod compare;

@@ -72,7 +72,7 @@ impl Text {
         Self(Bytes::with_capacity(capacity))
     }
 
-    /// Returns the formatted text; the macro [`text!`](crate::text) calls it.
+    /// Returns the formatted text; the macro [`text!`](crate::text!) calls it.
     ///
     /// # Panics
     ///

@@ -140,7 +140,8 @@ impl Decoder {
         let reserved = [header.get_u8(), header.get_u8(), header.get_u8()];
         let bytes = header.get_u32_le() as usize;
         let offset = header.get_u64_le();
-        if reserved != [0; 3] {
+        // An end has no place on the disk.
+        if reserved != [0; 3] || (matches!(kind, DONE | FAILED) && offset != 0) {
             return Err(NoFrame::Reserved);
         }
         let fits = match kind {
@@ -238,6 +239,8 @@ mod tests {
             refused(&[4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             NoFrame::Reserved
         );
+        assert_eq!(refused(&header(DONE, 0, 1)), NoFrame::Reserved);
+        assert_eq!(refused(&header(FAILED, 0, 1)), NoFrame::Reserved);
         for (kind, bytes) in [
             (DATA, u32::MAX),
             (DATA, 0),

@@ -94,7 +94,11 @@ impl Mount {
         let give_up = Instant::now() + Duration::from_secs(5);
         loop {
             match nix::mount::umount2(self.directory.path(), MntFlags::empty()) {
-                Ok(()) => return session.join(),
+                // Unmounted it is; so may the kernel tell the thread that serves it.
+                Ok(()) => match session.join() {
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(()),
+                    joined => return joined,
+                },
                 Err(Errno::EBUSY) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(2)),
                 Err(Errno::EBUSY) => {
                     nix::mount::umount2(self.directory.path(), MntFlags::MNT_DETACH)?;

@@ -228,6 +228,15 @@ where
     }
 }
 
+impl<K, V, S, F> Drop for ExtractIf<'_, K, V, S, F> {
+    /// A map whose last entry was taken holds nothing, also if nobody asked for one more.
+    fn drop(&mut self) {
+        if self.tree.len == 0 {
+            *self.tree = Tree::new();
+        }
+    }
+}
+
 impl<K, V> ExactSizeIterator for Iter<'_, K, V> {}
 impl<K, V> FusedIterator for Iter<'_, K, V> {}
 impl<K, V> ExactSizeIterator for Keys<'_, K, V> {}

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -43,9 +44,18 @@ struct Disk {
     answered: usize,
     /// So many changes are durable.
     durable: usize,
-    /// What snapshots hold, and whether that they were taken was answered. What a command takes that outlives its daemon is not
-    /// known: it is of what the daemon left.
-    snapshots: BTreeMap<String, (Option<Vec<u8>>, bool)>,
+    snapshots: BTreeMap<String, Snapshot>,
+}
+
+/// A snapshot that was asked for.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    /// After how many changes it was taken: a command that outlives its daemon goes on alone, with what is left of them.
+    after: RangeInclusive<usize>,
+    /// It was answered that it is taken.
+    is_answered: bool,
+    /// What it holds, once that was looked at.
+    content: Option<Vec<u8>>,
 }
 
 impl Disk {
@@ -57,15 +67,19 @@ impl Disk {
         bytes
     }
 
-    /// Tells whether a cut may leave this.
-    fn may_be(&self, found: &[u8]) -> bool {
+    /// Returns after how many changes the disk was like this, of the numbers that are asked for: the least and the most.
+    fn was(&self, found: &[u8], after: RangeInclusive<usize>) -> Option<(usize, usize)> {
         let mut bytes = self.base.clone();
-        let mut is_found = self.durable == 0 && bytes == found;
-        for (number, change) in self.changes.iter().enumerate() {
-            bytes[change.offset..][..change.bytes.len()].copy_from_slice(&change.bytes);
-            is_found |= number + 1 >= self.durable && bytes == found;
+        let mut is_like = Vec::new();
+        for done in 0..=*after.end() {
+            if let Some(change) = done.checked_sub(1).map(|last| &self.changes[last]) {
+                bytes[change.offset..][..change.bytes.len()].copy_from_slice(&change.bytes);
+            }
+            if after.contains(&done) && bytes == found {
+                is_like.push(done);
+            }
         }
-        is_found
+        Some((*is_like.first()?, *is_like.last()?))
     }
 
     /// From here on this is what there is.
@@ -178,35 +192,44 @@ impl Served {
                 contents.push(runner.must_run(self.step(&["export", &target, "-"]))?.stdout);
             }
             let disk = self.disks.get_mut(&name).expect("the names are alike");
-            if !disk.may_be(&bytes) {
+            let Some((_, newest)) = disk.was(&bytes, disk.durable..=disk.changes.len()) else {
                 return Err(Stop::Violation(format!(
                     "`{name}` is as after none of its {} changes from the {}th on",
                     disk.changes.len(),
                     disk.durable
                 )));
-            }
-            disk.is(bytes);
-            for (snapshot, content) in snapshots.iter().zip(contents) {
-                match disk.snapshots.get_mut(snapshot) {
-                    Some((told, answered)) if told.as_ref().is_none_or(|told| *told == content) => {
-                        (*told, *answered) = (Some(content), true);
-                    }
-                    Some(_) => {
-                        return Err(Stop::Violation(format!(
-                            "`{name}@{snapshot}` holds something else"
-                        )));
-                    }
-                    None => return Err(Stop::Violation(format!("nobody took `{name}@{snapshot}`"))),
+            };
+            for (snapshot, content) in snapshots.iter().zip(&contents) {
+                let Some(told) = disk.snapshots.get(snapshot) else {
+                    return Err(Stop::Violation(format!("nobody took `{name}@{snapshot}`")));
+                };
+                let is_right = match &told.content {
+                    Some(told) => told == content,
+                    // What a snapshot holds, its branch does not lose.
+                    None => disk
+                        .was(content, told.after.clone())
+                        .is_some_and(|(oldest, _)| oldest <= newest),
+                };
+                if !is_right {
+                    return Err(Stop::Violation(format!(
+                        "`{name}@{snapshot}` holds something else"
+                    )));
                 }
             }
             let missing = disk
                 .snapshots
                 .iter()
-                .find(|(snapshot, (_, answered))| *answered && !snapshots.contains(*snapshot));
+                .find(|(snapshot, told)| told.is_answered && !snapshots.contains(*snapshot));
             if let Some((snapshot, _)) = missing {
                 return Err(Stop::Violation(format!("`{name}@{snapshot}` is gone")));
             }
             disk.snapshots.retain(|snapshot, _| snapshots.contains(snapshot));
+            for (snapshot, content) in snapshots.iter().zip(contents) {
+                if let Some(told) = disk.snapshots.get_mut(snapshot) {
+                    told.content = Some(content);
+                }
+            }
+            disk.is(bytes);
         }
         Ok(())
     }
@@ -266,6 +289,9 @@ impl Workload for Served {
         // It ended well, so all is saved.
         for disk in self.disks.values_mut() {
             disk.durable = disk.answered;
+            for snapshot in disk.snapshots.values_mut() {
+                snapshot.after = *snapshot.after.end()..=*snapshot.after.end();
+            }
         }
     }
 
@@ -392,8 +418,14 @@ impl Attached {
             }
             _ if self.disk.snapshots.len() < 3 => {
                 let snapshot = format!("s{}-{}", self.life, self.random.below(1 << 20));
-                let (now, target) = (self.disk.now(), format!("{}@{snapshot}", self.name));
-                self.disk.snapshots.insert(snapshot.clone(), (None, false));
+                let target = format!("{}@{snapshot}", self.name);
+                let (durable, all) = (self.disk.durable, self.disk.changes.len());
+                let mut asked = Snapshot {
+                    after: durable..=all,
+                    is_answered: false,
+                    content: None,
+                };
+                self.disk.snapshots.insert(snapshot.clone(), asked.clone());
                 let status = Command::new(binary())
                     .arg("--store")
                     .arg(&self.store)
@@ -406,9 +438,12 @@ impl Attached {
                 if !status.success() {
                     return Err("a snapshot failed".to_owned());
                 }
+                asked.is_answered = true;
+                self.disk.snapshots.insert(snapshot.clone(), asked.clone());
                 // The daemon is there still, so that it was the one that took it.
                 client.read(0, 1).map_err(failed)?;
-                self.disk.snapshots.insert(snapshot, (Some(now), true));
+                asked.after = all..=all;
+                self.disk.snapshots.insert(snapshot, asked);
                 self.answered(true);
             }
             _ => {}

@@ -7,6 +7,7 @@ mod contest;
 mod data;
 mod heap;
 mod list;
+mod map;
 mod shared;
 mod sorted;
 mod suite;
@@ -41,7 +42,10 @@ fn run(cli: Cli) -> Result {
             );
             Ok(())
         }
-        Command::Values(args) => suite::run(&[list::ROWS, shared::ROWS, text::ROWS, sorted::ROWS], &args),
+        Command::Values(args) => suite::run(
+            &[list::ROWS, map::ROWS, shared::ROWS, text::ROWS, sorted::ROWS],
+            &args,
+        ),
     }
 }
 

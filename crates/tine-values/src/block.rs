@@ -34,10 +34,12 @@ impl<H, T> Block<H, T> {
     /// Where the slots begin, in bytes.
     pub(crate) const SLOTS_AT: usize = size_of::<Prefix<H>>().next_multiple_of(align_of::<T>());
 
-    const ALIGN: usize = if align_of::<Prefix<H>>() > align_of::<T>() {
-        align_of::<Prefix<H>>()
-    } else {
-        align_of::<T>()
+    const ALIGN: usize = {
+        let of_prefix = align_of::<Prefix<H>>();
+        let of_slots = align_of::<T>();
+        let of_both = if of_prefix > of_slots { of_prefix } else { of_slots };
+        // Room for a tag, also where a count is four bytes.
+        if of_both > Self::TAGS { of_both } else { Self::TAGS }
     };
 
     /// Returns a block with one owner, its header, and room for `capacity` slots, none of them initialised. One
@@ -153,31 +155,36 @@ impl<H, T> Block<H, T> {
         }
     }
 
-    /// Returns the pointer with its lowest bit set, to tell two kinds of block apart. No block is there:
-    /// [`untagged`](Self::untagged) gives the block back.
+    /// How many tags a pointer can have: as many as alignment leaves.
+    pub(crate) const TAGS: usize = 8;
+
+    /// Returns the pointer with a tag in its lowest bits, to tell kinds of blocks apart. Unless the tag is 0, no block is
+    /// there: [`untagged`](Self::untagged) gives the block back. The pointer must have no tag.
     #[inline]
-    pub(crate) fn tagged(self) -> Self {
-        const { assert!(align_of::<Prefix<H>>() > 1) };
-        self.moved(self.prefix.as_ptr().wrapping_byte_add(1))
+    pub(crate) fn tagged(self, tag: usize) -> Self {
+        debug_assert!(tag < Self::TAGS && self.tag() == 0);
+        self.at(self.prefix.as_ptr().wrapping_byte_add(tag))
     }
 
     /// Returns the block whose pointer was [`tagged`](Self::tagged).
     #[inline]
     pub(crate) fn untagged(self) -> Self {
-        debug_assert!(self.is_tagged());
-        self.moved(self.prefix.as_ptr().wrapping_byte_sub(1))
+        self.at(self
+            .prefix
+            .as_ptr()
+            .map_addr(|address| address & !(Self::TAGS - 1)))
     }
 
-    /// Returns whether the pointer is a tagged one.
+    /// Returns the pointer's tag.
     #[inline]
-    pub(crate) fn is_tagged(self) -> bool {
-        self.address() & 1 == 1
+    pub(crate) fn tag(self) -> usize {
+        self.address() & (Self::TAGS - 1)
     }
 
     #[inline]
-    fn moved(self, to: *mut Prefix<H>) -> Self {
-        // SAFETY: a byte forth or back inside of an allocation, which never begins at 0.
-        let prefix = unsafe { NonNull::new_unchecked(to) };
+    fn at(self, address: *mut Prefix<H>) -> Self {
+        // SAFETY: some bytes forth or back inside of an allocation, which never begins at 0.
+        let prefix = unsafe { NonNull::new_unchecked(address) };
         Self { prefix, ..self }
     }
 
@@ -229,8 +236,11 @@ mod tests {
     #[test]
     fn a_tagged_pointer_is_told_apart_and_gives_the_block_back() {
         let block = Block::<u8, u64>::new(7, 1);
-        assert!(!block.is_tagged() && block.tagged().is_tagged());
-        assert!(block.tagged() != block && block.tagged().untagged() == block);
+        for tag in 0..Block::<u8, u64>::TAGS {
+            assert_eq!((block.tag(), block.tagged(tag).tag()), (0, tag));
+            assert!((block.tagged(tag) == block) == (tag == 0));
+            assert!(block.tagged(tag).untagged() == block);
+        }
         // SAFETY: its only owner frees it.
         unsafe { block.free(1) };
     }

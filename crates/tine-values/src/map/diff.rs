@@ -137,7 +137,7 @@ impl<K, V, S> Map<K, V, S> {
 
 impl<'a, K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> Diff<'a, K, V, S, F> {
     /// Leaves out what only the other map has.
-    pub(super) fn without_added(self) -> Self {
+    pub(crate) fn without_added(self) -> Self {
         Self {
             wants_added: false,
             ..self

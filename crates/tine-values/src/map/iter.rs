@@ -45,6 +45,16 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     fn count(self) -> usize {
         self.left
     }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut fold: F) -> B {
+        // SAFETY: the tree is borrowed as long as the iterator.
+        unsafe {
+            self.walk.fold(self.tree, init, |folded, entry| {
+                fold(folded, (&entry.key, &entry.value))
+            })
+        }
+    }
 }
 
 impl<K, V> Clone for Iter<'_, K, V> {
@@ -151,6 +161,11 @@ impl<'a, K, V> Iterator for Keys<'a, K, V> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.0.size_hint()
     }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut fold: F) -> B {
+        self.0.fold(init, |folded, (key, _)| fold(folded, key))
+    }
 }
 
 impl<'a, K, V> Iterator for Values<'a, K, V> {
@@ -163,6 +178,11 @@ impl<'a, K, V> Iterator for Values<'a, K, V> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.0.size_hint()
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut fold: F) -> B {
+        self.0.fold(init, |folded, (_, value)| fold(folded, value))
     }
 }
 

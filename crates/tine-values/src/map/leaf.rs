@@ -2,10 +2,12 @@
 //! [`Leaf`]: a small hash table in one counted block, of groups that are searched sixteen tags at a time.
 //!
 //! ```text
-//! | count | head | group | group | ...      2, 4, 8 ... groups; the group of a key is chosen by bits of its hash
-//!                  |
-//!                  | tags | entry | entry | ...       up to 15, those in use first
+//! | count | head | tags | tags | ... | entry | entry | ... | entry | entry | ...
+//!                  group 0  group 1    group 0, up to 15     group 1
 //! ```
+//!
+//! There are 1, 2, 4, 8 ... groups; which one a key belongs to is chosen by bits of its hash. The entries in use are the
+//! first of their group. Tags lie together, so that a search touches few lines of memory that are not those of its entry.
 //!
 //! A leaf of one group has room for as many entries as were asked for, so small maps are small. A key whose group is
 //! full goes to the next that is not, and each group it passes counts it in the last byte of its tags: a search
@@ -71,6 +73,11 @@ impl Shape {
         self.mask() + 1
     }
 
+    /// Returns the tag of a pointer to such a leaf.
+    fn tag(self) -> usize {
+        (self.groups().ilog2() as usize + 1).min(TAG_LARGE)
+    }
+
     /// Returns how many entries fit.
     #[inline]
     pub(super) fn limit(self) -> usize {
@@ -88,9 +95,12 @@ pub(super) struct Unit<K, V> {
     _byte: u8,
 }
 
-/// A pointer to a leaf. A copy is not an owner; who calls its methods vouches that the leaf is live, and that
-/// nobody else reads or writes it while it is written.
+/// A pointer to a leaf, tagged with how many groups it has: one more than the number's logarithm; 7 says that the head
+/// tells. So a search needs not wait for the head to know which group to look at. A copy is not an owner; who calls its
+/// methods vouches that the leaf is live, and that nobody else reads or writes it while it is written.
 pub(super) struct Leaf<K, V>(pub(super) Block<Head, Unit<K, V>>);
+
+const TAG_LARGE: usize = Block::<Head, u8>::TAGS - 1;
 
 impl<K, V> Clone for Leaf<K, V> {
     fn clone(&self) -> Self {
@@ -109,21 +119,19 @@ impl<K, V> PartialEq for Leaf<K, V> {
 /// Where an entry is in a leaf, counted so that it is the same in a copy of the leaf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
-    /// The group's first byte, counted from the first group's.
-    group_at: usize,
-    slot: usize,
+    /// The group's number.
+    pub(super) group: usize,
+    pub(super) slot: usize,
 }
 
 impl<K, V> Leaf<K, V> {
     const ALIGN: usize = align_of::<Entry<K, V>>();
-    /// Where a group's entries begin.
-    const ENTRIES_AT: usize = TAG_BYTES.next_multiple_of(Self::ALIGN);
-    /// From a group to the next.
-    const STRIDE: usize = Self::ENTRIES_AT + SLOTS * size_of::<Entry<K, V>>();
+    /// How many bytes a group takes.
+    const GROUP_BYTES: usize = TAG_BYTES + SLOTS * size_of::<Entry<K, V>>();
 
     /// The most room that a leaf has unless it cannot be split.
     pub(super) const SHAPE_MAX: Shape = {
-        let groups = LEAF_BYTES / Self::STRIDE;
+        let groups = LEAF_BYTES / Self::GROUP_BYTES;
         if groups > 1 {
             Shape(1 << groups.ilog2()).less_one()
         } else {
@@ -132,7 +140,7 @@ impl<K, V> Leaf<K, V> {
             } else {
                 size_of::<Entry<K, V>>()
             };
-            let slots = LEAF_BYTES.saturating_sub(Self::ENTRIES_AT) / entry;
+            let slots = LEAF_BYTES.saturating_sub(TAG_BYTES) / entry;
             // Large entries: few of them, but not so few that the tree is larger than its content.
             Shape::single(if slots < 4 {
                 4
@@ -155,72 +163,94 @@ impl<K, V> Leaf<K, V> {
         Shape::single(slots.unwrap_or(most).min(most))
     }
 
+    /// Returns where the entries of a leaf with so many groups begin, behind the first tags.
+    #[inline]
+    const fn entries_from(groups: usize) -> usize {
+        (groups * TAG_BYTES).next_multiple_of(Self::ALIGN)
+    }
+
     fn units(shape: Shape) -> usize {
-        let bytes = match shape.0 >> GROUP_BITS {
-            0 => shape.groups().checked_mul(Self::STRIDE),
-            slots => Some(Self::ENTRIES_AT + slots as usize * size_of::<Entry<K, V>>()),
+        let entries = match shape.0 >> GROUP_BITS {
+            0 => shape.groups().checked_mul(SLOTS),
+            slots => Some(slots as usize),
         };
+        let bytes = entries
+            .and_then(|entries| entries.checked_mul(size_of::<Entry<K, V>>()))
+            .and_then(|bytes| bytes.checked_add(Self::entries_from(shape.groups())));
         bytes.expect("a leaf fits the address space") / Self::ALIGN
     }
 
     /// Returns a leaf without entries. One allocation.
     pub(super) fn with_shape(shape: Shape) -> Self {
-        let leaf = Self(Block::new(Head { len: 0, shape }, Self::units(shape)));
-        for group in 0..shape.groups() {
-            // SAFETY: the group lies in the new block, and begins with its tags.
-            unsafe { leaf.tags_at(group * Self::STRIDE).write_bytes(0, TAG_BYTES) };
-        }
+        let block = Block::new(Head { len: 0, shape }, Self::units(shape));
+        let leaf = Self(block.tagged(shape.tag()));
+        // SAFETY: the new block begins with the tags of its groups.
+        unsafe { leaf.tags_at(0).write_bytes(0, shape.groups() * TAG_BYTES) };
         leaf
     }
 
     /// Returns where a group's tags are.
     #[inline]
-    fn tags_at(self, group_at: usize) -> *mut u8 {
-        self.0.slots().cast::<u8>().wrapping_add(group_at)
+    fn tags_at(self, group: usize) -> *mut u8 {
+        self.0
+            .untagged()
+            .slots()
+            .cast::<u8>()
+            .wrapping_add(group * TAG_BYTES)
     }
 
-    /// Returns where a group's first entry is.
+    /// Returns where the count of those who passed a group is.
     #[inline]
-    fn entries_at(self, group_at: usize) -> *mut Entry<K, V> {
-        self.tags_at(group_at).wrapping_add(Self::ENTRIES_AT).cast()
+    fn passed_at(self, group: usize) -> *mut u8 {
+        self.tags_at(group).wrapping_add(SLOTS)
     }
 
-    /// Returns where an entry is.
+    /// Returns where a group's first entry is, in a leaf whose groups `mask` tells.
     #[inline]
-    pub(super) fn entry(self, place: Place) -> *mut Entry<K, V> {
-        self.entries_at(place.group_at).wrapping_add(place.slot)
-    }
-
-    /// Returns where the groups begin.
-    fn groups(self, shape: Shape) -> impl Iterator<Item = usize> {
-        (0..shape.groups()).map(|group| group * Self::STRIDE)
+    fn entries_behind(self, mask: usize, group: usize) -> *mut Entry<K, V> {
+        let entries = self.tags_at(0).wrapping_add(Self::entries_from(mask + 1));
+        entries.cast::<Entry<K, V>>().wrapping_add(group * SLOTS)
     }
 
     // From here on: see the type for what a caller vouches.
 
+    /// Returns where a group's first entry is.
+    #[inline]
+    pub(super) unsafe fn entries_at(self, group: usize) -> *mut Entry<K, V> {
+        // SAFETY: the leaf is live.
+        self.entries_behind(unsafe { self.mask() }, group)
+    }
+
+    /// Returns where an entry is.
+    #[inline]
+    pub(super) unsafe fn entry(self, place: Place) -> *mut Entry<K, V> {
+        // SAFETY: the leaf is live.
+        unsafe { self.entries_at(place.group) }.wrapping_add(place.slot)
+    }
+
     #[inline]
     pub(super) unsafe fn count<'a>(self) -> &'a Count {
         // SAFETY: the leaf is live.
-        unsafe { self.0.count() }
+        unsafe { self.0.untagged().count() }
     }
 
     #[inline]
     pub(super) unsafe fn shape(self) -> Shape {
         // SAFETY: the leaf is live.
-        unsafe { self.0.header().shape }
+        unsafe { self.0.untagged().header().shape }
     }
 
     #[inline]
     pub(super) unsafe fn len(self) -> usize {
         // SAFETY: the leaf is live.
-        unsafe { self.0.header().len as usize }
+        unsafe { self.0.untagged().header().len as usize }
     }
 
     #[inline]
     unsafe fn add_len(self, more: i32) {
         // SAFETY: the caller may write the leaf.
         unsafe {
-            let len = &raw mut (*self.0.header_ptr()).len;
+            let len = &raw mut (*self.0.untagged().header_ptr()).len;
             *len = (*len).wrapping_add_signed(more);
         }
     }
@@ -236,78 +266,81 @@ impl<K, V> Leaf<K, V> {
         unsafe { self.len() < self.shape().limit() }
     }
 
+    /// Returns what masks the number of a group, without a look at the leaf, if that can be.
+    #[inline]
+    unsafe fn mask(self) -> usize {
+        let tag = self.0.tag();
+        if tag == TAG_LARGE {
+            // SAFETY: the leaf is live.
+            return unsafe { self.shape().mask() };
+        }
+        !(usize::MAX << tag) >> 1
+    }
+
     /// Returns the number of the group that a key belongs to.
     #[inline]
-    fn home(hash: u64, shape: Shape) -> usize {
+    fn home(hash: u64, mask: usize) -> usize {
         // Other bits than the tag's, and than those that chose the way to this leaf.
-        (hash >> 8) as usize & shape.mask()
+        (hash >> 8) as usize & mask
     }
 
     #[inline]
     pub(super) unsafe fn find(self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Place> {
         // SAFETY: the leaf is live.
-        let shape = unsafe { self.shape() };
+        let mask = unsafe { self.mask() };
         let tag = tag_of(hash);
-        let home = Self::home(hash, shape);
+        let home = Self::home(hash, mask);
         let mut group = home;
         loop {
-            let group_at = group * Self::STRIDE;
             // SAFETY: the number is masked, so the group is one of the leaf's, and nobody writes meanwhile.
-            let tags = unsafe { Tags::load(self.tags_at(group_at)) };
+            let tags = unsafe { Tags::load(self.tags_at(group)) };
             for slot in tags.matching(tag) {
-                let place = Place { group_at, slot };
+                let entry = self.entries_behind(mask, group).wrapping_add(slot);
                 // SAFETY: a tag that is not 0 has its entry.
-                if is_key(unsafe { &(*self.entry(place)).key }) {
-                    return Some(place);
+                if is_key(unsafe { &(*entry).key }) {
+                    return Some(Place { group, slot });
                 }
             }
             // SAFETY: as for the tags.
-            if unsafe { *self.passed_at(group_at) } == 0 {
+            if unsafe { *self.passed_at(group) } == 0 {
                 return None;
             }
-            group = (group + 1) & shape.mask();
+            group = (group + 1) & mask;
             if group == home {
                 return None;
             }
         }
     }
 
-    /// Returns where the count of those who passed a group is.
-    #[inline]
-    fn passed_at(self, group_at: usize) -> *mut u8 {
-        self.tags_at(group_at).wrapping_add(SLOTS)
-    }
-
     /// Adds an entry whose key is not there. There must be room.
     #[inline]
     pub(super) unsafe fn push(self, hash: u64, entry: Entry<K, V>) -> Place {
         // SAFETY: the leaf is live.
-        let shape = unsafe {
+        let mask = unsafe {
             debug_assert!(self.has_room());
-            self.shape()
+            self.mask()
         };
-        let mut group = Self::home(hash, shape);
+        let mut group = Self::home(hash, mask);
         loop {
-            let group_at = group * Self::STRIDE;
             // SAFETY: the group is one of the leaf's.
-            let slot = unsafe { Tags::load(self.tags_at(group_at)) }.len();
+            let slot = unsafe { Tags::load(self.tags_at(group)) }.len();
             // A leaf of one group may have fewer slots, but has room.
             if slot < SLOTS {
-                let place = Place { group_at, slot };
+                let place = Place { group, slot };
                 // SAFETY: the slot is the first that is free, and the caller may write.
                 unsafe {
                     self.entry(place).write(entry);
-                    self.tags_at(group_at).add(slot).write(tag_of(hash));
+                    self.tags_at(group).add(slot).write(tag_of(hash));
                     self.add_len(1);
                 }
                 return place;
             }
             // SAFETY: as above.
             unsafe {
-                let passed = self.passed_at(group_at);
+                let passed = self.passed_at(group);
                 *passed = (*passed).saturating_add(1);
             }
-            group = (group + 1) & shape.mask();
+            group = (group + 1) & mask;
         }
     }
 
@@ -315,18 +348,18 @@ impl<K, V> Leaf<K, V> {
     /// has changed.
     #[inline]
     pub(super) unsafe fn remove(self, place: Place, hash: impl FnOnce(&K) -> u64) -> Entry<K, V> {
-        let Place { group_at, slot } = place;
+        let Place { group, slot } = place;
         // SAFETY: the caller may write the leaf, and the place has an entry; so has the last slot in use.
         unsafe {
-            let shape = self.shape();
-            if shape.mask() != 0 {
-                self.forget_passing(hash(&(*self.entry(place)).key), group_at, shape);
+            let mask = self.mask();
+            if mask != 0 {
+                self.forget_passing(hash(&(*self.entry(place)).key), group, mask);
             }
-            let tags = self.tags_at(group_at);
+            let tags = self.tags_at(group);
             let last = Tags::load(tags).len() - 1;
             let entry = self.entry(place).read();
             if slot != last {
-                let moved = self.entry(Place { group_at, slot: last });
+                let moved = self.entry(Place { group, slot: last });
                 ptr::copy_nonoverlapping(moved, self.entry(place), 1);
                 tags.add(slot).write(*tags.add(last));
             }
@@ -336,21 +369,20 @@ impl<K, V> Leaf<K, V> {
         }
     }
 
-    /// Takes out the last entry of the group at `group_at`, or of the first behind it that has one. Searches go wrong from
+    /// Takes out the last entry of the group at `group`, or of the first behind it that has one. Searches go wrong from
     /// then on: it is for taking a leaf apart.
     #[inline]
-    pub(super) unsafe fn pop(self, group_at: &mut usize) -> Option<Entry<K, V>> {
+    pub(super) unsafe fn pop(self, group: &mut usize) -> Option<Entry<K, V>> {
         // SAFETY: the caller may write the leaf; the last slot in use has an entry.
         unsafe {
-            let end_at = self.shape().groups() * Self::STRIDE;
-            while *group_at < end_at {
-                let tags = self.tags_at(*group_at);
+            while *group <= self.mask() {
+                let tags = self.tags_at(*group);
                 if let Some(slot) = Tags::load(tags).len().checked_sub(1) {
                     tags.add(slot).write(0);
                     self.add_len(-1);
-                    return Some(self.entries_at(*group_at).add(slot).read());
+                    return Some(self.entries_at(*group).add(slot).read());
                 }
-                *group_at += Self::STRIDE;
+                *group += 1;
             }
         }
         None
@@ -364,26 +396,26 @@ impl<K, V> Leaf<K, V> {
             if self.shape() != other.shape() {
                 return None;
             }
-            let tag = *self.tags_at(place.group_at).add(place.slot);
-            let is_alike = *other.tags_at(place.group_at).add(place.slot) == tag;
+            let tag = *self.tags_at(place.group).add(place.slot);
+            let is_alike = *other.tags_at(place.group).add(place.slot) == tag;
             is_alike.then(|| other.entry(place).cast_const())
         }
     }
 
-    /// Takes a key that is in the group at `group_at` from the counts of the groups that it passed.
+    /// Takes a key that is in the group `until` from the counts of the groups that it passed.
     #[inline]
-    unsafe fn forget_passing(self, hash: u64, group_at: usize, shape: Shape) {
-        let mut group = Self::home(hash, shape);
-        while group * Self::STRIDE != group_at {
+    unsafe fn forget_passing(self, hash: u64, until: usize, mask: usize) {
+        let mut group = Self::home(hash, mask);
+        while group != until {
             // SAFETY: the group is one of the leaf's, which the caller may write.
             unsafe {
-                let passed = self.passed_at(group * Self::STRIDE);
+                let passed = self.passed_at(group);
                 // A full count does not know how many it missed; an empty one was lied to.
                 if *passed != 0 && *passed != u8::MAX {
                     *passed -= 1;
                 }
             }
-            group = (group + 1) & shape.mask();
+            group = (group + 1) & mask;
         }
     }
 
@@ -396,15 +428,15 @@ impl<K, V> Leaf<K, V> {
         /// The copy, whose groups have their tags when they are whole, and the entries of the group at work.
         struct Unfinished<K, V> {
             copy: Leaf<K, V>,
-            group_at: usize,
+            group: usize,
             done: usize,
         }
         impl<K, V> Drop for Unfinished<K, V> {
             fn drop(&mut self) {
-                let begun = ptr::slice_from_raw_parts_mut(self.copy.entries_at(self.group_at), self.done);
                 // SAFETY: the entries are initialised and have no tags; the others have; nobody else has the copy.
                 unsafe {
-                    begun.drop_in_place();
+                    let begun = self.copy.entries_at(self.group);
+                    ptr::slice_from_raw_parts_mut(begun, self.done).drop_in_place();
                     self.copy.free_with_entries();
                 }
             }
@@ -414,23 +446,23 @@ impl<K, V> Leaf<K, V> {
             let shape = self.shape();
             let mut unfinished = Unfinished {
                 copy: Self::with_shape(shape),
-                group_at: 0,
+                group: 0,
                 done: 0,
             };
             let copy = unfinished.copy;
-            for group_at in self.groups(shape) {
-                unfinished.group_at = group_at;
-                let (from, to) = (self.entries_at(group_at), copy.entries_at(group_at));
-                let len = Tags::load(self.tags_at(group_at)).len();
+            for group in 0..shape.groups() {
+                unfinished.group = group;
+                let (from, to) = (self.entries_at(group), copy.entries_at(group));
+                let len = Tags::load(self.tags_at(group)).len();
                 for slot in 0..len {
                     to.add(slot).write((*from.add(slot)).clone());
                     unfinished.done = slot + 1;
                 }
-                ptr::copy_nonoverlapping(self.tags_at(group_at), copy.tags_at(group_at), TAG_BYTES);
+                ptr::copy_nonoverlapping(self.tags_at(group), copy.tags_at(group), TAG_BYTES);
                 unfinished.done = 0;
             }
             mem::forget(unfinished);
-            (*copy.0.header_ptr()).len = self.len() as u32;
+            (*copy.0.untagged().header_ptr()).len = self.len() as u32;
             copy
         }
     }
@@ -496,24 +528,30 @@ impl<K, V> Leaf<K, V> {
         halves
     }
 
-    /// Returns the places of all entries, group by group. The caller vouches for the leaf while they come.
+    /// Returns the groups that have entries. The caller vouches for the leaf while they come.
     #[inline]
-    pub(super) unsafe fn places(self) -> Places<K, V> {
+    pub(super) unsafe fn used_groups(self) -> Groups<K, V> {
         // SAFETY: the leaf is live and not written.
         let shape = unsafe { self.shape() };
-        Places {
+        Groups {
             leaf: self,
-            group_at: Self::STRIDE.wrapping_neg(),
-            end_at: shape.groups() * Self::STRIDE,
-            slot: 0,
-            len: 0,
+            next: 0,
+            end: shape.groups(),
         }
+    }
+
+    /// Returns the places of all entries, group by group. The caller vouches for the leaf while they come.
+    #[inline]
+    pub(super) unsafe fn places(self) -> impl Iterator<Item = Place> {
+        // SAFETY: as the caller vouches.
+        let groups = unsafe { self.used_groups() };
+        groups.flat_map(|(group, len)| (0..len).map(move |slot| Place { group, slot }))
     }
 
     /// Frees the leaf but not what its entries own.
     unsafe fn free(self) {
         // SAFETY: the caller gives the leaf up, and its shape tells how it was made.
-        unsafe { self.0.free(Self::units(self.shape())) };
+        unsafe { self.0.untagged().free(Self::units(self.shape())) };
     }
 
     /// Drops the entries and frees the leaf, also if a `Drop` panics.
@@ -527,10 +565,10 @@ impl<K, V> Leaf<K, V> {
                 // SAFETY: the leaf is given up; each group's entries are dropped once, since the number goes up first.
                 unsafe {
                     while self.group < self.leaf.shape().groups() {
-                        let group_at = self.group * Leaf::<K, V>::STRIDE;
+                        let group = self.group;
                         self.group += 1;
-                        let len = Tags::load(self.leaf.tags_at(group_at)).len();
-                        ptr::slice_from_raw_parts_mut(self.leaf.entries_at(group_at), len).drop_in_place();
+                        let len = Tags::load(self.leaf.tags_at(group)).len();
+                        ptr::slice_from_raw_parts_mut(self.leaf.entries_at(group), len).drop_in_place();
                     }
                 }
             }
@@ -552,55 +590,41 @@ impl<K, V> Leaf<K, V> {
     }
 }
 
-/// The places of a leaf's entries that are still to come. They come group by group; those of a group are looked up when
-/// it begins.
-pub(super) struct Places<K, V> {
+/// The groups of a leaf that are still to come: where each is, and how many entries it has, when it is reached.
+pub(super) struct Groups<K, V> {
     leaf: Leaf<K, V>,
-    group_at: usize,
-    end_at: usize,
-    slot: usize,
-    len: usize,
+    next: usize,
+    end: usize,
 }
 
-impl<K, V> Places<K, V> {
+impl<K, V> Groups<K, V> {
     #[inline]
     pub(super) fn leaf(&self) -> Leaf<K, V> {
         self.leaf
     }
-
-    /// Has the place that came last come again, since another entry is there now.
-    pub(super) fn step_back(&mut self) {
-        self.slot -= 1;
-        self.len -= 1;
-    }
 }
 
-impl<K, V> Clone for Places<K, V> {
+impl<K, V> Clone for Groups<K, V> {
     fn clone(&self) -> Self {
         Self { ..*self }
     }
 }
 
-impl<K, V> Iterator for Places<K, V> {
-    type Item = Place;
+impl<K, V> Iterator for Groups<K, V> {
+    type Item = (usize, usize);
 
     #[inline]
-    fn next(&mut self) -> Option<Place> {
-        while self.slot == self.len {
-            let group_at = self.group_at.wrapping_add(Leaf::<K, V>::STRIDE);
-            if group_at == self.end_at {
-                return None;
+    fn next(&mut self) -> Option<(usize, usize)> {
+        while self.next != self.end {
+            let group = self.next;
+            self.next += 1;
+            // SAFETY: the group is one of the leaf's, for which the caller of `used_groups` vouched.
+            let len = unsafe { Tags::load(self.leaf.tags_at(group)) }.len();
+            if len > 0 {
+                return Some((group, len));
             }
-            self.group_at = group_at;
-            self.slot = 0;
-            // SAFETY: the group is one of the leaf's, which is live and not written, as the caller of `places` vouched.
-            self.len = unsafe { Tags::load(self.leaf.tags_at(group_at)) }.len();
         }
-        self.slot += 1;
-        Some(Place {
-            group_at: self.group_at,
-            slot: self.slot - 1,
-        })
+        None
     }
 }
 
@@ -648,15 +672,15 @@ impl<K, V> Leaf<K, V> {
             let shape = self.shape();
             let mut passed = alloc::vec![0_usize; shape.groups()];
             for (place, &hash) in self.places().zip(hashes) {
-                assert_eq!(*self.tags_at(place.group_at).add(place.slot), tag_of(hash));
-                let mut group = Self::home(hash, shape);
-                while group * Self::STRIDE != place.group_at {
+                assert_eq!(*self.tags_at(place.group).add(place.slot), tag_of(hash));
+                let mut group = Self::home(hash, shape.mask());
+                while group != place.group {
                     passed[group] += 1;
                     group = (group + 1) & shape.mask();
                 }
             }
-            for (group_at, passed) in self.groups(shape).zip(passed) {
-                let counted = usize::from(*self.passed_at(group_at));
+            for (group, passed) in passed.into_iter().enumerate() {
+                let counted = usize::from(*self.passed_at(group));
                 assert!(counted == passed || counted == 255, "{counted} for {passed}");
             }
         }

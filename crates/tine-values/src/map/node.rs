@@ -36,7 +36,7 @@ pub(super) fn slot_of(hash: u64) -> usize {
 
 type Inner<K, V> = Block<(), Node<K, V>>;
 
-/// A pointer to a node, tagged if it is an inner one. A copy is not an owner; who calls its methods vouches that
+/// A pointer to a node, with a tag if it is a leaf. A copy is not an owner; who calls its methods vouches that
 /// the node is live.
 pub(super) struct Node<K, V>(Block<Head, Unit<K, V>>);
 
@@ -84,12 +84,13 @@ impl<K, V> Node<K, V> {
             // SAFETY: the block is new, and has room for so many.
             unsafe { inner.slots().add(slot).write(child(slot)) };
         }
-        Self(inner.tagged().cast())
+        // The tag that no leaf has.
+        Self(inner.cast())
     }
 
     #[inline]
     pub(super) fn view(self) -> View<K, V> {
-        if self.0.is_tagged() {
+        if self.0.tag() == 0 {
             View::Inner(Slots(self.as_inner().slots()))
         } else {
             View::Leaf(Leaf(self.0))
@@ -98,7 +99,7 @@ impl<K, V> Node<K, V> {
 
     #[inline]
     fn as_inner(self) -> Inner<K, V> {
-        self.0.cast::<(), Self>().untagged()
+        self.0.cast::<(), Self>()
     }
 
     // From here on: see the type for what a caller vouches.

@@ -17,7 +17,7 @@ pub struct IntoIter<K, V> {
     tree: Tree<K, V>,
     /// The leaf at hand, and its group.
     leaf: Option<Leaf<K, V>>,
-    group_at: usize,
+    group: usize,
     /// The point of the next leaf.
     point: u64,
 }
@@ -32,7 +32,7 @@ impl<K, V> IntoIter<K, V> {
         Self {
             tree,
             leaf: None,
-            group_at: 0,
+            group: 0,
             point: 0,
         }
     }
@@ -46,7 +46,7 @@ impl<K: Clone, V: Clone> Iterator for IntoIter<K, V> {
         loop {
             if let Some(leaf) = self.leaf {
                 // SAFETY: the leaf is this tree's alone, which nobody else has.
-                if let Some(Entry { key, value }) = unsafe { leaf.pop(&mut self.group_at) } {
+                if let Some(Entry { key, value }) = unsafe { leaf.pop(&mut self.group) } {
                     self.tree.len -= 1;
                     return Some((key, value));
                 }
@@ -57,7 +57,7 @@ impl<K: Clone, V: Clone> Iterator for IntoIter<K, V> {
             }
             let leaf = self.tree.own_way(hash_at(self.point))?.leaf;
             self.point = self.tree.stop_at(self.point)?.end;
-            (self.leaf, self.group_at) = (Some(leaf), 0);
+            (self.leaf, self.group) = (Some(leaf), 0);
         }
     }
 

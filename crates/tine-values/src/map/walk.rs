@@ -5,7 +5,9 @@
 //! leaf's end it goes down from the root again, to the leaf at the point. That is one descent for dozens of entries,
 //! and an iterator of a few words.
 
-use super::leaf::{Entry, Leaf, Place, Places};
+use core::{ptr, slice};
+
+use super::leaf::{Entry, Groups, Leaf, Place};
 use super::node::{FAN, FAN_BITS, View, WAY_BITS, slot_of};
 use super::tree::Tree;
 
@@ -58,37 +60,88 @@ impl<K, V> Tree<K, V> {
 
 /// Entries that are still to come: what all iterators are made of. It owns nothing and borrows nothing.
 pub(super) struct Walk<K, V> {
-    places: Option<Places<K, V>>,
+    /// What is left of the leaf at hand, behind the group at hand.
+    groups: Option<Groups<K, V>>,
+    /// The group at hand, how many entries it has, and how many of them are still to come, from `entry` on.
+    group: usize,
+    len: usize,
+    left: usize,
+    entry: *mut Entry<K, V>,
     /// The point of the next leaf, and where to end.
     point: u64,
     end: u64,
 }
 
+// SAFETY: they are but pointers: who follows them vouches for them.
+unsafe impl<K, V> Send for Walk<K, V> {}
+// SAFETY: as for `Send`.
+unsafe impl<K, V> Sync for Walk<K, V> {}
+
 impl<K, V> Walk<K, V> {
     /// Returns a walk over all leaves that begin at `start..end`.
     pub(super) const fn new(start: u64, end: u64) -> Self {
         Self {
-            places: None,
+            groups: None,
+            group: 0,
+            len: 0,
+            left: 0,
+            entry: ptr::null_mut(),
             point: start,
             end,
         }
     }
 
-    /// Returns the next entry of the leaf at hand, if there is one.
+    /// Goes to the next group of the leaf at hand. Returns whether there is one.
     ///
     /// # Safety
     ///
     /// The leaf must be live, and written only by who has the walk.
     #[inline]
-    unsafe fn next_in_leaf(&mut self) -> Option<(Leaf<K, V>, Place)> {
-        let places = self.places.as_mut()?;
-        Some((places.leaf(), places.next()?))
+    unsafe fn enter_group(&mut self) -> bool {
+        let Some(groups) = &mut self.groups else {
+            return false;
+        };
+        let leaf = groups.leaf();
+        let Some((group, len)) = groups.next() else {
+            return false;
+        };
+        self.group = group;
+        // SAFETY: the leaf is live.
+        self.entry = unsafe { leaf.entries_at(group) };
+        (self.len, self.left) = (len, len);
+        true
     }
 
     fn enter(&mut self, stop: &Stop<K, V>) {
         self.point = stop.end;
         // SAFETY: who goes on in the leaf vouches for it.
-        self.places = Some(unsafe { stop.leaf.places() });
+        self.groups = Some(unsafe { stop.leaf.used_groups() });
+    }
+
+    /// Goes to the next group that has entries. Returns whether there is one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`next`](Self::next).
+    #[inline(never)]
+    unsafe fn go_on(&mut self, tree: &Tree<K, V>) -> bool {
+        // SAFETY: the leaf at hand is the tree's.
+        while unsafe { !self.enter_group() } {
+            self.groups = None;
+            let stop = (self.point < self.end).then(|| tree.stop_at(self.point));
+            let Some(stop) = stop.flatten() else { return false };
+            self.enter(&stop);
+        }
+        true
+    }
+
+    /// Takes the next entry of the group at hand, which has one.
+    #[inline]
+    fn step(&mut self) -> *mut Entry<K, V> {
+        let entry = self.entry;
+        self.entry = entry.wrapping_add(1);
+        self.left -= 1;
+        entry
     }
 
     /// Returns the next entry.
@@ -98,11 +151,38 @@ impl<K, V> Walk<K, V> {
     /// It must always be the same version of the same tree, which nobody writes meanwhile.
     #[inline]
     pub(super) unsafe fn next<'a>(&mut self, tree: &'a Tree<K, V>) -> Option<&'a Entry<K, V>> {
-        // SAFETY: the leaf at hand is the tree's.
+        // SAFETY: the leaf at hand is the tree's, and an entry is where the walk is.
         unsafe {
-            let (leaf, place) = self.next_place(tree)?;
-            Some(&*leaf.entry(place))
+            if self.left == 0 && !self.go_on(tree) {
+                return None;
+            }
+            Some(&*self.step())
         }
+    }
+
+    /// Folds all entries that are left.
+    ///
+    /// # Safety
+    ///
+    /// As for [`next`](Self::next).
+    #[inline]
+    pub(super) unsafe fn fold<'a, B>(
+        mut self,
+        tree: &'a Tree<K, V>,
+        init: B,
+        mut fold: impl FnMut(B, &'a Entry<K, V>) -> B,
+    ) -> B {
+        let mut folded = init;
+        // SAFETY: as in `next`; so many entries are there.
+        unsafe {
+            while self.left > 0 || self.go_on(tree) {
+                folded = slice::from_raw_parts(self.entry, self.left)
+                    .iter()
+                    .fold(folded, &mut fold);
+                self.left = 0;
+            }
+        }
+        folded
     }
 
     /// Returns where the next entry is.
@@ -112,17 +192,22 @@ impl<K, V> Walk<K, V> {
     /// As for [`next`](Self::next).
     #[inline]
     pub(super) unsafe fn next_place(&mut self, tree: &Tree<K, V>) -> Option<(Leaf<K, V>, Place)> {
-        loop {
-            // SAFETY: the leaf at hand is the tree's.
-            if let Some(found) = unsafe { self.next_in_leaf() } {
-                return Some(found);
-            }
-            if self.point >= self.end {
-                self.places = None;
-                return None;
-            }
-            self.enter(&tree.stop_at(self.point)?);
+        // SAFETY: the leaf at hand is the tree's.
+        if self.left == 0 && unsafe { !self.go_on(tree) } {
+            return None;
         }
+        Some(self.step_place())
+    }
+
+    #[inline]
+    fn step_place(&mut self) -> (Leaf<K, V>, Place) {
+        let place = Place {
+            group: self.group,
+            slot: self.len - self.left,
+        };
+        self.step();
+        let groups = self.groups.as_ref().expect("the group at hand is a leaf's");
+        (groups.leaf(), place)
     }
 
     /// Returns where the next entry is, in a leaf that is the tree's alone. Copies what is shared.
@@ -137,18 +222,16 @@ impl<K, V> Walk<K, V> {
         K: Clone,
         V: Clone,
     {
-        loop {
-            // SAFETY: the leaf at hand is the tree's.
-            if let Some(found) = unsafe { self.next_in_leaf() } {
-                return Some(found);
-            }
-            self.places = None;
+        // SAFETY: the leaf at hand is the tree's alone.
+        while self.left == 0 && unsafe { !self.enter_group() } {
+            self.groups = None;
             if self.point >= self.end {
                 return None;
             }
             tree.own_way(hash_at(self.point))?;
             self.enter(&tree.stop_at(self.point)?);
         }
+        Some(self.step_place())
     }
 
     /// Takes out the entry that [`next_own`](Self::next_own) gave last.
@@ -166,9 +249,9 @@ impl<K, V> Walk<K, V> {
         // SAFETY: the leaf is the tree's alone, and the place has an entry.
         let entry = unsafe { leaf.remove(place, hash) };
         tree.len -= 1;
-        if let Some(places) = &mut self.places {
-            places.step_back();
-        }
+        // The group's last entry is there now, and is still to come, unless this was it.
+        self.entry = self.entry.wrapping_sub(1);
+        self.len -= 1;
         entry
     }
 }
@@ -176,7 +259,7 @@ impl<K, V> Walk<K, V> {
 impl<K, V> Clone for Walk<K, V> {
     fn clone(&self) -> Self {
         Self {
-            places: self.places.clone(),
+            groups: self.groups.clone(),
             ..*self
         }
     }

@@ -96,3 +96,67 @@
 //! fn sync<T: Sync>(_: T) {}
 //! sync(tine_values::SortedSet::<std::cell::Cell<u8>>::new());
 //! ```
+//!
+//! Nor does a hash map outlive them; and its owners, and those of a set, are on several threads after a clone:
+//!
+//! ```compile_fail,E0597
+//! let mut map = tine_values::Map::new();
+//! {
+//!     let text = String::from("short");
+//!     map.insert(&text[..], 1);
+//! }
+//! assert!(!map.is_empty());
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::Map::from([(1, std::rc::Rc::new(1))]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::Map::from([(1, std::cell::Cell::new(1))]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::Set::from([std::rc::Rc::new(1)]));
+//! ```
+//!
+//! An iterator over it is sent as a reference is, so that what one thread only may have stays there:
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::Map::from([(1, std::cell::Cell::new(1))]).iter());
+//! ```
+//!
+//! A reference to a value keeps the map from being written:
+//!
+//! ```compile_fail,E0502
+//! let mut map = tine_values::Map::from([(1, 1)]);
+//! let one = map.get(&1);
+//! map.insert(1, 2);
+//! assert_eq!(one, Some(&1));
+//! ```
+//!
+//! ```compile_fail,E0499
+//! let mut map = tine_values::Map::from([(1, 1), (2, 2)]);
+//! let (mut some, mut others) = (map.values_mut(), map.values_mut());
+//! assert_ne!(some.next(), others.next());
+//! ```
+//!
+//! Who writes through an iterator, or an entry, must not put in what lives shorter than the map's values:
+//!
+//! ```compile_fail
+//! use tine_values::map::IterMut;
+//! fn shorter<'a, 'b>(entries: IterMut<'b, u8, &'static str>) -> IterMut<'b, u8, &'a str> {
+//!     entries
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! use tine_values::map::OccupiedEntry;
+//! fn shorter<'a, 'b, S>(entry: OccupiedEntry<'b, u8, &'static str, S>) -> OccupiedEntry<'b, u8, &'a str, S> {
+//!     entry
+//! }
+//! ```

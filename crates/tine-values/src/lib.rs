@@ -6,7 +6,7 @@
 //! - [`Shared`]: one value behind one pointer and one count.
 //! - [`Text`], [`Bytes`]: a string and a byte string of 24 bytes, short ones without an allocation.
 //! - [`List`]: a sequence, with `Vec`'s names.
-//! - [`Map`]: a hash map.
+//! - [`Map`], [`Set`]: a hash map and a hash set.
 //! - [`SortedMap`], [`SortedSet`]: in key order.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
@@ -33,6 +33,7 @@ pub mod bytes;
 pub mod list;
 pub mod map;
 pub mod radix_map;
+pub mod set;
 mod sorted;
 pub mod text;
 
@@ -43,6 +44,7 @@ pub use detach::detaches;
 pub use list::List;
 pub use map::Map;
 pub use radix_map::RadixMap;
+pub use set::Set;
 pub use shared::Shared;
 pub use sorted::{SortedMap, SortedSet, map as sorted_map, set as sorted_set};
 pub use text::Text;

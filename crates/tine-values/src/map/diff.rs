@@ -205,6 +205,17 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> Iterator for Di
     }
 }
 
+impl<K, V, S, F: Clone> Clone for Diff<'_, K, V, S, F> {
+    fn clone(&self) -> Self {
+        Self {
+            same: self.same.clone(),
+            our_walk: self.our_walk.clone(),
+            their_walk: self.their_walk.clone(),
+            ..*self
+        }
+    }
+}
+
 impl<K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> FusedIterator for Diff<'_, K, V, S, F> {}
 
 impl<K, V, S, F> fmt::Debug for Diff<'_, K, V, S, F> {

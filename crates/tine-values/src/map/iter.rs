@@ -216,6 +216,11 @@ impl<'a, K, V, S, F> ExtractIf<'a, K, V, S, F> {
             is_taken,
         }
     }
+
+    /// Returns how many entries are left at the most.
+    pub(crate) fn left_at_most(&self) -> usize {
+        self.tree.len
+    }
 }
 
 impl<K, V, S, F> Iterator for ExtractIf<'_, K, V, S, F>
@@ -244,7 +249,26 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.tree.len))
+        (0, Some(self.left_at_most()))
+    }
+}
+
+impl<K: Hash + Clone, V: Clone, S: BuildHasher, F: FnMut(&K) -> bool> ExtractIf<'_, K, V, S, F> {
+    /// Takes out the next entry for whose key `is_taken` is true. Copies a leaf only when something in it is taken.
+    pub(crate) fn next_by_key(&mut self) -> Option<(K, V)> {
+        let hash = |key: &K| hash_of(self.hasher, key);
+        // SAFETY: the tree is borrowed mutably as long as the iterator; no entry is lent out longer than the closure runs.
+        unsafe {
+            while let Some((leaf, place)) = self.walk.next_place(self.tree) {
+                if (self.is_taken)(&(*leaf.entry(place)).key) {
+                    let leaf = self.walk.own(self.tree);
+                    let entry = self.walk.remove(self.tree, (leaf, place), hash);
+                    return Some((entry.key, entry.value));
+                }
+            }
+        }
+        self.tree.settle_all(&hash);
+        None
     }
 }
 
@@ -257,6 +281,14 @@ impl<K, V, S, F> Drop for ExtractIf<'_, K, V, S, F> {
     }
 }
 
+impl<K, V, S, F> FusedIterator for ExtractIf<'_, K, V, S, F>
+where
+    K: Hash + Clone,
+    V: Clone,
+    S: BuildHasher,
+    F: FnMut(&K, &mut V) -> bool,
+{
+}
 impl<K, V> ExactSizeIterator for Iter<'_, K, V> {}
 impl<K, V> FusedIterator for Iter<'_, K, V> {}
 impl<K, V> ExactSizeIterator for Keys<'_, K, V> {}

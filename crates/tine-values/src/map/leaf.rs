@@ -602,6 +602,11 @@ impl<K, V> Groups<K, V> {
     pub(super) fn leaf(&self) -> Leaf<K, V> {
         self.leaf
     }
+
+    /// Returns the same groups of `copy`, which was made of the leaf.
+    pub(super) fn in_copy(self, copy: Leaf<K, V>) -> Self {
+        Self { leaf: copy, ..self }
+    }
 }
 
 impl<K, V> Clone for Groups<K, V> {

@@ -24,6 +24,12 @@ mod leaf;
 mod merge;
 mod node;
 mod owned;
+#[cfg(feature = "proptest")]
+mod proptest;
+#[cfg(feature = "rayon")]
+mod rayon;
+#[cfg(feature = "serde")]
+mod serde;
 mod shape;
 mod tags;
 #[cfg(all(test, not(loom)))]
@@ -41,6 +47,8 @@ pub use self::diff::Diff;
 pub use self::entry::{Entry, OccupiedEntry, VacantEntry};
 pub use self::iter::{ExtractIf, Iter, IterMut, Keys, Values, ValuesMut};
 pub use self::owned::{Drain, IntoIter, IntoKeys, IntoValues};
+#[cfg(feature = "rayon")]
+pub use self::rayon::ParIter;
 
 use self::tree::Tree;
 
@@ -182,6 +190,13 @@ impl<K, V, S> Map<K, V, S> {
     /// Takes all entries out. The map is empty at once, whatever happens to the iterator. What others share is cloned.
     pub fn drain(&mut self) -> Drain<'_, K, V> {
         Drain::new(self.tree.take())
+    }
+}
+
+impl<K, V, S> Map<K, V, S> {
+    /// Returns an iterator that takes out entries, or keys, as the closure tells.
+    pub(crate) fn extraction<F>(&mut self, is_taken: F) -> ExtractIf<'_, K, V, S, F> {
+        ExtractIf::new(&mut self.tree, &self.hasher, is_taken)
     }
 }
 
@@ -335,6 +350,31 @@ impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher> Map<K, V, S> {
     where
         F: FnMut(&K, &mut V) -> bool,
     {
-        ExtractIf::new(&mut self.tree, &self.hasher, is_taken)
+        self.extraction(is_taken)
+    }
+}
+
+impl<K: Eq + Hash + Clone, S: BuildHasher> Map<K, (), S> {
+    /// Puts a key in, unless an equal one is there, and returns whether it did: what a set's `insert` is.
+    #[inline]
+    pub(crate) fn insert_key(&mut self, key: K) -> bool {
+        let hash = hash_of(&self.hasher, &key);
+        let Err(vacant) = self.tree.search(hash, |found| *found == key) else {
+            return false;
+        };
+        vacant.insert(leaf::Entry { key, value: () }, &|key| hash_of(&self.hasher, key));
+        true
+    }
+
+    /// Puts a key in, also in place of an equal one, which is returned: what a set's `replace` is.
+    pub(crate) fn replace_key(&mut self, key: K) -> Option<K> {
+        let hash = hash_of(&self.hasher, &key);
+        match self.tree.search(hash, |found| *found == key) {
+            Ok(mut occupied) => Some(mem::replace(&mut occupied.get_mut().key, key)),
+            Err(vacant) => {
+                vacant.insert(leaf::Entry { key, value: () }, &|key| hash_of(&self.hasher, key));
+                None
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! leaf's end it goes down from the root again, to the leaf at the point. That is one descent for dozens of entries,
 //! and an iterator of a few words.
 
-use core::{ptr, slice};
+use core::{mem, ptr, slice};
 
 use super::leaf::{Entry, Groups, Leaf, Place};
 use super::node::{FAN, FAN_BITS, View, WAY_BITS, slot_of};
@@ -234,11 +234,33 @@ impl<K, V> Walk<K, V> {
         Some(self.step_place())
     }
 
-    /// Takes out the entry that [`next_own`](Self::next_own) gave last.
+    /// Makes the leaf of the entry that [`next_place`](Self::next_place) gave last the tree's alone, and returns it. Its
+    /// entries have the places they had. If that panics, the walk goes on behind the leaf.
     ///
     /// # Safety
     ///
-    /// As for `next_own`; `found` must be what that gave.
+    /// As for [`next_own`](Self::next_own).
+    pub(super) unsafe fn own(&mut self, tree: &mut Tree<K, V>) -> Leaf<K, V>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        let groups = self.groups.take().expect("an entry was given");
+        let left = mem::take(&mut self.left);
+        let way = tree.own_way(hash_at(self.point - 1));
+        let leaf = way.expect("the leaf at hand is there").leaf;
+        self.groups = Some(groups.in_copy(leaf));
+        self.left = left;
+        // SAFETY: the leaf is the tree's, and has the groups that the other had.
+        self.entry = unsafe { leaf.entries_at(self.group) }.wrapping_add(self.len - left);
+        leaf
+    }
+
+    /// Takes out the entry that was given last.
+    ///
+    /// # Safety
+    ///
+    /// As for [`next_own`](Self::next_own); `found` must be where the entry is, in a leaf that is the tree's alone.
     pub(super) unsafe fn remove(
         &mut self,
         tree: &mut Tree<K, V>,

@@ -1,13 +1,15 @@
 //! A store and those who use its disks.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tine_store::{BranchName, Store, Target};
+use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::api::{self, AttachedClient, Failure, Served};
 use crate::attached::{Attached, Claim, DiskKey};
+use crate::lost_jobs::LostJobs;
 use crate::throwaway::Jobs;
 
 /// How a store is served.
@@ -37,6 +39,8 @@ pub struct Daemon {
     attached: Arc<Attached>,
     jobs: Arc<Jobs>,
     served: OnceLock<Served>,
+    /// The store's directory, where nobody serves it and it is looked for what former daemons left there.
+    folder: Option<PathBuf>,
 }
 
 impl fmt::Debug for Daemon {
@@ -58,6 +62,17 @@ impl Daemon {
             attached: Arc::new(Attached::new(policy.shared)),
             jobs: Arc::new(Jobs::new(policy.linger)),
             served: OnceLock::new(),
+            folder: None,
+        }
+    }
+
+    /// Tells in which directory the store is, for what lies there beside the disks: the jobs that a former daemon lost. A
+    /// store that is served is told by its [`Endpoints`](crate::Endpoints).
+    #[must_use]
+    pub fn in_folder(self, folder: PathBuf) -> Self {
+        Self {
+            folder: Some(folder),
+            ..self
         }
     }
 
@@ -147,11 +162,20 @@ impl Daemon {
         self.jobs.source(job)
     }
 
-    /// Drops a job's fork as soon as nobody is connected to it, without waiting for who might come back.
+    /// Drops a job's fork as soon as nobody is connected to it, without waiting for who might come back. One that a former
+    /// daemon lost is forgotten at once.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](api::Kind::NotFound) for the job.
+    /// [`Kind::NotFound`](api::Kind::NotFound) for the job, and those of the operating system.
     pub fn end_job(&self, job: &BranchName) -> Result<(), Failure> {
+        if let (None, Some(folder)) = (self.served(), &self.folder) {
+            if self.store.damage().is_some() {
+                return Err(StoreError::ReadOnly.into());
+            }
+            let lost = LostJobs::open(folder);
+            let lost = lost.map_err(|error| Failure::io("look which jobs are lost", error))?;
+            self.jobs.remember(lost);
+        }
         self.jobs.end(job)
     }
 

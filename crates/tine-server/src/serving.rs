@@ -17,7 +17,7 @@ use tine_nbd::{Limits, Server};
 use tine_store::StoreError;
 
 use crate::Daemon;
-use crate::api::Served;
+use crate::api::{Failure, Served};
 use crate::control::Control;
 use crate::exports::{Disks, ExportName};
 use crate::lost_jobs::LostJobs;
@@ -81,6 +81,7 @@ pub struct Serving {
     sweeper: JoinHandle<()>,
     files: Files,
     served: Served,
+    warning: Option<Failure>,
 }
 
 impl std::fmt::Debug for Serving {
@@ -100,8 +101,7 @@ impl Serving {
     /// # Errors
     /// When something else is where a socket should be, or listens there.
     pub fn start(daemon: Daemon, endpoints: &Endpoints) -> Result<Self, ServeError> {
-        let lost = LostJobs::open(&endpoints.store).map_err(failed("look which jobs are lost"))?;
-        daemon.jobs().remember(lost);
+        let warning = remember_jobs(&daemon, &endpoints.store).err();
         let daemon = Arc::new(daemon);
         let disks = Disks::new(Arc::clone(&daemon), endpoints.only.clone());
         let server = Server::new(Arc::new(disks), Limits::default()).map_err(failed("start serving"))?;
@@ -164,7 +164,13 @@ impl Serving {
                 _shorter: shorter,
             },
             served,
+            warning,
         })
+    }
+
+    /// Returns what is less than it should be though the store is served: what failed, and what that means.
+    pub fn warning(&self) -> Option<&Failure> {
+        self.warning.as_ref()
     }
 
     /// Returns where it is served.
@@ -190,6 +196,7 @@ impl Serving {
             sweeper,
             files,
             served: _,
+            warning: _,
         } = self;
         let in_time = thread::scope(|scope| {
             // Each has its own clients to wait for.
@@ -205,6 +212,20 @@ impl Serving {
         daemon.store().clone().close()?;
         Ok(in_time)
     }
+}
+
+/// Lets jobs be remembered, and refused if a former daemon lost them; else says what comes of that.
+fn remember_jobs(daemon: &Daemon, store: &Path) -> Result<(), Failure> {
+    let in_vain = |what, error| {
+        let failure = Failure::io(format_args!("{what} in `{}`", store.display()), error);
+        failure.hint_more(
+            "who comes back to `DISK+fork=JOB` after its daemon has ended is not refused now, but given an empty fork",
+        )
+    };
+    let mut lost = LostJobs::open(store).map_err(|error| in_vain("look which jobs are lost", error))?;
+    let made = lost.make_room();
+    daemon.jobs().remember(lost);
+    made.map_err(|error| in_vain("remember jobs", error))
 }
 
 fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {

@@ -93,9 +93,8 @@ impl Jobs {
         }
     }
 
-    /// Remembers jobs from now on, and refuses those that a former daemon lost.
+    /// Remembers jobs from now on, and refuses those that a former daemon lost. Of two memories the first is kept.
     pub(crate) fn remember(&self, lost: LostJobs) {
-        // It is served once in its life.
         let _ = self.lost.set(lost);
     }
 
@@ -215,12 +214,12 @@ impl Jobs {
     /// lost is forgotten at once: the name can be used again.
     ///
     /// # Errors
-    /// [`Kind::NotFound`].
+    /// [`Kind::NotFound`], and those of the operating system for one that is lost.
     pub(crate) fn end(&self, name: &BranchName) -> Result<(), Failure> {
-        if self
-            .lost
-            .get()
-            .is_some_and(|lost| lost.contains(name) && lost.forget(name))
+        if let Some(lost) = self.lost.get()
+            && lost
+                .free(name)
+                .map_err(|error| Failure::io(format_args!("forget the job `{name}`"), error))?
         {
             return Ok(());
         }

@@ -101,6 +101,11 @@ impl Ui {
         self.labelled("error", ERROR, message);
     }
 
+    /// Says that something is less than it should be, and that the command goes on.
+    pub(crate) fn warning(&self, message: &str) {
+        self.labelled("warning", HINT, message);
+    }
+
     /// Says how a command is called.
     pub(crate) fn usage(&self, usage: &str) {
         self.labelled("usage", HINT, usage.strip_prefix("Usage: ").unwrap_or(usage));

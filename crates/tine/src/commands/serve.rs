@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         only: None,
         short: super::runtime_folder(),
     };
-    let serving = start(Daemon::with_policy(store, policy), &endpoints)?;
+    let serving = start(Daemon::with_policy(store, policy), &endpoints, context)?;
     announce(&serving, context)?;
     // Blocks until somebody wants it to end.
     signals.forever().next();
@@ -115,14 +115,21 @@ fn raise_descriptor_limit() {
     );
 }
 
-/// Serves a store, or closes it.
-pub(super) fn start(daemon: Daemon, endpoints: &Endpoints) -> Outcome<Serving> {
+/// Serves a store, or closes it. Warns of what is less than it should be.
+pub(super) fn start(daemon: Daemon, endpoints: &Endpoints, context: &Context) -> Outcome<Serving> {
     let store = daemon.store().clone();
-    Serving::start(daemon, endpoints).map_err(|error| {
+    let serving = Serving::start(daemon, endpoints).map_err(|error| {
         // The error that was first is the one to tell.
         let _ = store.close();
         CommandError::io(error.what, error.source)
-    })
+    })?;
+    if let Some(warning) = serving.warning() {
+        context.ui.warning(&warning.message);
+        if let Some(hint) = &warning.hint {
+            context.ui.hint(hint);
+        }
+    }
+    Ok(serving)
 }
 
 fn announce(serving: &Serving, context: &Context) -> Outcome<()> {

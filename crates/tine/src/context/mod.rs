@@ -226,7 +226,7 @@ impl Context {
         store: Store,
         work: impl FnOnce(&Daemon) -> Result<T, E>,
     ) -> Outcome<T> {
-        let daemon = Daemon::new(store);
+        let daemon = Daemon::new(store).in_folder(self.store_path()?);
         let result = work(&daemon).map_err(|error| self.in_vain(error.into()));
         let closed = daemon.into_store().close();
         let done = result?;

@@ -120,3 +120,50 @@ fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() 
         daemon.stop();
     }
 }
+
+#[test]
+fn a_lost_job_can_be_forgotten_without_a_daemon() {
+    let bench = golden();
+    for signal in ["-KILL", "-TERM"] {
+        let daemon = Daemon::start(&bench, "");
+        drop(daemon.connect("golden+fork=job"));
+        drop(daemon.connect("golden+fork=other"));
+        daemon.end(signal);
+        bench.succeeds("tine forget job");
+        let again = bench.run("tine forget job");
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert_eq!(again.status.code(), Some(2), "{said}");
+        assert!(said.contains("no throwaway fork has the job `job`"), "{said}");
+
+        let daemon = Daemon::start(&bench, "");
+        daemon.connect("golden+fork=job").leave().unwrap();
+        assert!(
+            Client::connect(&daemon.socket, "golden+fork=other").is_err(),
+            "it was not named"
+        );
+        daemon.stop();
+        for job in ["job", "other"] {
+            bench.succeeds(&format!("tine forget {job}"));
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_cannot_remember_jobs_says_what_comes_of_that() {
+    let bench = golden();
+    std::fs::write(bench.store().join("jobs"), "somebody's").unwrap();
+    let daemon = Daemon::start(&bench, "");
+    let mut client = daemon.connect("golden+fork=job");
+    client.write(&[5; 4096], 0).unwrap();
+    client.leave().unwrap();
+    let (code, said) = daemon.end("-TERM");
+    assert_eq!(code, Some(0), "{said}");
+    let folder = format!("in `{}`", bench.store().display());
+    for part in ["warning: cannot ", &folder, "given an empty fork"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(std::fs::read(bench.store().join("jobs")).unwrap(), b"somebody's");
+    bench.succeeds("rm \"$TINE_STORE/jobs\"");
+    let (_, said) = Daemon::start(&bench, "").end("-TERM");
+    assert!(!said.contains("warning"), "{said}");
+}

@@ -263,7 +263,7 @@ impl Place {
             shared: true,
             ..Policy::default()
         };
-        let serving = super::serve::start(Daemon::with_policy(store, policy), &endpoints)?;
+        let serving = super::serve::start(Daemon::with_policy(store, policy), &endpoints, context)?;
         Ok(Self::Own(Box::new(serving), folder))
     }
 

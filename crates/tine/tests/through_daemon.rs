@@ -3,7 +3,9 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,44 +15,46 @@ use std::time::{Duration, Instant};
 use common::Bench;
 use common::daemon::Daemon;
 
-/// Starts commands while the daemon stands still, kills it, and returns what each said.
-fn killed_in_the_midst(bench: &Bench, lines: &[&str]) -> Vec<(Option<i32>, String)> {
-    let daemon = Daemon::start(bench, "");
-    daemon.signal("-STOP");
-    let mut asking: Vec<Child> = lines
-        .iter()
-        .map(|line| {
-            let mut command = bench.command(&format!("exec {line}"));
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            // A pipe holds so much without a reader.
-            child.stdin.take().unwrap().write_all(b"some bytes").unwrap();
-            child
-        })
-        .collect();
-    // Each has connected, and most have sent their request: there is no sign of that from outside.
-    thread::sleep(Duration::from_secs(1));
-    for child in &mut asking {
-        assert_eq!(child.try_wait().unwrap(), None, "it waits for an answer");
+/// Plays a daemon that receives a request whole, and dies before it has answered; returns how the command ended.
+fn killed_at_work(bench: &Bench, line: &str) -> (Option<i32>, String) {
+    let path = bench.store().join("control.sock");
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut command = bench.command(&format!("exec {line}"));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let asking = command.spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut request = Vec::new();
+    while !is_whole(&request) {
+        let mut some = [0; 4096];
+        let read = stream.read(&mut some).unwrap();
+        assert!(read > 0, "{line}: half a request");
+        request.extend_from_slice(&some[..read]);
     }
-    daemon.end("-KILL");
-    asking
-        .into_iter()
-        .map(|child| {
-            let output = child.wait_with_output().unwrap();
-            (output.status.code(), String::from_utf8(output.stderr).unwrap())
-        })
-        .collect()
+    drop((stream, listener));
+    let output = asking.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    body.len() >= length
 }
 
 #[test]
-fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
+fn a_daemon_that_dies_at_work_leaves_no_command_in_the_dark() {
     let bench = Bench::with_disk();
     bench.succeeds("tine fork disk web && printf x | tine write web && tine snapshot web@a");
-    let changing = [
+    let before = bench.succeeds("tine ls --json && tine tree --json");
+    for line in [
         "tine create new 1M",
         "tine fork disk other",
         "tine snapshot disk@b",
@@ -60,8 +64,8 @@ fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
         "tine resize web 32M",
         "tine defrag disk",
         "tine protect disk",
-    ];
-    for (line, (status, said)) in changing.iter().zip(killed_in_the_midst(&bench, &changing)) {
+    ] {
+        let (status, said) = killed_at_work(&bench, line);
         assert_eq!(status, Some(2), "{line}: {said}");
         assert!(said.contains("ended before it had answered"), "{line}: {said}");
         assert!(
@@ -69,7 +73,7 @@ fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
             "{line}: {said}"
         );
     }
-    let looking = [
+    for line in [
         "tine ls",
         "tine tree",
         "tine show disk",
@@ -79,10 +83,10 @@ fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
         "tine read disk",
         "tine export disk disk.img",
         // These send nothing before the daemon has admitted them.
-        "tine write disk",
-        "tine import - imported",
-    ];
-    for (line, (status, said)) in looking.iter().zip(killed_in_the_midst(&bench, &looking)) {
+        "printf x | tine write disk",
+        "printf x | tine import - imported",
+    ] {
+        let (status, said) = killed_at_work(&bench, &format!("sh -c '{line}'"));
         assert_eq!(status, Some(2), "{line}: {said}");
         assert!(said.contains("ended before it had answered"), "{line}: {said}");
         assert!(said.contains("nothing was changed"), "{line}: {said}");
@@ -90,14 +94,96 @@ fn a_daemon_that_dies_leaves_no_command_in_the_dark() {
     assert!(!bench.path("disk.img").exists() && !bench.path("disk.img.partial").exists());
     // The socket that the dead left is in nobody's way, and all is as it was.
     assert!(bench.store().join("control.sock").exists());
-    let listed = bench.succeeds("tine ls");
-    assert!(listed.contains("disk") && listed.contains("web"), "{listed}");
-    assert!(
-        !listed.contains("other") && !listed.contains("imported"),
-        "{listed}"
-    );
+    assert_eq!(bench.succeeds("tine ls --json && tine tree --json"), before);
     bench.succeeds("tine check --data");
     Daemon::start(&bench, "").stop();
+}
+
+#[test]
+fn what_a_daemon_has_not_read_when_it_dies_is_done_without_it() {
+    let bench = Bench::with_disk();
+    let daemon = Daemon::start(&bench, "");
+    daemon.signal("-STOP");
+    let lines = [
+        "tine fork disk one",
+        "tine create two 1M",
+        "tine ls",
+        "tine snapshot disk@a",
+    ];
+    let mut asking = lines.map(|line| {
+        let mut command = bench.command(&format!("exec {line}"));
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    // Each has connected, and most have sent their request: there is no sign of that from outside.
+    thread::sleep(Duration::from_secs(1));
+    for child in &mut asking {
+        assert_eq!(child.try_wait().unwrap(), None, "it waits for an answer");
+    }
+    daemon.end("-KILL");
+    for (line, child) in lines.iter().zip(asking) {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{line}: {said}");
+    }
+    let names = bench.succeeds("tine ls");
+    assert!(names.contains("one") && names.contains("two"), "{names}");
+    bench.succeeds("tine show disk@a && tine check --data");
+}
+
+#[test]
+fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
+    let bench = Bench::with_disk();
+    let daemon = Daemon::start_after(&bench, "ulimit -n 48", "");
+    let taken = || {
+        fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
+            .unwrap()
+            .count()
+    };
+    // Clients of disks, who stay, have all that there are.
+    let mut clients = Vec::new();
+    let mut most = 0;
+    while taken() > most {
+        most = taken();
+        clients.push(UnixStream::connect(&daemon.socket).unwrap());
+        thread::sleep(Duration::from_millis(50));
+    }
+    // The last waits in vain. One of the others leaves its place to one command after the other.
+    clients.pop();
+    clients.pop();
+    daemon.wait_until("one is free", || taken() == most - 1);
+    for _ in 0..3 {
+        bench.succeeds("tine ls && tine fork disk");
+        daemon.wait_until("it is free again", || taken() == most - 1);
+    }
+    // And now nobody leaves.
+    clients.extend((0..16).map(|_| UnixStream::connect(&daemon.socket).unwrap()));
+    daemon.wait_until("it has none left", || taken() == most);
+    let mut asking: Vec<_> = (0..8)
+        .map(|number| {
+            let mut command = bench.command(&format!("exec tine fork disk fork-{number}"));
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(500));
+    for child in &mut asking {
+        assert_eq!(child.try_wait().unwrap(), None, "it waits for an answer");
+    }
+    daemon.signal("-TERM");
+    for child in asking {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+    }
+    drop(clients);
+    assert_eq!(bench.succeeds("tine ls --json").lines().count(), 12);
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl Write {
         Ok(Writing {
             branch: self.branch(daemon)?,
             length: 0,
+            has_changed: false,
             _attachment: None,
         })
     }
@@ -60,6 +61,7 @@ impl Write {
         Ok(Writing {
             branch,
             length: 0,
+            has_changed: false,
             _attachment: Some(attachment),
         })
     }
@@ -76,6 +78,7 @@ impl Write {
 pub struct Writing {
     branch: Branch,
     length: u64,
+    has_changed: bool,
     _attachment: Option<Attachment>,
 }
 
@@ -85,11 +88,17 @@ impl Writing {
         self.branch.size()
     }
 
+    /// Tells whether anything may have been written.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+
     /// Writes a piece.
     ///
     /// # Errors
     /// Those of [`Branch::write_at`].
     pub fn put(&mut self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
+        self.has_changed = true;
         self.branch.write_at(bytes, offset)?;
         self.length += bytes.len() as u64;
         Ok(())
@@ -100,6 +109,7 @@ impl Writing {
     /// # Errors
     /// Those of [`Branch::write_zeroes`].
     pub fn put_zeroes(&mut self, offset: u64, length: u64) -> Result<(), Failure> {
+        self.has_changed = true;
         self.branch.write_zeroes(offset, length)?;
         self.length += length;
         Ok(())

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::upload::forget;
 use super::{Desk, REQUEST_BYTES_MAX, REQUEST_WAIT, Stage, stopping};
 use crate::api::{
     Create, Drop, Failure, Forget, Fork, Keep, Kind, Ls, Method, Protect, Rename, Request, Resize, Rollback,
@@ -95,18 +97,43 @@ pub(super) fn from_query<R: DeserializeOwned>(query: Option<&str>) -> Result<R, 
 
 /// Reads a request from its body, unless the daemon stops before all of it has come.
 pub(super) async fn from_body<R: DeserializeOwned>(desk: &Desk, body: Body) -> Result<R, Failure> {
-    let body = tokio::time::timeout(REQUEST_WAIT, to_bytes(body, REQUEST_BYTES_MAX));
+    let body = tokio::time::timeout(REQUEST_WAIT, whole(body));
     let body = tokio::select! {
         biased;
         body = body => body,
         () = desk.until(Stage::Stopping) => return Err(stopping()),
     };
-    let body = body.map_err(|_| Failure::new(Kind::Invalid, "the request did not come to its end"))?;
-    let body = body.map_err(|_| {
-        let words = format!("the request was cut off, or has more than {REQUEST_BYTES_MAX} bytes");
+    let late = || {
+        let words = format!(
+            "the request did not come to its end within {} s",
+            REQUEST_WAIT.as_secs()
+        );
         Failure::new(Kind::Invalid, words)
-    })?;
+    };
+    let body = body
+        .unwrap_or_else(|_| Err(late()))
+        .map_err(|failure| match desk.check_open() {
+            // It was this side that cut it off.
+            Err(stopping) if failure.kind == Kind::Caller => stopping,
+            _ => failure,
+        })?;
     serde_json::from_slice(&body).map_err(|error| misunderstood("body", &error))
+}
+
+/// Receives all of a body, unless that is too long.
+async fn whole(mut body: Body) -> Result<BytesMut, Failure> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::new(Kind::Caller, "the request was cut off"))?;
+        let Some(bytes) = frame.data_ref() else { continue };
+        if whole.len() + bytes.len() > REQUEST_BYTES_MAX {
+            tokio::spawn(forget(body));
+            let words = format!("the request is longer than {} MiB", REQUEST_BYTES_MAX >> 20);
+            return Err(Failure::new(Kind::Invalid, words).hint("name less in one request, and send several"));
+        }
+        whole.extend_from_slice(bytes);
+    }
+    Ok(whole)
 }
 
 fn misunderstood(part: &str, error: &dyn std::error::Error) -> Failure {

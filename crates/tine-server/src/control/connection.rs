@@ -7,36 +7,32 @@
 //! what it sends later does not arrive, as its own kernel tells it. So nobody has to wonder, unless the daemon dies.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::Request;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{self, Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::{Shutdown, shutdown};
 use tine_nbd::Peer;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use super::incoming::Incoming;
 use super::{BUFFER_BYTES_MAX, HEAD_BYTES_MAX, REQUEST_WAIT, Stage};
 
 /// Answers the requests of a connection until the client leaves, or until the daemon stops and nothing is under way.
 pub(super) async fn serve(stream: UnixStream, router: Router, mut stage: watch::Receiver<Stage>) {
-    let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&stream, 0) else {
-        // Without a descriptor more nothing else could be done, either.
-        return;
-    };
     let by = By(peer(&stream));
     let (under_way, mut idle) = watch::channel(0);
     let under_way = Arc::new(under_way);
     let router = TowerToHyperService::new(router);
-    let answering = service_fn(move |mut request: Request<Incoming>| {
+    let answering = service_fn(move |mut request: Request<body::Incoming>| {
         request.extensions_mut().insert(by.clone());
         let under_way = UnderWay::new(&under_way);
         let response = router.call(request);
@@ -48,29 +44,20 @@ pub(super) async fn serve(stream: UnixStream, router: Router, mut stage: watch::
             }))
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Else the end of what can be read would end what is under way. That a client is gone, writing to it tells.
-            .half_close(true)
-            .header_read_timeout(REQUEST_WAIT)
-            .max_header_size(HEAD_BYTES_MAX)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), answering)
-    );
-    let stopped = async {
+    let stopped = async move {
         // The sender of each outlives this.
         let _ = stage.wait_for(|stage| *stage >= Stage::Stopping).await;
         let _ = idle.wait_for(|under_way| *under_way == 0).await;
     };
-    tokio::select! {
-        biased;
-        // A client that breaks off or speaks no HTTP ends its own connection only.
-        _ = connection.as_mut() => return,
-        () = stopped => {}
-    }
-    // Now what is in the queue comes out, and nothing more gets in.
-    let _ = shutdown(&socket, Shutdown::Read);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Else the end of what can be read would end what is under way. That a client is gone, writing to it tells.
+        .half_close(true)
+        .header_read_timeout(REQUEST_WAIT)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Incoming::until(stopped, stream)), answering);
+    // A client that breaks off or speaks no HTTP ends its own connection only.
     let _ = connection.await;
 }
 

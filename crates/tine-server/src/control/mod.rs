@@ -10,6 +10,7 @@
 
 mod answer;
 mod connection;
+mod incoming;
 mod slots;
 mod stream;
 mod upload;

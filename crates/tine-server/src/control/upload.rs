@@ -65,12 +65,13 @@ impl FromRequest<Arc<Desk>> for Upload {
 
 pub(super) async fn import(upload: Upload) -> Response {
     upload
-        .receive(|desk, request: Import, mut pieces| -> Result<Imported, Failure> {
+        .receive(|desk, request: Import, mut pieces| -> Result<Imported, InPart> {
             let source = ImportSource::Pieces {
                 size: request.size,
                 pieces: &mut pieces,
             };
-            request.work(&desk.daemon, source, &mut |_| std::ops::ControlFlow::Continue(()))
+            let go_on = &mut |_| std::ops::ControlFlow::Continue(());
+            Ok(request.work(&desk.daemon, source, go_on)?)
         })
         .await
 }
@@ -79,22 +80,25 @@ pub(super) async fn write(upload: Upload) -> Response {
     let by = upload.by.clone();
     upload
         .receive(
-            move |desk, request: Write, mut pieces| -> Result<Written, Failure> {
+            move |desk, request: Write, mut pieces| -> Result<Written, InPart> {
                 let mut writing = request.begin(&desk.daemon, &by)?;
                 loop {
                     let put = match pieces.next_frame() {
                         Ok(Frame::Data { offset, bytes }) => writing.put(&bytes, offset),
                         Ok(Frame::Hole { offset, length }) => writing.put_zeroes(offset, length),
-                        Ok(Frame::Done) => return writing.finish(),
+                        Ok(Frame::Done) => return Ok(writing.finish()?),
                         Ok(Frame::Begin(_) | Frame::Failed(_)) => {
                             Err(Failure::io("read the request", gave_up()))
                         }
                         Err(error) => Err(Failure::io("read the request", error)),
                     };
                     if let Err(failure) = put {
-                        return Err(match writing.stop() {
-                            Some(written) => failure.hint_more(written),
-                            None => failure,
+                        return Err(InPart {
+                            failure: match writing.stop() {
+                                Some(written) => failure.hint_more(written),
+                                None => failure,
+                            },
+                            has_changed: writing.has_changed(),
                         });
                     }
                 }
@@ -103,11 +107,54 @@ pub(super) async fn write(upload: Upload) -> Response {
         .await
 }
 
+/// A request that failed, and whether anything of it stays.
+struct InPart {
+    /// If something stays, the hint says how much, if that is known.
+    failure: Failure,
+    has_changed: bool,
+}
+
+impl From<Failure> for InPart {
+    /// Nothing of it stays.
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            has_changed: false,
+        }
+    }
+}
+
+impl InPart {
+    /// Returns the failure to answer with: a body that this side has cut off failed for the reason of that.
+    fn told(self, desk: &Desk, slot: &Slot) -> Failure {
+        let Self { failure, has_changed } = self;
+        let why = match failure.kind {
+            Kind::Caller if desk.is_cut_off() && has_changed => cut_off(),
+            Kind::Caller if desk.is_cut_off() => stopping(),
+            Kind::Caller if slot.is_lost() => stood_still(),
+            _ => return failure,
+        };
+        match failure.hint {
+            Some(stays) if has_changed => why.hint_more(stays),
+            _ => why,
+        }
+    }
+}
+
+/// Returns the failure of what was cut off when a part of it was done: trying again would not be as if nothing had been.
+fn cut_off() -> Failure {
+    Failure::new(
+        Kind::Cancelled,
+        "the daemon is stopping and cut this off in the midst",
+    )
+    .hint("what was sent later is not written")
+}
+
 impl Upload {
     /// Has `work` done by a thread with the frames of the body.
     async fn receive<R, A>(
         self,
-        work: impl FnOnce(&Desk, R, Received) -> Result<A, Failure> + Send + 'static,
+        work: impl FnOnce(&Desk, R, Received) -> Result<A, InPart> + Send + 'static,
     ) -> Response
     where
         R: DeserializeOwned + Send + 'static,
@@ -140,11 +187,9 @@ impl Upload {
             let _slot = its_slot;
             work(&worked_for, request, Received::new(chunks))
         });
-        match done.await.unwrap_or_else(|_| Err(defect())) {
+        match done.await.unwrap_or_else(|_| Err(defect().into())) {
             Ok(answer) => json(&answer),
-            Err(failure) if failure.kind == Kind::Caller && desk.is_cut_off() => stopping().into_response(),
-            Err(failure) if failure.kind == Kind::Caller && slot.is_lost() => stood_still().into_response(),
-            Err(failure) => failure.into_response(),
+            Err(failed) => failed.told(&desk, &slot).into_response(),
         }
     }
 }
@@ -170,7 +215,8 @@ async fn pump(desk: Arc<Desk>, slot: Arc<Slot>, mut body: Body, chunks: Sender<i
     forget(body).await;
 }
 
-async fn forget(mut body: Body) {
+/// Reads the rest of a body, for the sake of who reads no answer before it has sent all.
+pub(super) async fn forget(mut body: Body) {
     let forget = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(FORGOTTEN_FOR, forget).await;
 }

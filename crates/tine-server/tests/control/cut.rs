@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tine_server::Serving;
@@ -13,14 +14,19 @@ use tine_store::Piece;
 
 /// Plays a daemon that answers one request with these bytes and goes.
 fn answering(bytes: &'static [u8]) -> (TempDir, Client) {
-    let folder = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(folder.path().join(Serving::CONTROL)).unwrap();
-    thread::spawn(move || {
+    playing(move |listener| {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);
         let _ = stream.write_all(bytes);
-    });
+    })
+}
+
+/// Plays a daemon.
+fn playing(daemon: impl FnOnce(UnixListener) + Send + 'static) -> (TempDir, Client) {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join(Serving::CONTROL)).unwrap();
+    thread::spawn(move || daemon(listener));
     let client = Client::find(folder.path()).unwrap().expect("a daemon");
     (folder, client)
 }
@@ -51,6 +57,29 @@ fn a_change_whose_answer_is_cut_off_may_have_been_made() {
         assert!(failure.hint.unwrap().contains("not known"));
         let (_folder, mut client) = answering(bytes);
         let failure = client.ask(&Ls {}).unwrap_err();
+        assert!(failure.hint.unwrap().contains("nothing was changed"));
+    }
+}
+
+#[test]
+fn a_change_that_the_daemon_has_not_read_was_not_made_however_it_ended() {
+    let never_accepted = |listener: UnixListener| {
+        // It is sent meanwhile.
+        thread::sleep(Duration::from_millis(300));
+        drop(listener);
+    };
+    let accepted = |listener: UnixListener| {
+        let (stream, _) = listener.accept().unwrap();
+        thread::sleep(Duration::from_millis(300));
+        drop(stream);
+    };
+    let read_in_part = |listener: UnixListener| {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 20]).unwrap();
+    };
+    for (_folder, mut client) in [playing(never_accepted), playing(accepted), playing(read_in_part)] {
+        let failure = client.ask(&create()).unwrap_err();
+        assert_eq!(failure.kind, Kind::Stopping, "{failure}");
         assert!(failure.hint.unwrap().contains("nothing was changed"));
     }
 }

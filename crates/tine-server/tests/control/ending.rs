@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tine_server::api::{Create, Kind};
 use tine_server::client::Client;
@@ -13,7 +13,7 @@ use tine_server::control::Control;
 use tine_server::{Daemon, Serving, socket};
 use tine_store::{CreateOptions, OpenOptions, Store, Target};
 
-use crate::desk::{PATIENCE, answer, connect};
+use crate::desk::{Desk, PATIENCE, answer, connect};
 
 fn request(name: &str, sent: usize) -> String {
     let body = format!("{{\"name\":\"{name}\",\"size\":4096}}");
@@ -79,4 +79,59 @@ fn what_was_sent_before_the_end_is_answered_and_what_comes_later_is_not_sent() {
         assert!(Client::find(&path).unwrap().is_none() && !is_there("late"));
     }
     store.close().unwrap();
+}
+
+/// Begins to write to `disk`, so much of a byte at its beginning, and waits until that is there. The end does not come.
+fn begin_to_write(desk: &Desk, bytes: &[u8]) -> UnixStream {
+    let mut stream = desk.connect();
+    write!(
+        stream,
+        "POST /v1/write?name=disk HTTP/1.1\r\nhost: tine\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    if !bytes.is_empty() {
+        // A frame of data: kind, zeroes, length, offset.
+        let mut frame = vec![2, 0, 0, 0];
+        frame.extend((bytes.len() as u32).to_le_bytes());
+        frame.extend(0_u64.to_le_bytes());
+        frame.extend(bytes);
+        write!(stream, "{:x}\r\n", frame.len()).unwrap();
+        stream.write_all(&frame).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    let disk = desk.store().branch(&"disk".parse().unwrap()).unwrap();
+    let mut there = vec![0; bytes.len()];
+    let end = Instant::now() + PATIENCE;
+    while there != bytes {
+        assert!(Instant::now() < end, "it does not come");
+        std::thread::sleep(Duration::from_millis(1));
+        disk.read_at(&mut there, 0).unwrap();
+    }
+    stream
+}
+
+#[test]
+fn a_write_that_is_cut_off_is_told_what_it_has_written_and_not_that_nothing_was_done() {
+    let mut desk = Desk::with_disk();
+    let mut writing = begin_to_write(&desk, &[5; 4096]);
+    desk.stop(Duration::from_millis(100));
+    let (status, said) = answer(&mut writing);
+    assert_eq!(status, 500, "{said}");
+    for part in [
+        "\"cancelled\"",
+        "the daemon is stopping",
+        "4096 bytes were written before that",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    let mut desk = Desk::with_disk();
+    let mut silent = begin_to_write(&desk, &[]);
+    desk.stop(Duration::from_millis(100));
+    let (status, said) = answer(&mut silent);
+    assert_eq!(status, 503, "nothing was done: {said}");
+    assert!(said.contains("\"stopping\""), "{said}");
 }

@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 
+use tine_server::api::{Consent, Drop, Kind};
+
 use crate::answers;
 use crate::desk::{Desk, answer};
 
@@ -82,23 +84,30 @@ fn garbage_ends_its_own_connection_only() {
 }
 
 #[test]
-fn a_request_that_is_too_long_is_refused() {
+fn a_request_that_is_too_long_is_refused_and_its_sender_is_told_so() {
     let desk = Desk::with_disk();
     let names = vec!["\"disk\""; 2 << 20].join(",");
     let mut stream = desk.connect();
     let body = format!("{{\"targets\":[{names}]}}");
-    let _ = write!(
+    // All of it before anything is read.
+    write!(
         stream,
         "POST /v1/drop HTTP/1.1\r\nhost: tine\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    );
-    let mut said = Vec::new();
-    let _ = stream.read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said);
-    assert!(
-        said.starts_with("HTTP/1.1 400") && said.contains("more than"),
-        "{said}"
-    );
+    )
+    .unwrap();
+    let (status, said) = answer(&mut stream);
+    assert_eq!(status, 400, "{said}");
+    assert!(said.contains("longer than 8 MiB"), "{said}");
+    // And by the client.
+    let request = Drop {
+        targets: vec!["disk".parse().unwrap(); 2 << 20],
+        consent: Consent::All,
+        force: true,
+    };
+    let failure = desk.client().ask(&request).unwrap_err();
+    assert_eq!(failure.kind, Kind::Invalid, "{failure}");
+    assert!(failure.message.contains("longer than 8 MiB"), "{failure}");
     assert_eq!(desk.store().branches().unwrap().len(), 1);
 }
 

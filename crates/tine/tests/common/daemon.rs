@@ -20,8 +20,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one and waits until it serves.
     pub(crate) fn start(bench: &Bench, options: &str) -> Self {
+        Self::start_after(bench, ":", options)
+    }
+
+    /// Starts one in the shell that has done something else first, and waits until it serves.
+    pub(crate) fn start_after(bench: &Bench, first: &str, options: &str) -> Self {
         let mut child = bench
-            .command(&format!("exec tine serve --json {options}"))
+            .command(&format!("{first}; exec tine serve --json {options}"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

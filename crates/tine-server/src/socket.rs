@@ -4,7 +4,7 @@
 //! `/proc/self/fd`.
 //!
 //! **Invariant:** a socket that somebody answers on is never removed, nor is anything that is no socket. Looking whether
-//! somebody answers, removing and listening are one step to other processes of tine: each takes its turn (`turn`).
+//! somebody answers, removing and listening are one step to other processes of tine: each takes its turn (`Turn`).
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -28,6 +28,9 @@ const BACKLOG: i32 = 4096;
 /// A turn takes less than a millisecond. So long it is waited for: others could lock a directory that is everybody's.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 const TURN_AGAIN: Duration = Duration::from_millis(1);
+
+/// The file that is locked where the directory cannot be read. It is there as long as a turn takes.
+const TURN_FILE: &str = ".tine-turn";
 
 /// An address, with the directory that it is reached through.
 struct Address {
@@ -102,7 +105,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // If there is no turn to be had, what is left is the socket of a dead process, which anybody replaces.
-        let Ok(_turn) = turn(&self.path) else { return };
+        let Ok(_turn) = Turn::take(&self.path) else { return };
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Whoever comes finds that nobody listens.
             let _ = fs::remove_file(&self.path);
@@ -122,7 +125,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else than a socket is there, `TimedOut` when
 /// another process keeps the directory locked, and those of the operating system.
 pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let _turn = turn(path)?;
+    let _turn = Turn::take(path)?;
     clear(path)?;
     let socket = new_socket()?;
     // The file gets the mode of the socket, so that there is no moment at which others could connect.
@@ -137,20 +140,70 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.into(), file))
 }
 
-/// Waits for the turn to change which sockets are in the directory of `path`, and has it as long as what is returned lives.
+/// The turn to change which sockets are in a directory, as long as it lives.
 ///
-/// It is the directory that is locked: a file for that would have to stay.
-fn turn(path: &Path) -> io::Result<OwnedFd> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = open(folder, flags, Mode::empty())?;
-    let begun = Instant::now();
+/// It is the directory that is locked: a file for that would be in the way of other users when its process has died. But to
+/// open a directory takes the right to read it, and to listen in it does not; so who may not read it locks a file after all.
+/// Users of whom one may and the other may not do not exclude each other: the sockets of the one are not the other's to replace.
+struct Turn {
+    _lock: OwnedFd,
+    /// The file that is locked, if it is one; it goes with the turn.
+    file: Option<PathBuf>,
+}
+
+impl Turn {
+    /// Waits for the turn to change which sockets are in the directory of `path`.
+    fn take(path: &Path) -> io::Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match open(folder, flags, Mode::empty()) {
+            Err(Errno::ACCESS) => Self::by_file(folder.join(TURN_FILE)),
+            folder => {
+                let folder = folder?;
+                lock(&folder, Instant::now())?;
+                Ok(Self {
+                    _lock: folder,
+                    file: None,
+                })
+            }
+        }
+    }
+
+    fn by_file(file: PathBuf) -> io::Result<Self> {
+        let begun = Instant::now();
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = open(&file, flags, Mode::RUSR | Mode::WUSR)?;
+            lock(&opened, begun)?;
+            let status = fstat(&opened)?;
+            // Else it is the file of a turn that is over, and somebody may have locked the next by now.
+            if identity(&file).is_ok_and(|now| now == (status.st_dev, status.st_ino)) {
+                return Ok(Self {
+                    _lock: opened,
+                    file: Some(file),
+                });
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // It is locked still. One that stays is used again.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// Locks a file or a directory, within the time that a turn is waited for.
+fn lock(file: &OwnedFd, begun: Instant) -> io::Result<()> {
     loop {
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(folder),
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < TURN_WAIT => thread::sleep(TURN_AGAIN),
             Err(Errno::WOULDBLOCK) => {
                 return Err(io::Error::new(
@@ -189,7 +242,7 @@ fn clear(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
     use std::sync::Barrier;
 
     use super::*;
@@ -237,10 +290,34 @@ mod tests {
     #[test]
     fn of_several_who_come_at_once_one_listens_and_can_be_reached() {
         let folder = tempfile::tempdir().expect("a folder");
+        one_listens_and_can_be_reached(&folder.path().join("nbd.sock"));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_will_do() {
+        let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("nbd.sock");
+        // As who is not told what is there. For the administrator there is no such directory: a user of its own, then.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o300)).expect("permissions");
+        let nobody = rustix::process::Uid::from_raw(65534);
+        if rustix::process::geteuid().is_root() {
+            chown(folder.path(), Some(65534), None).expect("an owner");
+            // Of this thread alone, and of those that it starts; the test ends with it.
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("another user");
+        }
+        let unreadable = fs::read_dir(folder.path()).expect_err("it cannot be read");
+        assert_eq!(unreadable.kind(), io::ErrorKind::PermissionDenied);
+        says_hello(&path);
+        one_listens_and_can_be_reached(&path);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("permissions");
+        let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    fn one_listens_and_can_be_reached(path: &Path) {
         for round in 0..200 {
             // A dead one is in the way.
-            let (listener, file) = bind(&path).expect("a socket");
+            let (listener, file) = bind(path).expect("a socket");
             std::mem::forget(file);
             drop(listener);
             let begin = Barrier::new(4);
@@ -249,7 +326,7 @@ mod tests {
                     .map(|_| {
                         scope.spawn(|| {
                             begin.wait();
-                            bind(&path)
+                            bind(path)
                         })
                     })
                     .collect();
@@ -264,7 +341,7 @@ mod tests {
                 let refused = refused.expect_err("somebody listens");
                 assert_eq!(refused.kind(), io::ErrorKind::AddrInUse, "{refused}");
             }
-            drop(connect(&path).expect("who listens is reached"));
+            drop(connect(path).expect("who listens is reached"));
         }
     }
 

@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 use crate::segment::stream::Stream;
 use crate::segment::table::Segment;
 
-pub(crate) use self::memory::{BufferMemory, Chunk};
+pub(crate) use self::memory::{Books, BufferMemory, Chunk};
 
 /// The number of a stretch, unique in the store and increasing.
 pub(crate) type StretchId = u64;
@@ -209,7 +209,12 @@ pub(crate) struct Group {
     pub(crate) tombstones: Vec<Tombstone>,
     /// The disk's new size, if it was changed in this group.
     pub(crate) size: Option<u64>,
+    /// Counts the slots, which are kept when they are dead, and the tombstones.
+    pub(crate) _books: Books,
 }
+
+/// About what a group takes in memory, with its source, beside slots and tombstones.
+pub(crate) const GROUP_BYTES: usize = 256;
 
 impl Group {
     /// Tells whether nothing is left of the group that would have to be made durable.

@@ -42,7 +42,9 @@ pub struct OpenOptions {
     pub wait: Duration,
     /// Told once after a second of waiting.
     pub on_wait: Option<OnWait>,
-    /// Bytes of written blocks that are kept in memory at the most, for the whole store.
+    /// Bytes of memory for what is written and not in segments yet, at the most, for the whole store. Each writer that
+    /// looked for room at the same moment may pass it by one piece of 1 MiB, a batch by 16 MiB; half as much again stays
+    /// allocated for the next writes.
     pub buffer_bytes: u64,
     /// A write of at least so many bytes that begins and ends on blocks passes the buffer by, unless little is unflushed.
     pub large_write_bytes: u64,

@@ -1,5 +1,8 @@
 //! The memory of the write buffer: counted while it is held, and used again for later writes.
 //!
+//! Counted are the blocks, and the books that are kept of them: a block that is overwritten again and again gives its
+//! memory back each time, and a cleared range has none, but both are known until they are drained.
+//!
 //! A block is written by one thread and given up by another, the one that drains. Left to the allocator, that costs
 //! glibc a system call to make a thread's heap one page longer, a fault and a page of zeroes for nearly every block
 //! that is written; so blocks that are given up wait here for the next write.
@@ -20,6 +23,8 @@ type BlockMemory = Box<[u8; BLOCK]>;
 /// What the buffer of one store has in memory.
 pub(crate) struct BufferMemory {
     held: AtomicU64,
+    books: AtomicU64,
+    cleared: AtomicU64,
     spare: Mutex<Vec<BlockMemory>>,
     spare_max: usize,
 }
@@ -29,14 +34,31 @@ impl BufferMemory {
     pub(crate) fn new(buffer_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
+            books: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
             spare: Mutex::default(),
             spare_max: usize::try_from(buffer_bytes / 2 / BLOCK_BYTES).unwrap_or(usize::MAX),
         })
     }
 
-    /// Returns how many bytes are held now.
+    /// Returns how many bytes of blocks are held now: what segments will take.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes all of it takes in memory, but for what is spare.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.held() + self.books.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many ranges are cleared by what is not drained.
+    pub(crate) fn cleared(&self) -> u64 {
+        self.cleared.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes wait for the next writes.
+    pub(crate) fn spare(&self) -> u64 {
+        self.spare.lock().len() as u64 * BLOCK_BYTES
     }
 
     fn copy_of(&self, block: &[u8; BLOCK]) -> BlockMemory {
@@ -49,6 +71,48 @@ impl BufferMemory {
             }
             None => Box::new(*block),
         }
+    }
+}
+
+/// Counts what is kept of a group beside its blocks, while it is.
+pub(crate) struct Books {
+    memory: Arc<BufferMemory>,
+    bytes: u64,
+    cleared: u64,
+}
+
+impl Books {
+    pub(crate) fn new(memory: &Arc<BufferMemory>) -> Self {
+        Self {
+            memory: Arc::clone(memory),
+            bytes: 0,
+            cleared: 0,
+        }
+    }
+
+    /// Begins those of another group of the same buffer.
+    pub(crate) fn next(&self) -> Self {
+        Self::new(&self.memory)
+    }
+
+    /// Counts so many bytes more.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.memory.books.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a cleared range more, which takes so many bytes.
+    pub(crate) fn add_cleared(&mut self, bytes: usize) {
+        self.add(bytes);
+        self.cleared += 1;
+        self.memory.cleared.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        self.memory.books.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.cleared.fetch_sub(self.cleared, Ordering::Relaxed);
     }
 }
 
@@ -91,13 +155,16 @@ impl Chunk {
         Self::of(Content::Blocks(blocks.collect()), memory)
     }
 
-    /// Copies the blocks of a large write.
+    /// Copies the blocks of a large write, which are `count`.
     pub(crate) fn copy_aligned<'a>(
         blocks: impl Iterator<Item = &'a [u8; BLOCK]>,
+        count: usize,
         memory: &Arc<BufferMemory>,
     ) -> Arc<Self> {
-        let blocks = blocks.map(|block| AlignedBlock(*block));
-        Self::of(Content::Aligned(blocks.collect()), memory)
+        // Once: what grows moves all that it has.
+        let mut copied = Vec::with_capacity(count);
+        copied.extend(blocks.map(|block| AlignedBlock(*block)));
+        Self::of(Content::Aligned(copied.into()), memory)
     }
 
     /// Takes over whole blocks that were read.
@@ -160,10 +227,25 @@ mod tests {
     }
 
     #[test]
+    fn books_count_until_they_are_closed() {
+        let memory = BufferMemory::new(8 * BLOCK_BYTES);
+        let mut books = Books::new(&memory);
+        books.add(100);
+        books.add_cleared(20);
+        let mut next = books.next();
+        next.add_cleared(3);
+        assert_eq!((memory.in_use(), memory.cleared(), memory.held()), (123, 2, 0));
+        drop(books);
+        assert_eq!((memory.in_use(), memory.cleared()), (3, 1));
+        drop(next);
+        assert_eq!((memory.in_use(), memory.cleared()), (0, 0));
+    }
+
+    #[test]
     fn what_was_read_or_is_large_is_counted_and_not_kept() {
         let memory = BufferMemory::new(8 * BLOCK_BYTES);
         let read = Chunk::read(vec![7; 2 * BLOCK].into(), &memory);
-        let large = Chunk::copy_aligned([[9; BLOCK]].iter(), &memory);
+        let large = Chunk::copy_aligned([[9; BLOCK]].iter(), 1, &memory);
         assert_eq!(memory.held(), 3 * BLOCK_BYTES);
         assert_eq!(
             (read.block(1), large.block(0)),

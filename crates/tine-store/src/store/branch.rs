@@ -283,7 +283,8 @@ impl Branch {
         let data = blocks(bytes).zip(&new).filter(|(_, new)| !new.is_zero());
         let data = data.map(|(block, _)| block);
         let chunk = if bytes.len() as u64 >= engine.large_write_bytes {
-            Chunk::copy_aligned(data, &engine.buffered)
+            let count = new.iter().filter(|new| !new.is_zero()).count();
+            Chunk::copy_aligned(data, count, &engine.buffered)
         } else {
             Chunk::copy(data, &engine.buffered)
         };
@@ -321,7 +322,7 @@ impl Branch {
             }
             self.write_zero_bytes(offset, first)?;
             self.engine().make_buffer_room(0)?;
-            let much = {
+            {
                 let _gate = self.cell.gate.read();
                 let mut head = self.writable(end)?;
                 if head.size != size {
@@ -329,12 +330,6 @@ impl Branch {
                     continue;
                 }
                 head.write_zeroes(first / BLOCK_BYTES..last / BLOCK_BYTES, hole);
-                head.has_much_cleared()
-            };
-            if much {
-                // They count as no bytes of the buffer, but are memory too.
-                let engine = self.engine();
-                engine.drain_branch(&mut engine.upkeep.lock(), &self.cell)?;
             }
             return self.write_zero_bytes(last, end);
         }

@@ -28,12 +28,13 @@ use crate::medium::{ObjectName, Reading};
 use crate::overlay::{Entry, Overlay};
 use crate::planted::{Bug, planted};
 use crate::store::Engine;
-use crate::store::catalog::Catalog;
+use crate::store::catalog::{BranchCell, Catalog};
 use crate::store::content::{Applier, add_parts};
 use crate::store::durable::{Effect, NewRoot};
 use crate::store::index_writer::IndexWriter;
 use crate::store::stretch::{Deaths, PublishedPart, Stretch};
 use crate::store::upkeep::Upkeep;
+use crate::store::view::View;
 
 /// Heads keep at most about so many blocks of what layers know too in their overlays, 24 bytes each; above that they
 /// are trimmed.
@@ -83,13 +84,13 @@ impl Engine {
     fn try_checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
         self.with_dead_space(upkeep, |upkeep| {
             self.drain_all(upkeep)?;
-            self.save(merging)
+            self.save(upkeep, merging)
         })
     }
 
-    fn save(&self, merging: Merging) -> Result<()> {
+    fn save(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
         self.check_writable()?;
-        let writer = IndexWriter::new(self);
+        let writer = IndexWriter::new(self, upkeep);
         let roots = self.make_roots(&writer, merging)?;
         writer.finish()?;
         self.put_manifest(&roots)?;
@@ -255,7 +256,7 @@ impl Engine {
         for (at, cell) in cells.iter().enumerate() {
             let stands_on = {
                 let head = cell.head.read();
-                overlaid.push((head.overlaid, at));
+                overlaid.push((head.view.as_ref().map_or(0, |view| view.overlaid), at));
                 let owner = head.view.as_ref().map(|view| view.base.owner);
                 // What the overlay of a stretch's own head hides, its root may know too.
                 [Some(head.stretch.id), owner]
@@ -287,26 +288,33 @@ impl Engine {
             if all <= OVERLAID_MAX || blocks == 0 {
                 break;
             }
-            all -= blocks;
-            self.trim(&mut cells[at].head.write());
+            all -= self.trim(&cells[at], roots);
         }
     }
 
-    /// Lets a head's overlay keep only what no root knows.
-    fn trim(&self, head: &mut crate::store::head::Head) {
-        if head.view.is_none() || head.dropped {
-            return;
+    /// Lets a head's overlay keep only what no root knows. Returns by how much it is less.
+    fn trim(&self, cell: &BranchCell, roots: &HashMap<StretchId, NewRoot>) -> u64 {
+        let stretch = Arc::clone(&cell.head.read().stretch);
+        // Of one that wrote nothing that a root would know. Nothing is locked: what points are does not change.
+        let base = self.base_of(&stretch, roots).ok().flatten();
+        let mut head = cell.head.write();
+        let Some(before) = head.view.as_ref().map(|view| view.overlaid) else {
+            return 0;
+        };
+        if head.dropped || !Arc::ptr_eq(&head.stretch, &stretch) {
+            return 0;
         }
         head.close_group();
-        let state = head.stretch.state.lock();
-        let Some(root) = &state.root else {
-            return;
+        let state = stretch.state.lock();
+        let Some(base) = state.root.clone().or(base) else {
+            return 0;
         };
-        let mut view = crate::store::view::View::on(Arc::clone(root));
-        let overlaid = self.lay_over(&head.stretch, &state, &mut view);
+        let mut view = View::on(base);
+        self.lay_over(&stretch, &state, &mut view);
         drop(state);
+        let after = view.overlaid;
         head.view = Some(view);
-        head.overlaid = overlaid;
+        before.saturating_sub(after)
     }
 
     fn put_manifest(&self, roots: &HashMap<StretchId, NewRoot>) -> Result<()> {
@@ -338,7 +346,11 @@ impl Engine {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
         self.space.use_for_manifest(manifest.object_bytes())?;
-        manifest.put(&*self.medium)?;
+        if let Err(error) = manifest.put(&*self.medium) {
+            // It was never announced, and no other gets its number: what there is of it only takes room.
+            self.abandon(ObjectName::Manifest(manifest.number));
+            return Err(error);
+        }
         let mut records = Encoder::default();
         Record::Announced {
             manifest: manifest.number,

@@ -185,8 +185,8 @@ impl Engine {
         Ok(view)
     }
 
-    /// Lays what no root covers over a view. Returns how many blocks and cleared ranges that were.
-    pub(crate) fn lay_over(&self, stretch: &Stretch, state: &StretchState, view: &mut View) -> u64 {
+    /// Lays what no root covers over a view.
+    pub(crate) fn lay_over(&self, stretch: &Stretch, state: &StretchState, view: &mut View) {
         let mut applier = Applier::new(self, stretch.id, &mut view.overlay);
         for part in &state.parts {
             applier.part(part.segment, &part.part);
@@ -194,7 +194,7 @@ impl Engine {
         for group in &state.groups {
             applier.group(group);
         }
-        applier.blocks
+        view.overlaid += applier.blocks;
     }
 
     /// Returns the set of blocks that a stretch wrote and that are its own still. O(what it wrote / 64).

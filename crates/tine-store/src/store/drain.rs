@@ -41,6 +41,7 @@ const APPEND_BLOCKS: usize = 256;
 impl Engine {
     /// Moves everything in memory to segments. Returns whether there was anything.
     pub(crate) fn drain_all(&self, upkeep: &mut Upkeep) -> Result<bool> {
+        let number = self.drains.begin();
         let (cells, stretches) = {
             let catalog = self.catalog.lock();
             let cells: Vec<_> = catalog
@@ -59,7 +60,9 @@ impl Engine {
                 .filter(|stretch| !heads.contains(&stretch.id) && stretch.state.lock().is_point)
                 .filter_map(capture),
         );
-        self.store_all(upkeep, captured)
+        let stored = self.store_all(upkeep, captured)?;
+        self.drains.end(number);
+        Ok(stored)
     }
 
     /// Publishes the streams, and moves what their branches have in memory to segments.

@@ -138,7 +138,9 @@ impl Engine {
             if unflushed.bytes() > self.frame_data_bytes_max() {
                 drop(state);
                 drop(head);
-                self.with_dead_space(&mut self.upkeep.lock(), |upkeep| self.drain_branch(upkeep, cell))?;
+                self.drained(|upkeep| {
+                    self.with_dead_space(upkeep, |upkeep| self.drain_branch(upkeep, cell).map(drop))
+                })?;
                 // Everything from before the call is queued by now; what came since is not waited for.
                 let ticket = cell.head.read().stretch.state.lock().ticket;
                 self.wait(ticket)?;

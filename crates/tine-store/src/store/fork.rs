@@ -17,7 +17,7 @@ use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot, Stay};
 use crate::store::head::Head;
 use crate::store::instant::Purpose;
-use crate::store::stretch::Stretch;
+use crate::store::stretch::{ReadGuard, Stretch};
 use crate::store::view::View;
 use crate::store::{Branch, Engine, Store};
 
@@ -29,7 +29,7 @@ pub(super) struct NewBranch {
 }
 
 impl Engine {
-    pub(super) fn add_branch(catalog: &mut Catalog, new: NewBranch, ticket: Ticket) {
+    pub(super) fn add_branch(&self, catalog: &mut Catalog, new: NewBranch, ticket: Ticket) {
         let NewBranch { name, made, stay } = new;
         let stretch = Stretch::new(made.stretch, made.parent, made.size);
         {
@@ -49,7 +49,11 @@ impl Engine {
         // A disk without ancestors is empty: nothing has to be loaded.
         let view = made.parent.is_none().then(View::empty);
         let entry = BranchEntry {
-            cell: BranchCell::new(made.branch, name.clone(), Head::new(stretch, made.size, view)),
+            cell: BranchCell::new(
+                made.branch,
+                name.clone(),
+                Head::new(stretch, made.size, view, &self.buffered),
+            ),
             origin,
             created: made.created,
             stay,
@@ -88,7 +92,7 @@ impl Engine {
                 made_name = name.clone();
                 Ok(NewBranch { name, made, stay })
             },
-            Self::add_branch,
+            |catalog, new, ticket| self.add_branch(catalog, new, ticket),
         )?;
         Ok(made_name)
     }
@@ -163,7 +167,7 @@ impl Store {
             },
             |catalog, new, ticket| {
                 for branch in new {
-                    Engine::add_branch(catalog, branch, ticket);
+                    self.engine().add_branch(catalog, branch, ticket);
                 }
             },
         )
@@ -253,10 +257,13 @@ impl Store {
         let ticket = loop {
             // Loaded before anything is locked; a point does not change.
             let (point, view) = {
-                let (point, stretch) = {
+                // Guarded: if it is dropped meanwhile, that is what is told, and not that something is missing.
+                let (point, stretch, _guard) = {
                     let catalog = engine.catalog.lock();
                     let point = find(&catalog)?;
-                    (point, catalog.stretch(point)?)
+                    let stretch = catalog.stretch(point)?;
+                    let guard = ReadGuard::new(&stretch);
+                    (point, stretch, guard)
                 };
                 (point, engine.view(&stretch)?)
             };

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::block::block_count;
-use crate::buffer::{BufferedBlock, Chunk, Group, Slot, Source, StretchId, Tombstone};
+use crate::buffer::{
+    Books, BufferMemory, BufferedBlock, Chunk, GROUP_BYTES, Group, Slot, Source, StretchId, Tombstone,
+};
 use crate::index::written::WrittenBlocks;
 use crate::overlay::{Entry, Zero};
 use crate::planted::{Bug, planted};
@@ -20,9 +22,6 @@ use crate::store::view::View;
 /// A group is closed when it has this many slots, so that it always fits into one segment.
 pub(crate) const GROUP_SLOTS_MAX: usize = 4096;
 
-/// So many groups full of zeroes and discards are drained: 24 bytes each in memory, 1.5 MiB in all.
-const CLEARED_GROUPS_MAX: usize = 16;
-
 /// The group that takes writes.
 struct OpenGroup {
     number: u64,
@@ -31,16 +30,18 @@ struct OpenGroup {
     slots: usize,
     tombstones: Vec<Tombstone>,
     size: Option<u64>,
+    books: Books,
 }
 
 impl OpenGroup {
-    fn new(number: u64) -> Self {
+    fn new(number: u64, books: Books) -> Self {
         Self {
             number,
             source: None,
             slots: 0,
             tombstones: Vec::new(),
             size: None,
+            books,
         }
     }
 
@@ -55,9 +56,6 @@ pub(crate) struct Head {
     pub(crate) size: u64,
     /// Absent until the branch is used.
     pub(crate) view: Option<View>,
-    /// Blocks and cleared ranges that lie in the view's overlay, and perhaps as many again: how much trimming it may give
-    /// back.
-    pub(crate) overlaid: u64,
     /// The blocks of data that were born in the stretch and are its own still; complete if there is a view.
     written: WrittenBlocks,
     pub(crate) dropped: bool,
@@ -89,13 +87,17 @@ impl NewBlock {
 
 impl Head {
     /// Makes the head of a stretch to which nothing was written in this process yet.
-    pub(crate) fn new(stretch: Arc<Stretch>, size: u64, view: Option<View>) -> Self {
-        let open = OpenGroup::new(stretch.state.lock().open_group);
+    pub(crate) fn new(
+        stretch: Arc<Stretch>,
+        size: u64,
+        view: Option<View>,
+        memory: &Arc<BufferMemory>,
+    ) -> Self {
+        let open = OpenGroup::new(stretch.state.lock().open_group, Books::new(memory));
         Self {
             stretch,
             size,
             view,
-            overlaid: 0,
             written: WrittenBlocks::default(),
             dropped: false,
             open,
@@ -184,6 +186,7 @@ impl Head {
         });
         let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
         if let Some(view) = &mut self.view {
+            view.overlaid += blocks.len() as u64;
             view.overlay.insert_run(start, entries, |block, old| {
                 if planted(Bug::WriteIntoShared)
                     && let Entry::Data { source, slot, .. } = &old
@@ -195,8 +198,8 @@ impl Head {
                 kill(&old, stretch, pinned);
             });
         }
-        self.overlaid += blocks.len() as u64;
         self.open.slots += blocks.len();
+        self.open.books.add(blocks.len() * size_of::<Slot>());
         let born = self.written.insert(start..start + blocks.len() as u64);
         self.adjust_alive(born, 0);
         if self.open.slots >= GROUP_SLOTS_MAX {
@@ -209,20 +212,23 @@ impl Head {
         let zero = Entry::Zero(Zero::new(self.stretch.id, hole));
         let (stretch, pinned) = (self.stretch.id, self.stretch.is_pinned());
         if let Some(view) = &mut self.view {
+            view.overlaid += 1;
             view.overlay
                 .fill(range.clone(), zero, |_, old| kill(old, stretch, pinned));
         }
-        self.overlaid += 1;
         let died = self.written.remove(range.clone());
         self.adjust_alive(0, died);
         let count = range.end - range.start;
         match self.open.tombstones.last_mut() {
             Some(last) if last.start + last.count == range.start && last.hole == hole => last.count += count,
-            _ => self.open.tombstones.push(Tombstone {
-                start: range.start,
-                count,
-                hole,
-            }),
+            _ => {
+                self.open.tombstones.push(Tombstone {
+                    start: range.start,
+                    count,
+                    hole,
+                });
+                self.open.books.add_cleared(size_of::<Tombstone>());
+            }
         }
         if self.open.tombstones.len() >= GROUP_SLOTS_MAX {
             self.close_group();
@@ -256,35 +262,25 @@ impl Head {
         let mut state = self.stretch.state.lock();
         if !self.open.is_empty() {
             state.open_group += 1;
-            let next = OpenGroup::new(state.open_group);
-            let open = std::mem::replace(&mut self.open, next);
+            let next = OpenGroup::new(state.open_group, self.open.books.next());
+            let mut open = std::mem::replace(&mut self.open, next);
             let number = open.number;
             if let Some(size) = open.size {
                 state.sizes.push((number, size));
             }
+            open.books.add(GROUP_BYTES);
             let group = Group {
                 number,
                 source: open.source.unwrap_or_else(|| Source::buffered(self.stretch.id)),
                 tombstones: open.tombstones,
                 size: open.size,
+                _books: open.books,
             };
             if !group.is_spent() {
                 state.groups.push(Arc::new(group));
             }
         }
         state.open_group - 1
-    }
-
-    /// Tells, when a group has just been closed, whether many full of zeroes and discards wait in memory.
-    pub(crate) fn has_much_cleared(&self) -> bool {
-        self.open.is_empty() && {
-            let state = self.stretch.state.lock();
-            let full = state
-                .groups
-                .iter()
-                .filter(|group| group.tombstones.len() >= GROUP_SLOTS_MAX);
-            full.count() >= CLEARED_GROUPS_MAX
-        }
     }
 
     /// Tells whether the open group has anything.

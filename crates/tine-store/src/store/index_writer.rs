@@ -2,6 +2,8 @@
 //!
 //! Order: nodes are synced, then their directory, before a manifest names them. What is written can be read at once:
 //! from memory until its segment is whole, then from the medium. What is not finished is abandoned.
+//!
+//! Who writes many nodes lets others go on in between (`relief.rs`).
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -17,6 +19,7 @@ use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
 use crate::segment::format::{SEGMENT_HEADER_BYTES, SegmentKind, Trailer, encode_header, encode_trailer};
 use crate::store::Engine;
+use crate::store::upkeep::Upkeep;
 
 /// An index segment gets no further node when it has this many bytes; so much lies in memory while it is written.
 const INDEX_SEGMENT_BYTES: usize = 16 << 20;
@@ -39,14 +42,28 @@ pub(crate) struct IndexWriter<'a> {
     open: RefCell<Option<Open>>,
     /// All segments that were begun.
     begun: RefCell<Vec<SegmentId>>,
+    /// What others wait for; absent when they could not be helped.
+    upkeep: RefCell<Option<&'a mut Upkeep>>,
 }
 
 impl<'a> IndexWriter<'a> {
-    pub(crate) fn new(engine: &'a Engine) -> Self {
+    pub(crate) fn new(engine: &'a Engine, upkeep: &'a mut Upkeep) -> Self {
         Self {
             engine,
             open: RefCell::default(),
             begun: RefCell::default(),
+            upkeep: RefCell::new(Some(upkeep)),
+        }
+    }
+
+    /// Lets those go on who wait for a drain.
+    fn give_way(&self) {
+        let mut upkeep = self.upkeep.borrow_mut();
+        if let Some(right) = &mut *upkeep
+            && self.engine.give_way(right).is_err()
+        {
+            // They meet it again, and report it, when this is over.
+            *upkeep = None;
         }
     }
 
@@ -170,6 +187,7 @@ impl NodeStore for IndexWriter<'_> {
         } else {
             *self.open.borrow_mut() = Some(open);
         }
+        self.give_way();
         Ok(at)
     }
 }

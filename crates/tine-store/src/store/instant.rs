@@ -161,7 +161,9 @@ impl Engine {
                 }
             }
             if much_is_unjournalled {
-                self.with_dead_space(&mut self.upkeep.lock(), |upkeep| self.drain_all(upkeep))?;
+                self.drained(|upkeep| {
+                    self.with_dead_space(upkeep, |upkeep| self.drain_all(upkeep).map(drop))
+                })?;
             }
             let mut instant = self.freeze(purpose, branches)?;
             let planned = plan(&mut instant)?;
@@ -349,9 +351,7 @@ impl Engine {
         stretch.state.lock().ticket = ticket;
         catalog.add(Arc::clone(&stretch));
         catalog.retain(stretch.id);
-        let overlaid = head.overlaid;
-        *head = Head::new(stretch, size, view);
-        head.overlaid = overlaid;
+        *head = Head::new(stretch, size, view, &self.buffered);
         catalog.release(old, &self.segments);
     }
 }

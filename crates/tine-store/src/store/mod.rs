@@ -24,6 +24,7 @@ pub(crate) mod pace;
 pub(crate) mod parameters;
 mod read_ahead;
 mod reader;
+mod relief;
 mod replay;
 mod report;
 mod segment_writer;
@@ -67,7 +68,9 @@ use crate::medium::Medium;
 use crate::options::UpkeepMode;
 use crate::segment::SegmentId;
 use crate::segment::table::SegmentTable;
+use crate::store::stream::Streamed;
 use catalog::Catalog;
+use relief::Drains;
 use space::Space;
 use upkeep::{Pacers, Signal, Upkeep};
 
@@ -103,6 +106,7 @@ pub(crate) struct Engine {
     pub(crate) catalog: Mutex<Catalog>,
     /// Held by whatever moves data from memory to segments, or needs that nothing does.
     pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) drains: Drains,
     pub(crate) signal: Signal,
     pub(crate) space: Space,
     /// Blocks in memory that no segment holds.
@@ -112,7 +116,7 @@ pub(crate) struct Engine {
     pub(crate) uncovered: AtomicU64,
     pub(crate) pacers: Pacers,
     /// Bytes of blocks in streams.
-    pub(crate) streamed: Arc<AtomicU64>,
+    pub(crate) streamed: Arc<Streamed>,
     /// A write of so many bytes may pass the buffer by.
     pub(crate) large_write_bytes: u64,
     pub(crate) mode: UpkeepMode,

@@ -27,12 +27,13 @@ impl Engine {
             return Ok(());
         }
         loop {
-            let stretch = {
+            // Guarded: the branch may be dropped meanwhile, and its ancestors with it.
+            let (stretch, _guard) = {
                 let head = cell.head.read();
                 if head.view.is_some() || head.dropped {
                     return Ok(());
                 }
-                Arc::clone(&head.stretch)
+                (Arc::clone(&head.stretch), ReadGuard::new(&head.stretch))
             };
             let (view, written) = (self.view(&stretch)?, self.written_set(&stretch)?);
             let mut head = cell.head.write();
@@ -118,6 +119,8 @@ impl Engine {
 
     /// Gives a branch that is kept another name, or one that was being made its first.
     pub(crate) fn rename(&self, from: &BranchName, to: &BranchName, stay: Stay) -> Result<()> {
+        // The next manifest has the new name, which may be longer.
+        self.make_record_room(to.to_string().len(), "the new name")?;
         let rename = || {
             let catalog = self.catalog.lock();
             catalog.check_free(to)?;

@@ -31,6 +31,7 @@ use crate::store::catalog::{Catalog, Stay};
 use crate::store::checkpoint::Merging;
 use crate::store::parameters::{self, JOURNAL_FILE_BYTES_MAX, JOURNAL_FILE_BYTES_MIN, Parameters};
 use crate::store::reader::leased;
+use crate::store::relief::Drains;
 use crate::store::replay::Replay;
 use crate::store::space::Space;
 use crate::store::upkeep::{Pacers, Signal, Upkeep};
@@ -269,6 +270,7 @@ impl Store {
             buffer_bytes: options.buffer_bytes,
             uncovered: AtomicU64::new(0),
             pacers: Pacers::default(),
+            drains: Drains::default(),
             streamed: Arc::default(),
             large_write_bytes: options.large_write_bytes,
             mode: options.upkeep,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use tine_values::RadixMap;
 
 use crate::block::{BLOCK_BYTES, DISK_BYTES_MAX};
-use crate::buffer::{BufferMemory, BufferedBlock, Chunk, Group, Place, Slot, Source, StretchId, Tombstone};
+use crate::buffer::{
+    Books, BufferMemory, BufferedBlock, Chunk, GROUP_BYTES, Group, Place, Slot, Source, StretchId, Tombstone,
+};
 use crate::error::{Result, StoreError};
 use crate::index::layers::Layers;
 use crate::index::tree::Tree;
@@ -459,7 +461,13 @@ impl<'a> Replayer<'a> {
         for (id, found) in self.stretches {
             if reachable.contains(&id) {
                 let references = references.get(&id).copied().unwrap_or(0);
-                let stretch = found.finish(references, !heads.contains(&id), &self.trees, self.segments);
+                let stretch = found.finish(
+                    references,
+                    !heads.contains(&id),
+                    &self.trees,
+                    self.segments,
+                    self.memory,
+                );
                 if let Some(lost) = stretch.state.lock().broken.clone() {
                     if !self.read_damaged {
                         return Err(lost);
@@ -473,7 +481,11 @@ impl<'a> Replayer<'a> {
             let stretch = catalog.stretch(branch.head)?;
             let size = stretch.state.lock().size();
             let entry = BranchEntry {
-                cell: BranchCell::new(id, branch.name.clone(), Head::new(stretch, size, None)),
+                cell: BranchCell::new(
+                    id,
+                    branch.name.clone(),
+                    Head::new(stretch, size, None, self.memory),
+                ),
                 origin: branch.origin,
                 created: branch.created,
                 // What was a throwaway fork goes as what was never finished does.
@@ -516,6 +528,7 @@ impl FoundStretch {
         is_point: bool,
         trees: &[Arc<Tree>],
         segments: &SegmentTable,
+        memory: &Arc<BufferMemory>,
     ) -> Arc<Stretch> {
         let Self {
             record,
@@ -538,6 +551,11 @@ impl FoundStretch {
         let groups = groups
             .into_iter()
             .map(|(number, found)| {
+                let mut books = Books::new(memory);
+                books.add(GROUP_BYTES + found.slots.len() * size_of::<Slot>());
+                for tombstone in &found.tombstones {
+                    books.add_cleared(size_of_val(tombstone));
+                }
                 let source = Source::buffered(record.id);
                 *source.place.write() = Place::Buffered(found.slots);
                 Arc::new(Group {
@@ -545,6 +563,7 @@ impl FoundStretch {
                     source,
                     tombstones: found.tombstones,
                     size: found.size,
+                    _books: books,
                 })
             })
             .filter(|group| !group.is_spent())

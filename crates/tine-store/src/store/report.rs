@@ -76,12 +76,14 @@ pub struct PointInfo {
 /// The write buffer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BufferStats {
-    /// Bytes of written blocks in memory.
+    /// Bytes of memory for written blocks, and for what is known of them and of cleared ranges.
     pub bytes: u64,
     /// Above this the store's own thread drains, and writers are slowed down.
     pub soft: u64,
     /// Above this writers drain before they go on.
     pub hard: u64,
+    /// Bytes of memory that wait for the next writes, beside those: half of `hard` at the most.
+    pub spare_bytes: u64,
     /// Microseconds that writers were slowed down since the store was opened, all together.
     pub held_back: u64,
 }
@@ -95,6 +97,10 @@ pub struct StreamStats {
     pub soft: u64,
     /// Above this writers do so before they go on.
     pub hard: u64,
+    /// How many there are. The store's own thread begins above half of `open_hard`.
+    pub open: u64,
+    /// So many at the most, about: with as many writers make them a part of the store before they go on.
+    pub open_hard: u64,
 }
 
 /// What upkeep has still to do for what is in segments.
@@ -377,7 +383,7 @@ impl Store {
                 .sum()
         };
         let (buffer, debt) = (engine.buffer_level(), engine.debt_level());
-        let streams = engine.streams_level();
+        let (streams, open_streams) = (engine.streams_level(), engine.open_streams_level());
         let (full, descriptors) = (engine.journal.level(), engine.segments.descriptors());
         let journal = engine.journal.with_ring(|ring| JournalStats {
             files: u64::from(ring.files()),
@@ -399,12 +405,15 @@ impl Store {
                 bytes: buffer.now,
                 soft: buffer.soft,
                 hard: buffer.hard,
+                spare_bytes: engine.buffered.spare(),
                 held_back: held_back(&engine.pacers.buffer),
             },
             streams: StreamStats {
                 bytes: streams.now,
                 soft: streams.soft,
                 hard: streams.hard,
+                open: open_streams.now,
+                open_hard: open_streams.hard,
             },
             journal,
             debt: DebtStats {

@@ -33,6 +33,11 @@ const STREAMED_SOFT: u64 = 2 * SEGMENT_DATA_BYTES;
 /// Above this writers do.
 const STREAMED_HARD: u64 = 8 * SEGMENT_DATA_BYTES;
 
+/// With more streams open than this the store's own thread publishes them, whatever is in them: each takes two descriptors.
+const OPEN_SOFT: u64 = 32;
+/// With more than this writers do.
+const OPEN_HARD: u64 = 64;
+
 /// So many of the smallest large writes are little, if a frame can have them: a flush is better off with a frame.
 const LITTLE_LARGE_WRITES: u64 = 8;
 
@@ -42,19 +47,36 @@ pub(crate) struct OpenStream {
     pub(super) writer: SegmentWriter,
     /// Bytes of its blocks, which count among what is streamed while they can still be published.
     bytes: u64,
-    account: Arc<AtomicU64>,
+    account: Arc<Streamed>,
+}
+
+/// What all streams of a store have together.
+#[derive(Default)]
+pub(crate) struct Streamed {
+    bytes: AtomicU64,
+    open: AtomicU64,
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.account.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Engine {
     /// Bytes that lie in streams.
     pub(crate) fn streamed_bytes(&self) -> u64 {
-        self.streamed.load(Ordering::Relaxed)
+        self.streamed.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Streams that are open, to be appended to or to be published.
+    pub(crate) fn open_streams_level(&self) -> Level {
+        Level {
+            now: self.streamed.open.load(Ordering::Relaxed),
+            soft: OPEN_SOFT,
+            hard: OPEN_HARD,
+        }
     }
 
     pub(crate) fn streams_level(&self) -> Level {
@@ -69,16 +91,14 @@ impl Engine {
     fn make_stream_room(&self, bytes: u64) -> Result<()> {
         self.check_writable()?;
         self.keep_debt_bounded(bytes)?;
-        if self.streamed_bytes() + bytes > STREAMED_SOFT && self.mode == UpkeepMode::Background {
+        let open = || self.open_streams_level();
+        let is_much = self.streamed_bytes() + bytes > STREAMED_SOFT || open().is_above_soft();
+        if is_much && self.mode == UpkeepMode::Background {
             self.wake_thread();
         }
-        let is_full = || self.streamed_bytes() + bytes > STREAMED_HARD;
+        let is_full = || self.streamed_bytes() + bytes > STREAMED_HARD || open().now >= OPEN_HARD;
         if is_full() {
-            let mut upkeep = self.upkeep.lock();
-            // Of all who wait for the lock the first makes room for the others.
-            if is_full() {
-                self.drain_streams(&mut upkeep)?;
-            }
+            self.relieved(|| !is_full(), |upkeep| self.drain_streams(upkeep).map(drop))?;
         }
         self.hold_room(bytes)
     }
@@ -88,6 +108,7 @@ impl Engine {
         let id = self.new_segment_id();
         let writer = SegmentWriter::create(self, id, Writing::PastCache)?;
         let segment = self.segments.handle(id);
+        self.streamed.open.fetch_add(1, Ordering::Relaxed);
         Ok(OpenStream {
             stream: Stream::new(segment),
             writer,
@@ -135,7 +156,7 @@ impl Engine {
 impl OpenStream {
     fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
-        self.account.fetch_add(bytes, Ordering::Relaxed);
+        self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn is_full(&self) -> bool {

@@ -79,7 +79,7 @@ impl Store {
             },
             |catalog, new, ticket| {
                 name = Some(new.name.clone());
-                Engine::add_branch(catalog, new, ticket);
+                self.engine().add_branch(catalog, new, ticket);
             },
         )?;
         let name = name.ok_or_else(|| StoreError::damaged("a fork was made without a name"))?;

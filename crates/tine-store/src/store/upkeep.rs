@@ -40,6 +40,12 @@ const RUN_BYTES: u64 = 64;
 /// With a word of the set of written blocks.
 const EXTENT_BYTES: u64 = 64;
 
+/// What a cleared range in memory takes of a footer and of a run, at the most.
+const CLEARED_BYTES: u64 = 24 + EXTENT_BYTES;
+
+/// So many cleared ranges need no room of their own on a full disk, but go into what is spare there.
+const CLEARED_SPARE_MAX: u64 = 4096;
+
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
 pub(crate) struct Upkeep;
@@ -102,11 +108,7 @@ impl Signal {
 pub(crate) fn run(engine: &Engine) {
     while engine.signal.wait() {
         let mut upkeep = engine.upkeep.lock();
-        if engine.buffer_level().is_above_soft() {
-            let _ = engine.make_buffer_empty(&mut upkeep);
-        } else if engine.streams_level().is_above_soft() {
-            let _ = engine.drain_streams(&mut upkeep);
-        }
+        let _ = engine.drain_if_due(&mut upkeep);
         let merge = engine.index.take_merge();
         if merge || engine.journal.is_half_full() || engine.debt_level().is_above_soft() {
             let _ = engine.checkpoint(&mut upkeep, Merging::Paced);
@@ -140,20 +142,25 @@ impl Engine {
         }
     }
 
+    /// Bytes of blocks in memory that no segment holds.
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.buffered.held()
     }
 
-    /// Bytes that no segment of the store holds.
+    /// Bytes that no segment of the store holds, with what the cleared ranges will take of footers and runs.
     pub(crate) fn unstored_bytes(&self) -> u64 {
-        self.buffered_bytes() + self.streamed_bytes()
+        self.buffered_bytes() + self.cleared_bytes() + self.streamed_bytes()
+    }
+
+    fn cleared_bytes(&self) -> u64 {
+        self.buffered.cleared() * CLEARED_BYTES
     }
 
     /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
         self.space.settle(Due {
             index: self.index_bytes_due(),
-            data: self.buffered_bytes(),
+            data: self.buffered_bytes() + self.cleared_bytes(),
             streamed: self.streamed_bytes(),
         });
     }
@@ -183,10 +190,10 @@ impl Engine {
         bytes
     }
 
-    /// Bytes in memory that no segment holds; the store's own thread drains above the soft bound.
+    /// Bytes of memory for what no segment holds; the store's own thread drains above the soft bound.
     pub(crate) fn buffer_level(&self) -> Level {
         Level {
-            now: self.buffered_bytes(),
+            now: self.buffered.in_use(),
             soft: self.buffer_bytes / 4,
             hard: self.buffer_bytes,
         }
@@ -199,6 +206,16 @@ impl Engine {
             soft: DEBT_SOFT,
             hard: DEBT_HARD,
         }
+    }
+
+    /// Drains what is above its soft bound.
+    pub(crate) fn drain_if_due(&self, upkeep: &mut Upkeep) -> Result<()> {
+        if self.buffer_level().is_above_soft() {
+            self.make_buffer_empty(upkeep)?;
+        } else if self.streams_level().is_above_soft() || self.open_streams_level().is_above_soft() {
+            self.drain_streams(upkeep)?;
+        }
+        Ok(())
     }
 
     /// Drains everything, and takes note of how long that took.
@@ -245,19 +262,20 @@ impl Engine {
         if self.mode == UpkeepMode::Background {
             self.pace_writer(bytes);
         }
-        let is_full = || self.buffered_bytes() + bytes > self.buffer_bytes;
+        let is_full = || self.buffered.in_use() + bytes > self.buffer_bytes;
         if is_full() {
-            let mut upkeep = self.upkeep.lock();
-            // Of all who wait for the lock the first makes room for the others.
-            if is_full() {
-                self.make_buffer_empty(&mut upkeep)?;
-            }
+            self.relieved(|| !is_full(), |upkeep| self.make_buffer_empty(upkeep))?;
         }
         self.pay_debt()?;
-        if bytes == 0 {
-            return Ok(());
+        if bytes > 0 {
+            return self.hold_room(bytes);
         }
-        self.hold_room(bytes)
+        // On a full disk what is cleared is drained while the spare room is enough for it.
+        if self.buffered.cleared() > CLEARED_SPARE_MAX && self.space.hold(self.unstored_bytes()).is_err() {
+            let mut upkeep = self.upkeep.lock();
+            self.with_dead_space(&mut upkeep, |upkeep| self.make_buffer_empty(upkeep))?;
+        }
+        Ok(())
     }
 
     /// Slows down who is about to write past the buffer, if the debt is above its soft bound; above the hard one it is paid

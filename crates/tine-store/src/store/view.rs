@@ -16,6 +16,8 @@ use crate::overlay::{Entry, Overlay};
 #[derive(Clone)]
 pub(crate) struct View {
     pub(crate) overlay: Overlay,
+    /// Blocks and cleared ranges that were laid into the overlay: no fewer than lie in it.
+    pub(crate) overlaid: u64,
     pub(crate) base: Arc<Layers>,
 }
 
@@ -37,6 +39,7 @@ impl View {
     pub(crate) fn on(base: Arc<Layers>) -> Self {
         Self {
             overlay: Overlay::new(),
+            overlaid: 0,
             base,
         }
     }

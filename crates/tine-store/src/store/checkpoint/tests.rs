@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use super::Merging;
 use crate::index::leaf::{Piece, PieceContent};
-use crate::medium::simulated::FileName;
-use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+use crate::medium::ObjectName;
+use crate::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions};
 use crate::{CreateOptions, OpenOptions, Store, UpkeepMode};
 
 fn options() -> OpenOptions {
@@ -35,7 +35,7 @@ fn blocks_that_no_root_covers_are_counted_once_after_a_crash() {
     branch.flush().expect("flushed");
     let mut upkeep = engine.upkeep.lock();
     engine.drain_branch(&mut upkeep, &branch.cell).expect("a drain");
-    engine.save(Merging::Paced).expect("a manifest");
+    engine.save(&mut upkeep, Merging::Paced).expect("a manifest");
     drop(upkeep);
     let head = |store: &Store| {
         let branch = store.branch(&name).expect("a branch");
@@ -139,14 +139,43 @@ fn zeroes_count_against_the_budget_of_overlays() {
     for at in 0..super::OVERLAID_MAX + 1000 {
         branch.discard(at * 3 * 4096, 4096).expect("discarded");
     }
-    // They are no bytes of the buffer, but wait in no more memory than a few groups.
-    let groups = branch.cell.head.read().stretch.state.lock().groups.len();
-    assert!(groups <= 16, "{groups} groups in memory");
+    // One that only reads has the same overlay, and no root of its own that would know it.
+    let idle = "idle".parse().expect("a valid name");
+    store
+        .fork(&"a".parse().expect("a valid name"), &idle)
+        .expect("a fork");
+    let idle = store.branch(&idle).expect("a branch");
     let engine = store.engine();
     engine
         .checkpoint(&mut engine.upkeep.lock(), Merging::Paced)
         .expect("a checkpoint");
-    let head = branch.cell.head.read();
-    let view = head.view.as_ref().expect("loaded");
-    assert_eq!(view.overlay.iter().count(), 0);
+    for branch in [branch, idle] {
+        let head = branch.cell.head.read();
+        let view = head.view.as_ref().expect("loaded");
+        assert_eq!(view.overlay.iter().count(), 0, "of `{}`", branch.name());
+    }
+}
+
+#[test]
+fn a_manifest_that_could_not_be_put_is_removed() {
+    let mut failed = 0;
+    for nth in 1..8 {
+        let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+        let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+        let name = "a".parse().expect("a valid name");
+        let branch = store.create_branch(&name, 1 << 20).expect("a branch");
+        branch.write_at(&[1; 4096], 0).expect("written");
+        let engine = store.engine();
+        medium.inject(Fault::Sync, nth);
+        let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+        if saved.is_ok() || engine.check_writable().is_err() {
+            // Nothing was to sync any more, or it was the journal.
+            continue;
+        }
+        let is_manifest = |name: &FileName| matches!(name, FileName::Object(ObjectName::Manifest(_)));
+        let manifests = medium.files().into_iter().filter(|(name, _)| is_manifest(name));
+        assert_eq!(manifests.count(), 1, "after the failure of sync {nth}");
+        failed += 1;
+    }
+    assert!(failed >= 2, "the segment's sync and the manifest's can fail");
 }

@@ -1,10 +1,13 @@
-//! Goal: of many who meet a bound at once, one makes room for all.
-//! Method: the test holds the right to do upkeep until everybody waits for it.
+//! Goal: of many who meet a bound at once, one makes room for all; and nothing that a client can do without end takes
+//! memory or descriptors without end.
+//! Method: the test holds the right to do upkeep until everybody waits for it; one thing is done very often, and what is
+//! counted is compared with what is really there.
 
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use crate::buffer::Place;
 use crate::journal::commit::Priority;
 use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
 use crate::{Branch, CreateOptions, OpenOptions, Store, UpkeepMode};
@@ -83,4 +86,104 @@ fn one_drain_makes_room_for_all_who_wait() {
     });
     let segments = engine.next_segment.load(Ordering::Relaxed) - before;
     assert_eq!(segments, 1, "each who waited drained on its own");
+}
+
+/// Returns the memory that is counted, and checks it with the groups that a branch has.
+fn in_use(store: &Store, branch: &Branch) -> u64 {
+    let stretch = branch.cell.head.read().stretch.clone();
+    let kept: usize = stretch
+        .state
+        .lock()
+        .groups
+        .iter()
+        .map(|group| match &*group.source.place.read() {
+            Place::Buffered(slots) => size_of_val(&slots[..]) + size_of_val(&group.tombstones[..]),
+            _ => 0,
+        })
+        .sum();
+    let counted = store.engine().buffered.in_use();
+    assert!(kept as u64 <= counted, "{kept} bytes are kept, {counted} counted");
+    counted
+}
+
+const BOUND: u64 = 1 << 20;
+
+#[test]
+fn a_block_that_is_overwritten_for_ever_takes_bounded_memory() {
+    let (store, branches) = store(BOUND, 1);
+    let branch = &branches[0];
+    let throwaway = store
+        .fork_throwaway(&"b0".parse().expect("a valid name"))
+        .expect("a fork");
+    for round in 0..200_000_u32 {
+        let bytes = [round as u8 | 1; BLOCK];
+        branch.write_at(&bytes, 0).expect("a write");
+        if round % 5 == 0 {
+            throwaway.write_at(&bytes, 0).expect("a write");
+            // Of a throwaway fork nothing is saved by that.
+            throwaway.flush().expect("a flush");
+        }
+        if round % 1000 == 0 {
+            let most = in_use(&store, branch).max(in_use(&store, &throwaway));
+            assert!(most <= BOUND, "{most} bytes after {round} writes");
+        }
+    }
+    drop((throwaway, branches));
+}
+
+#[test]
+fn zeroes_take_bounded_memory_however_they_are_written() {
+    let (store, branches) = store(BOUND, 2);
+    for branch in &branches {
+        store.resize(&branch.name(), 1 << 30).expect("a larger disk");
+    }
+    for block in (0..(1 << 30) / BLOCK as u64).step_by(2) {
+        let offset = block * BLOCK as u64;
+        branches[0].write_at(&[0; BLOCK], offset).expect("a write");
+        branches[1].discard(offset, BLOCK as u64).expect("a discard");
+        if block % 1000 == 0 {
+            let most = in_use(&store, &branches[0]).max(in_use(&store, &branches[1]));
+            assert!(most <= BOUND, "{most} bytes after {block} blocks");
+        }
+    }
+}
+
+#[test]
+fn what_is_drained_is_counted_no_more() {
+    let (store, branches) = store(BOUND, 2);
+    branches[0].write_at(&[1; BLOCK], 0).expect("a write");
+    branches[0].discard(8192, 4096).expect("a discard");
+    branches[1].write_at(&[1; BLOCK], 0).expect("a write");
+    let engine = store.engine();
+    assert!(engine.buffered.in_use() > 2 * BLOCK as u64 && engine.buffered.cleared() == 1);
+    store.drop_branches(&[branches[1].name()]).expect("a drop");
+    engine.drain_all(&mut engine.upkeep.lock()).expect("a drain");
+    drop(branches);
+    assert_eq!((engine.buffered.in_use(), engine.buffered.cleared()), (0, 0));
+}
+
+#[test]
+fn streams_take_a_bounded_number_of_descriptors() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let open = OpenOptions {
+        upkeep: UpkeepMode::Inline,
+        large_write_bytes: 0,
+        ..OpenOptions::default()
+    };
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), open).expect("a store");
+    let engine = store.engine();
+    let mut most = 0;
+    for at in 0..200 {
+        let name = format!("b{at}").parse().expect("a valid name");
+        let branch = store.create_branch(&name, 1 << 20).expect("a branch");
+        branch.write_at(&[1; 4 * BLOCK], 0).expect("a write");
+        let level = engine.open_streams_level();
+        most = most.max(level.now);
+        assert!(
+            level.now <= level.hard,
+            "{} streams after {at} branches",
+            level.now
+        );
+    }
+    assert_eq!(most, engine.open_streams_level().hard);
 }

@@ -124,6 +124,12 @@ pub(super) struct Place {
     pub(super) slot: usize,
 }
 
+/// Where a key is.
+pub(super) struct Found<K, V> {
+    pub(super) place: Place,
+    pub(super) entry: *mut Entry<K, V>,
+}
+
 impl<K, V> Leaf<K, V> {
     const ALIGN: usize = align_of::<Entry<K, V>>();
     /// How many bytes a group takes.
@@ -284,8 +290,9 @@ impl<K, V> Leaf<K, V> {
         (hash >> 8) as usize & mask
     }
 
+    /// Returns where a key is, and its entry.
     #[inline]
-    pub(super) unsafe fn find(self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Place> {
+    pub(super) unsafe fn find(self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Found<K, V>> {
         // SAFETY: the leaf is live.
         let mask = unsafe { self.mask() };
         let tag = tag_of(hash);
@@ -294,15 +301,16 @@ impl<K, V> Leaf<K, V> {
         loop {
             // SAFETY: the number is masked, so the group is one of the leaf's, and nobody writes meanwhile.
             let tags = unsafe { Tags::load(self.tags_at(group)) };
+            let entries = self.entries_behind(mask, group);
             for slot in tags.matching(tag) {
-                let entry = self.entries_behind(mask, group).wrapping_add(slot);
+                let entry = entries.wrapping_add(slot);
                 // SAFETY: a tag that is not 0 has its entry.
                 if is_key(unsafe { &(*entry).key }) {
-                    return Some(Place { group, slot });
+                    let place = Place { group, slot };
+                    return Some(Found { place, entry });
                 }
             }
-            // SAFETY: as for the tags.
-            if unsafe { *self.passed_at(group) } == 0 {
+            if !tags.is_passed() {
                 return None;
             }
             group = (group + 1) & mask;
@@ -314,7 +322,7 @@ impl<K, V> Leaf<K, V> {
 
     /// Adds an entry whose key is not there. There must be room.
     #[inline]
-    pub(super) unsafe fn push(self, hash: u64, entry: Entry<K, V>) -> Place {
+    pub(super) unsafe fn push(self, hash: u64, entry: Entry<K, V>) -> Found<K, V> {
         // SAFETY: the leaf is live.
         let mask = unsafe {
             debug_assert!(self.has_room());
@@ -326,14 +334,17 @@ impl<K, V> Leaf<K, V> {
             let slot = unsafe { Tags::load(self.tags_at(group)) }.len();
             // A leaf of one group may have fewer slots, but has room.
             if slot < SLOTS {
-                let place = Place { group, slot };
+                let at = self.entries_behind(mask, group).wrapping_add(slot);
                 // SAFETY: the slot is the first that is free, and the caller may write.
                 unsafe {
-                    self.entry(place).write(entry);
+                    at.write(entry);
                     self.tags_at(group).add(slot).write(tag_of(hash));
                     self.add_len(1);
                 }
-                return place;
+                return Found {
+                    place: Place { group, slot },
+                    entry: at,
+                };
             }
             // SAFETY: as above.
             unsafe {

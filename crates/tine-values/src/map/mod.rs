@@ -225,10 +225,7 @@ impl<K: Clone, V: Clone, S> Map<K, V, S> {
 impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
     #[inline]
     fn find<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&leaf::Entry<K, V>> {
-        if self.is_empty() {
-            return None;
-        }
-        let hash = hash_of(&self.hasher, key);
+        let hash = || hash_of(&self.hasher, key);
         self.tree.find(hash, |found| key.equivalent(found))
     }
 

@@ -45,6 +45,12 @@ impl Tags {
         Slots(wide::equal(self.0, tag) & SLOT_BITS)
     }
 
+    /// Returns whether entries that belong here have gone on to another group.
+    #[inline]
+    pub(super) fn is_passed(self) -> bool {
+        wide::equal(self.0, 0) >> SLOTS & 1 == 0
+    }
+
     /// Returns how many entries the group has.
     #[inline]
     pub(super) fn len(self) -> usize {

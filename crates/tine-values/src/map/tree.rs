@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 use core::mem;
 
-use super::leaf::{Entry, Leaf, Place};
+use super::leaf::{Entry, Found, Leaf};
 use super::node::{FAN_BITS, Node, Spot, View, slot_of};
 use crate::detach;
 
@@ -44,16 +44,21 @@ impl<K, V> Tree<K, V> {
         }
     }
 
+    /// Looks for a key in order to read there. An empty tree does not ask for its hash.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<&Entry<K, V>> {
+    pub(super) fn find(
+        &self,
+        hash: impl FnOnce() -> u64,
+        is_key: impl FnMut(&K) -> bool,
+    ) -> Option<&Entry<K, V>> {
         let mut node = self.root?;
+        let hash = hash();
         let mut way = hash;
         loop {
             match node.view() {
                 View::Leaf(leaf) => {
                     // SAFETY: what the tree owns is live, and is not written while the tree is borrowed.
-                    let entry = unsafe { leaf.find(hash, is_key).map(|place| &*leaf.entry(place)) };
-                    return entry;
+                    return unsafe { leaf.find(hash, is_key).map(|found| &*found.entry) };
                 }
                 // SAFETY: as above.
                 View::Inner(slots) => node = unsafe { slots.get(slot_of(way)) },
@@ -120,7 +125,7 @@ impl<K, V> Tree<K, V> {
                 match node.view() {
                     View::Inner(slots) => node = slots.get(slot_of(way)),
                     View::Leaf(leaf) => {
-                        let Some(place) = leaf.find(hash, is_key) else {
+                        let Some(found) = leaf.find(hash, is_key) else {
                             let room = (is_own && leaf.has_room()).then_some(leaf);
                             return Err(Vacant {
                                 tree: self,
@@ -133,7 +138,7 @@ impl<K, V> Tree<K, V> {
                             tree,
                             hash,
                             leaf,
-                            place,
+                            found,
                             is_own,
                         });
                     }
@@ -179,7 +184,7 @@ impl<K, V> Tree<K, V> {
         hash: u64,
         entry: Entry<K, V>,
         rehash: &impl Fn(&K) -> u64,
-    ) -> (Leaf<K, V>, Place)
+    ) -> (Leaf<K, V>, Found<K, V>)
     where
         K: Clone,
         V: Clone,
@@ -192,9 +197,9 @@ impl<K, V> Tree<K, V> {
             // SAFETY: the leaf and all above it are this tree's alone.
             unsafe {
                 if way.leaf.has_room() {
-                    let place = way.leaf.push(hash, entry);
+                    let found = way.leaf.push(hash, entry);
                     self.len += 1;
-                    return (way.leaf, place);
+                    return (way.leaf, found);
                 }
                 way.make_room(rehash);
             }
@@ -219,7 +224,7 @@ impl<K, V> Tree<K, V> {
             if let Ok(mut occupied) = self.search(hash, is_key) {
                 // A leaf that is made this tree's own stays where it is while other ways are.
                 occupied.own();
-                *place = Some((occupied.leaf, occupied.place));
+                *place = Some((occupied.leaf, occupied.found.place));
             }
         }
         for (number, place) in places.iter().enumerate() {
@@ -287,7 +292,7 @@ pub(super) struct Occupied<'a, K, V> {
     tree: &'a mut Tree<K, V>,
     hash: u64,
     leaf: Leaf<K, V>,
-    place: Place,
+    found: Found<K, V>,
     /// Whether the leaf and all above it are this tree's alone.
     is_own: bool,
 }
@@ -295,8 +300,8 @@ pub(super) struct Occupied<'a, K, V> {
 impl<'a, K, V> Occupied<'a, K, V> {
     #[inline]
     pub(super) fn get(&self) -> &Entry<K, V> {
-        // SAFETY: the tree, borrowed here, owns the leaf, and the place has an entry.
-        unsafe { &*self.leaf.entry(self.place) }
+        // SAFETY: the tree, borrowed here, owns the leaf, and the entry is there.
+        unsafe { &*self.found.entry }
     }
 
     #[inline]
@@ -320,8 +325,9 @@ impl<'a, K, V> Occupied<'a, K, V> {
         struct Relocated<'b, 'a, K, V>(&'b mut Occupied<'a, K, V>);
         impl<K, V> Drop for Relocated<'_, '_, K, V> {
             fn drop(&mut self) {
-                // A copy has its entries at the same places.
                 self.0.leaf = self.0.tree.leaf_of(self.0.hash).expect("the way was gone before");
+                // SAFETY: the leaf is the tree's; a copy has its entries at the same places.
+                self.0.found.entry = unsafe { self.0.leaf.entry(self.0.found.place) };
             }
         }
         let relocated = Relocated(self);
@@ -338,7 +344,7 @@ impl<'a, K, V> Occupied<'a, K, V> {
     {
         self.own();
         // SAFETY: the leaf is this tree's alone, which is borrowed mutably.
-        unsafe { &mut *self.leaf.entry(self.place) }
+        unsafe { &mut *self.found.entry }
     }
 
     #[inline]
@@ -349,7 +355,7 @@ impl<'a, K, V> Occupied<'a, K, V> {
     {
         self.own();
         // SAFETY: as in `get_mut`; the tree is borrowed as long as the entry.
-        unsafe { &mut *self.leaf.entry(self.place) }
+        unsafe { &mut *self.found.entry }
     }
 
     /// Takes the entry out. If `rehash` panics, it may be gone; nothing else is.
@@ -362,7 +368,7 @@ impl<'a, K, V> Occupied<'a, K, V> {
         self.own();
         // SAFETY: the leaf is this tree's alone.
         unsafe {
-            let entry = self.leaf.remove(self.place, |_| self.hash);
+            let entry = self.leaf.remove(self.found.place, |_| self.hash);
             self.tree.len -= 1;
             // What is the whole map has nobody to join.
             let is_whole = self.leaf.len() == self.tree.len;
@@ -390,7 +396,7 @@ impl<'a, K, V> Vacant<'a, K, V> {
         K: Clone,
         V: Clone,
     {
-        let (leaf, place) = match self.room {
+        let (leaf, found) = match self.room {
             // SAFETY: nothing was written since it was seen to have room.
             Some(leaf) => unsafe {
                 self.tree.len += 1;
@@ -402,7 +408,7 @@ impl<'a, K, V> Vacant<'a, K, V> {
             tree: self.tree,
             hash: self.hash,
             leaf,
-            place,
+            found,
             is_own: true,
         }
     }

@@ -2,12 +2,13 @@
 //! [`Leaf`]: a small hash table in one counted block, of groups that are searched sixteen tags at a time.
 //!
 //! ```text
-//! | count | head | tags | tags | ... | entry | entry | ... | entry | entry | ...
-//!                  group 0  group 1    group 0, up to 15     group 1
+//! | count | head | tags | entry | entry | ... | tags | entry | entry | ...
+//!                  group 0, up to 15 entries  group 1
 //! ```
 //!
 //! There are 1, 2, 4, 8 ... groups; which one a key belongs to is chosen by bits of its hash. The entries in use are the
-//! first of their group. Tags lie together, so that a search touches few lines of memory that are not those of its entry.
+//! first of their group. Tags that lie together in front of all entries were tried: no faster in large maps, and slower in
+//! small ones, since where an entry is depends on the number of groups then.
 //!
 //! A leaf of one group has room for as many entries as were asked for, so small maps are small. A key whose group is
 //! full goes to the next that is not, and each group it passes counts it in the last byte of its tags: a search
@@ -20,7 +21,6 @@
 //!
 //! Wrong answers of a caller's `Hash` or `Eq` lead to keys that are not found, and break neither.
 
-use alloc::vec::Vec;
 use core::mem;
 use core::ptr;
 
@@ -40,7 +40,7 @@ pub(super) struct Entry<K, V> {
 
 /// What a leaf begins with.
 pub(super) struct Head {
-    len: u32,
+    pub(super) len: u32,
     shape: Shape,
 }
 
@@ -64,7 +64,7 @@ impl Shape {
     }
 
     #[inline]
-    fn mask(self) -> usize {
+    pub(super) fn mask(self) -> usize {
         (self.0 & GROUP_MASK) as usize
     }
 
@@ -132,8 +132,10 @@ pub(super) struct Found<K, V> {
 
 impl<K, V> Leaf<K, V> {
     const ALIGN: usize = align_of::<Entry<K, V>>();
+    /// Where in a group its entries begin, behind the tags.
+    const ENTRIES_AT: usize = TAG_BYTES.next_multiple_of(Self::ALIGN);
     /// How many bytes a group takes.
-    const GROUP_BYTES: usize = TAG_BYTES + SLOTS * size_of::<Entry<K, V>>();
+    const GROUP_BYTES: usize = Self::ENTRIES_AT + SLOTS * size_of::<Entry<K, V>>();
 
     /// The most room that a leaf has unless it cannot be split.
     pub(super) const SHAPE_MAX: Shape = {
@@ -169,40 +171,37 @@ impl<K, V> Leaf<K, V> {
         Shape::single(slots.unwrap_or(most).min(most))
     }
 
-    /// Returns where the entries of a leaf with so many groups begin, behind the first tags.
-    #[inline]
-    const fn entries_from(groups: usize) -> usize {
-        (groups * TAG_BYTES).next_multiple_of(Self::ALIGN)
-    }
-
     fn units(shape: Shape) -> usize {
-        let entries = match shape.0 >> GROUP_BITS {
-            0 => shape.groups().checked_mul(SLOTS),
-            slots => Some(slots as usize),
+        let bytes = match shape.0 >> GROUP_BITS {
+            0 => shape.groups().checked_mul(Self::GROUP_BYTES),
+            slots => (slots as usize)
+                .checked_mul(size_of::<Entry<K, V>>())
+                .and_then(|bytes| bytes.checked_add(Self::ENTRIES_AT)),
         };
-        let bytes = entries
-            .and_then(|entries| entries.checked_mul(size_of::<Entry<K, V>>()))
-            .and_then(|bytes| bytes.checked_add(Self::entries_from(shape.groups())));
-        bytes.expect("a leaf fits the address space") / Self::ALIGN
+        bytes
+            .expect("a leaf fits the address space")
+            .div_ceil(Self::ALIGN)
     }
 
     /// Returns a leaf without entries. One allocation.
     pub(super) fn with_shape(shape: Shape) -> Self {
         let block = Block::new(Head { len: 0, shape }, Self::units(shape));
         let leaf = Self(block.tagged(shape.tag()));
-        // SAFETY: the new block begins with the tags of its groups.
-        unsafe { leaf.tags_at(0).write_bytes(0, shape.groups() * TAG_BYTES) };
+        for group in 0..shape.groups() {
+            // SAFETY: the group is one of the new block's.
+            unsafe { leaf.tags_at(group).write_bytes(0, TAG_BYTES) };
+        }
         leaf
     }
 
     /// Returns where a group's tags are.
     #[inline]
-    fn tags_at(self, group: usize) -> *mut u8 {
+    pub(super) fn tags_at(self, group: usize) -> *mut u8 {
         self.0
             .untagged()
             .slots()
             .cast::<u8>()
-            .wrapping_add(group * TAG_BYTES)
+            .wrapping_add(group * Self::GROUP_BYTES)
     }
 
     /// Returns where the count of those who passed a group is.
@@ -211,27 +210,18 @@ impl<K, V> Leaf<K, V> {
         self.tags_at(group).wrapping_add(SLOTS)
     }
 
-    /// Returns where a group's first entry is, in a leaf whose groups `mask` tells.
+    /// Returns where a group's first entry is.
     #[inline]
-    fn entries_behind(self, mask: usize, group: usize) -> *mut Entry<K, V> {
-        let entries = self.tags_at(0).wrapping_add(Self::entries_from(mask + 1));
-        entries.cast::<Entry<K, V>>().wrapping_add(group * SLOTS)
+    pub(super) fn entries_at(self, group: usize) -> *mut Entry<K, V> {
+        self.tags_at(group).wrapping_add(Self::ENTRIES_AT).cast()
     }
 
     // From here on: see the type for what a caller vouches.
 
-    /// Returns where a group's first entry is.
-    #[inline]
-    pub(super) unsafe fn entries_at(self, group: usize) -> *mut Entry<K, V> {
-        // SAFETY: the leaf is live.
-        self.entries_behind(unsafe { self.mask() }, group)
-    }
-
     /// Returns where an entry is.
     #[inline]
-    pub(super) unsafe fn entry(self, place: Place) -> *mut Entry<K, V> {
-        // SAFETY: the leaf is live.
-        unsafe { self.entries_at(place.group) }.wrapping_add(place.slot)
+    pub(super) fn entry(self, place: Place) -> *mut Entry<K, V> {
+        self.entries_at(place.group).wrapping_add(place.slot)
     }
 
     #[inline]
@@ -285,7 +275,7 @@ impl<K, V> Leaf<K, V> {
 
     /// Returns the number of the group that a key belongs to.
     #[inline]
-    fn home(hash: u64, mask: usize) -> usize {
+    pub(super) fn home(hash: u64, mask: usize) -> usize {
         // Other bits than the tag's, and than those that chose the way to this leaf.
         (hash >> 8) as usize & mask
     }
@@ -301,7 +291,7 @@ impl<K, V> Leaf<K, V> {
         loop {
             // SAFETY: the number is masked, so the group is one of the leaf's, and nobody writes meanwhile.
             let tags = unsafe { Tags::load(self.tags_at(group)) };
-            let entries = self.entries_behind(mask, group);
+            let entries = self.entries_at(group);
             for slot in tags.matching(tag) {
                 let entry = entries.wrapping_add(slot);
                 // SAFETY: a tag that is not 0 has its entry.
@@ -334,7 +324,7 @@ impl<K, V> Leaf<K, V> {
             let slot = unsafe { Tags::load(self.tags_at(group)) }.len();
             // A leaf of one group may have fewer slots, but has room.
             if slot < SLOTS {
-                let at = self.entries_behind(mask, group).wrapping_add(slot);
+                let at = self.entries_at(group).wrapping_add(slot);
                 // SAFETY: the slot is the first that is free, and the caller may write.
                 unsafe {
                     at.write(entry);
@@ -347,11 +337,18 @@ impl<K, V> Leaf<K, V> {
                 };
             }
             // SAFETY: as above.
-            unsafe {
-                let passed = self.passed_at(group);
-                *passed = (*passed).saturating_add(1);
-            }
+            unsafe { self.count_passing(group) };
             group = (group + 1) & mask;
+        }
+    }
+
+    /// Counts an entry that goes on behind a group.
+    #[inline]
+    pub(super) unsafe fn count_passing(self, group: usize) {
+        // SAFETY: the group is one of the leaf's, which the caller may write.
+        unsafe {
+            let passed = self.passed_at(group);
+            *passed = (*passed).saturating_add(1);
         }
     }
 
@@ -478,67 +475,6 @@ impl<K, V> Leaf<K, V> {
         }
     }
 
-    /// Returns a leaf of another shape with the entries of this one, which is freed. If `hash` panics, nothing
-    /// has happened.
-    pub(super) unsafe fn reshaped(self, shape: Shape, hash: &impl Fn(&K) -> u64) -> Self {
-        let filling = Filling(Self::with_shape(shape));
-        // SAFETY: the caller may write both; the new one has room for all, and those that it has are
-        // not dropped in both: either it is freed without them, or the old one is.
-        unsafe {
-            debug_assert!(self.len() <= shape.limit());
-            filling.move_in(self, hash);
-            let leaf = filling.finish();
-            self.free();
-            leaf
-        }
-    }
-
-    /// Returns a leaf with the entries of both, which are freed. If `hash` panics, nothing has happened.
-    pub(super) unsafe fn merged(self, other: Self, shape: Shape, hash: &impl Fn(&K) -> u64) -> Self {
-        let filling = Filling(Self::with_shape(shape));
-        // SAFETY: as for `reshaped`.
-        unsafe {
-            debug_assert!(self.len() + other.len() <= shape.limit());
-            filling.move_in(self, hash);
-            filling.move_in(other, hash);
-            let leaf = filling.finish();
-            self.free();
-            other.free();
-            leaf
-        }
-    }
-
-    /// Returns the hashes of all keys, in the order of [`places`](Self::places).
-    pub(super) unsafe fn hashes(self, hash: &impl Fn(&K) -> u64) -> Vec<u64> {
-        // SAFETY: the leaf is live and not written.
-        unsafe {
-            let mut hashes = Vec::with_capacity(self.len());
-            hashes.extend(self.places().map(|place| hash(&(*self.entry(place)).key)));
-            hashes
-        }
-    }
-
-    /// Returns two leaves: the entries whose hash has `bit` unset, and set. This one is freed.
-    /// `hashes` are what [`hashes`](Self::hashes) returned.
-    pub(super) unsafe fn split(self, hashes: &[u64], bit: u32) -> [Self; 2] {
-        let set = hashes.iter().filter(|&&hash| hash >> bit & 1 == 1).count();
-        // Half as much again: a leaf that was just made is not at once too small.
-        let halves = [hashes.len() - set, set].map(|len| {
-            let shape = Self::shape_for(len + len / 2 + 1);
-            let is_over = shape.limit() > Self::SHAPE_MAX.limit() && len <= Self::SHAPE_MAX.limit();
-            Self::with_shape(if is_over { Self::SHAPE_MAX } else { shape })
-        });
-        // SAFETY: the caller may write the leaf; each half has room for those that were counted. Nothing panics
-        // until the leaf is freed without its entries.
-        unsafe {
-            for (place, &hash) in self.places().zip(hashes) {
-                halves[(hash >> bit & 1) as usize].push(hash, self.entry(place).read());
-            }
-            self.free();
-        }
-        halves
-    }
-
     /// Returns the groups that have entries. The caller vouches for the leaf while they come.
     #[inline]
     pub(super) unsafe fn used_groups(self) -> Groups<K, V> {
@@ -560,7 +496,7 @@ impl<K, V> Leaf<K, V> {
     }
 
     /// Frees the leaf but not what its entries own.
-    unsafe fn free(self) {
+    pub(super) unsafe fn free(self) {
         // SAFETY: the caller gives the leaf up, and its shape tells how it was made.
         unsafe { self.0.untagged().free(Self::units(self.shape())) };
     }
@@ -647,35 +583,6 @@ impl<K, V> Iterator for Groups<K, V> {
 impl Shape {
     const fn less_one(self) -> Self {
         Self(self.0 - 1)
-    }
-}
-
-/// A leaf that is being filled with entries that another still owns: freed without them, unless finished.
-struct Filling<K, V>(Leaf<K, V>);
-
-impl<K, V> Filling<K, V> {
-    /// Copies the bits of all entries of `from`. There must be room.
-    unsafe fn move_in(&self, from: Leaf<K, V>, hash: &impl Fn(&K) -> u64) {
-        // SAFETY: as the caller vouches.
-        unsafe {
-            for place in from.places() {
-                let hash = hash(&(*from.entry(place)).key);
-                self.0.push(hash, from.entry(place).read());
-            }
-        }
-    }
-
-    fn finish(self) -> Leaf<K, V> {
-        let leaf = self.0;
-        mem::forget(self);
-        leaf
-    }
-}
-
-impl<K, V> Drop for Filling<K, V> {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it; who still owns the entries drops them.
-        unsafe { self.0.free() };
     }
 }
 

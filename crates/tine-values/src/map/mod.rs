@@ -11,14 +11,15 @@
 //! ```
 //!
 //! (104 for entries of 16 bytes: a leaf is limited in bytes.) The layers: `tags` (sixteen bytes compared at once), `leaf`
-//! (the hash table), `node` (what is counted), `tree` (ways to a key), `shape` (leaves that split and join), `walk` (all
-//! entries in turn). Above those nothing is `unsafe` but what an iterator lends out.
+//! (the hash table), `fill` (leaves made of leaves), `node` (what is counted), `tree` (ways to a key), `shape` (leaves that
+//! split and join), `walk` (all entries in turn). Above those nothing is `unsafe` but what an iterator lends out.
 //!
 //! **Invariant:** an entry is in the leaf, and the group, that its key's hash leads to, as far as the caller's `Hash` and
 //! `Eq` tell the truth. Memory is safe whatever they tell.
 
 mod diff;
 mod entry;
+mod fill;
 mod iter;
 mod leaf;
 mod merge;

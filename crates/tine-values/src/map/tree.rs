@@ -326,8 +326,8 @@ impl<'a, K, V> Occupied<'a, K, V> {
         impl<K, V> Drop for Relocated<'_, '_, K, V> {
             fn drop(&mut self) {
                 self.0.leaf = self.0.tree.leaf_of(self.0.hash).expect("the way was gone before");
-                // SAFETY: the leaf is the tree's; a copy has its entries at the same places.
-                self.0.found.entry = unsafe { self.0.leaf.entry(self.0.found.place) };
+                // A copy has its entries at the same places.
+                self.0.found.entry = self.0.leaf.entry(self.0.found.place);
             }
         }
         let relocated = Relocated(self);

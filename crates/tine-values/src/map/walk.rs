@@ -106,8 +106,7 @@ impl<K, V> Walk<K, V> {
             return false;
         };
         self.group = group;
-        // SAFETY: the leaf is live.
-        self.entry = unsafe { leaf.entries_at(group) };
+        self.entry = leaf.entries_at(group);
         (self.len, self.left) = (len, len);
         true
     }
@@ -251,8 +250,7 @@ impl<K, V> Walk<K, V> {
         let leaf = way.expect("the leaf at hand is there").leaf;
         self.groups = Some(groups.in_copy(leaf));
         self.left = left;
-        // SAFETY: the leaf is the tree's, and has the groups that the other had.
-        self.entry = unsafe { leaf.entries_at(self.group) }.wrapping_add(self.len - left);
+        self.entry = leaf.entries_at(self.group).wrapping_add(self.len - left);
         leaf
     }
 

@@ -78,6 +78,9 @@ const START_BYTES: usize = EPOCH_COPIES as usize * FRAME_ALIGNMENT;
 
 const WINDOW_BYTES: u64 = 64 << 10;
 
+/// Read at once where every place is looked at.
+const LOOKED_THROUGH_BYTES: u64 = 1 << 20;
+
 /// How far behind the places at which the next epoch could have begun one looks for it after a clean end: every opening
 /// pays for that.
 const LOOK_BEHIND_CLOSED_BYTES: u64 = 256 << 10;
@@ -195,14 +198,20 @@ impl<'a> Walker<'a> {
             && place.offset >= self.window_at.offset
             && place.offset + length as u64 <= self.window_at.offset + self.window.len() as u64;
         if !inside {
-            let want = (length as u64)
-                .max(WINDOW_BYTES)
-                .min(self.file_bytes - place.offset) as usize;
-            self.window = self.read(place, want)?;
-            self.window_at = place;
+            self.move_window(place, (length as u64).max(WINDOW_BYTES))?;
         }
         let start = (place.offset - self.window_at.offset) as usize;
         Ok(&self.window[start..start + length])
+    }
+
+    /// Reads so much from a place on, or what the file has from there.
+    fn move_window(&mut self, place: Place, bytes: u64) -> Result<()> {
+        let bytes = bytes.min(self.file_bytes - place.offset) as usize;
+        // The memory of the former window is given up first: there is never more than one.
+        self.window = Vec::new();
+        self.window = self.read(place, bytes)?;
+        self.window_at = place;
+        Ok(())
     }
 
     /// Returns the frame at a place if its head is whole.
@@ -484,8 +493,15 @@ impl<'a> Walker<'a> {
                 (true, true) => START_BYTES as u64,
             };
             let to = self.file_bytes.min(from + bytes);
+            let mut read_to = from;
             for offset in (from..to).step_by(FRAME_ALIGNMENT) {
-                let Some(found) = self.find_if(Place { file, offset }, proves)? else {
+                let place = Place { file, offset };
+                // All of it is going to be looked at: in few reads, not in windows.
+                if offset >= read_to && to - from > START_BYTES as u64 {
+                    read_to = to.min(offset + LOOKED_THROUGH_BYTES);
+                    self.move_window(place, read_to - offset)?;
+                }
+                let Some(found) = self.find_if(place, proves)? else {
                     continue;
                 };
                 let found = found.header.frame;

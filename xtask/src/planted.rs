@@ -1,7 +1,7 @@
-//! Planted bugs: the proof that the power cuts of the tests find what they are for.
+//! Planted bugs: the proof that the tests that cut the power, or kill, find what they are for.
 //!
 //! The engine's feature `planted-bugs` compiles deliberate bugs in, `TINE_PLANTED_BUG` chooses one, and a test
-//! `a_planted_bug_is_caught` cuts the power of that binary until it breaks a promise. That the same binary keeps
+//! `a_planted_bug_is_caught` cuts the power of that binary, or kills it, until it breaks a promise. That the same binary keeps
 //! its promises without a bug is what the test beside it shows.
 
 use std::process::Command;
@@ -30,12 +30,19 @@ const DAEMON: By = By {
     test: "served::a_planted_bug_is_caught",
 };
 
+/// A daemon that is killed under a virtual machine.
+const MACHINE: By = By {
+    program: "vm",
+    test: "a_planted_bug_is_caught",
+};
+
 /// Bugs that show within a few cuts.
 pub(crate) const SOON: Bugs = Bugs {
     names: &[
         ("no-sync", COMMANDS),
         ("no-directory-sync", COMMANDS),
         ("flush-forgotten", DAEMON),
+        ("flush-forgotten", MACHINE),
     ],
     cuts: 50,
 };

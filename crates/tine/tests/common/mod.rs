@@ -110,6 +110,8 @@ impl Bench {
             .env("LC_ALL", "C.UTF-8")
             .env_remove("COLUMNS")
             .env_remove("TMPDIR")
+            // Where one is planted, a test says.
+            .env_remove("TINE_PLANTED_BUG")
             .stdin(Stdio::null());
         command
     }

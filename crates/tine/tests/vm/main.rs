@@ -6,6 +6,9 @@
 //! guest's kernel, which mounts it and replays its journal, and by e2fsck here.
 //!
 //! QEMU interprets the guest (TCG), so this needs no KVM. `cargo xtask setup` fetches the parts.
+//!
+//! That killing the daemon shows a flush that was lost: `cargo xtask test planted` plants one (`tine_store::planted`), in the
+//! daemon alone, and [`a_planted_bug_is_caught`].
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -17,9 +20,12 @@ mod parts;
 mod told;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bed::Bed;
 use common::daemon::Daemon;
+use guest::Guest;
+use told::Told;
 
 /// More than a guest writes while a test looks.
 const ENDLESS: u32 = 1_000_000;
@@ -76,8 +82,28 @@ fn what_a_guest_synced_outlives_the_daemon() {
     let Some(bed) = Bed::with_golden("what_a_guest_synced_outlives_the_daemon") else {
         return;
     };
-    bed.bench.succeeds("tine fork golden a");
+    let (daemon, mut guest, mut told) = kill_the_daemon_of_a_guest(&bed, ":");
+
+    // One that ends well has saved all that it has acknowledged, so a client that waits for the next goes on with it.
+    guest.write("second", 16);
+    told.listen(&guest, 6);
+    daemon.stop();
     let daemon = Daemon::start(&bed.bench, "");
+    told.listen_to_end(&guest);
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    daemon.stop();
+    bed.is_clean("a");
+    bed.golden_is_as_it_was();
+    bed.bench.succeeds("tine check --data");
+}
+
+/// Kills a daemon while a guest writes to `a`; the shell that starts it does something first. Finds all that the guest has
+/// synced, in a machine that boots on `a` by another daemon.
+fn kill_the_daemon_of_a_guest(bed: &Bed, first: &str) -> (Daemon, Guest, Told) {
+    bed.bench.succeeds("tine fork golden a");
+    let daemon = Daemon::start_after(&bed.bench, first, "");
     let mut told = bed.golden();
     let mut guest = bed.boot(&[&daemon.uri("a")]);
     guest.mount("vda");
@@ -93,20 +119,32 @@ fn what_a_guest_synced_outlives_the_daemon() {
     let mut guest = bed.boot_patiently(&daemon, "a");
     guest.mount("vda");
     told.check(guest.sums());
+    (daemon, guest, told)
+}
 
-    // One that ends well has saved all that it has acknowledged, so a client that waits for the next goes on with it.
-    guest.write("second", 16);
-    told.listen(&guest, 6);
-    daemon.stop();
-    let daemon = Daemon::start(&bed.bench, "");
-    told.listen_to_end(&guest);
-    told.check(guest.sums());
-    guest.unmount();
-    assert!(guest.power_off().success());
-    daemon.stop();
-    bed.is_clean("a");
-    bed.golden_is_as_it_was();
-    bed.bench.succeeds("tine check --data");
+/// What [`what_a_guest_synced_outlives_the_daemon`] looks at is lost when the daemon that is killed has the bug that
+/// TINE_PLANTED_BUG names, by `--features tine-store/planted-bugs` in the binary; nothing else has it.
+#[test]
+fn a_planted_bug_is_caught() {
+    let test = "a_planted_bug_is_caught";
+    let Ok(bug) = std::env::var("TINE_PLANTED_BUG") else {
+        println!("skipped: {test}: TINE_PLANTED_BUG names none");
+        return;
+    };
+    let Some(bed) = Bed::with_golden(test) else {
+        return;
+    };
+    let first = format!("export TINE_PLANTED_BUG={bug}");
+    let survived = catch_unwind(AssertUnwindSafe(|| {
+        drop(kill_the_daemon_of_a_guest(&bed, &first));
+    }));
+    let Err(panic) = survived else {
+        panic!("the bug was not caught");
+    };
+    let words = panic.downcast::<String>().expect("an assertion with words");
+    let of_the_disk = ["synced and not there", "e2fsck", "the guest failed"];
+    assert!(of_the_disk.iter().any(|part| words.contains(part)), "{words}");
+    println!("caught: {}", words.lines().next().unwrap_or_default());
 }
 
 #[test]

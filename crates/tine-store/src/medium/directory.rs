@@ -5,19 +5,21 @@
 //! its own (`reserve`) that shrinks as it is used.
 
 mod file;
+pub(super) mod folder;
 mod writer;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
 
 use self::file::{FileObject, open_direct, read_past_cache};
+use self::folder::{Folder, Inside};
 use self::writer::FileWriter;
 use super::lease::{self, Lease};
 use super::{Area, Medium, Object, ObjectName, ObjectWriter, Writing};
@@ -48,7 +50,7 @@ pub enum Access {
 
 /// A store's directory on a local file system.
 pub struct DirectoryMedium {
-    root: PathBuf,
+    root: Arc<Folder>,
     access: Access,
     journal: Mutex<Vec<Arc<JournalFile>>>,
     reserve: Mutex<Reserve>,
@@ -84,6 +86,9 @@ impl DirectoryMedium {
     /// not finished, and only files with names of ours are touched.
     pub fn create(root: &Path) -> io::Result<Option<Self>> {
         DirBuilder::new().mode(0o700).recursive(true).create(root)?;
+        let folder = Folder::hold(root)?;
+        let parent = root.canonicalize()?;
+        let root = folder.path();
         let begun = root.join(BEGUN);
         let names = fs::read_dir(root)?
             .map(|entry| Ok(entry?.file_name()))
@@ -119,10 +124,10 @@ impl DirectoryMedium {
             DirBuilder::new().mode(0o700).create(&path)?;
         }
         File::open(root)?.sync_all()?;
-        if let Some(parent) = root.canonicalize()?.parent() {
+        if let Some(parent) = parent.parent() {
             File::open(parent)?.sync_all()?;
         }
-        Self::with_lock(root, lock, Access::Write).map(Some)
+        Self::with_lock(folder, lock, Access::Write).map(Some)
     }
 
     /// Tells whether `root` has what a store has, but for its parameters.
@@ -135,12 +140,13 @@ impl DirectoryMedium {
     ///
     /// `Ok(Err(None))` means that it is held by an unknown process.
     pub fn open(root: &Path, access: Access) -> io::Result<Result<Self, Option<LockHolder>>> {
+        let folder = Folder::hold(root)?;
         let lock = match access {
-            Access::Write => try_lock(root)?,
-            Access::Read => try_lock_for_reading(root)?,
+            Access::Write => try_lock(folder.path())?,
+            Access::Read => try_lock_for_reading(folder.path())?,
         };
         match lock {
-            Ok(lock) => Self::with_lock(root, lock, access).map(Ok),
+            Ok(lock) => Self::with_lock(folder, lock, access).map(Ok),
             Err(holder) => Ok(Err(holder)),
         }
     }
@@ -164,17 +170,17 @@ impl DirectoryMedium {
         }
     }
 
-    fn with_lock(root: &Path, lock: Option<File>, access: Access) -> io::Result<Self> {
+    fn with_lock(root: Arc<Folder>, lock: Option<File>, access: Access) -> io::Result<Self> {
         let reserve = match access {
             Access::Read => None,
             Access::Write => {
                 let mut options = File::options();
                 options.write(true).create(true).truncate(true).mode(0o600);
-                Some(options.open(root.join("reserve"))?)
+                Some(options.open(root.inside("reserve"))?)
             }
         };
         let medium = Self {
-            root: root.to_path_buf(),
+            root,
             access,
             journal: Mutex::new(Vec::new()),
             reserve: Mutex::new(Reserve {
@@ -185,7 +191,7 @@ impl DirectoryMedium {
             hold: Mutex::new(Hold::Lock { _file: lock }),
         };
         let mut files = Vec::new();
-        while medium.journal_path(files.len() as u32).exists() {
+        while medium.journal_path(files.len() as u32).as_ref().exists() {
             files.push(medium.open_journal_file(files.len() as u32)?);
         }
         *medium.journal.lock() = files;
@@ -200,12 +206,12 @@ impl DirectoryMedium {
         }
     }
 
-    fn path(&self, name: ObjectName) -> PathBuf {
-        self.root.join(name.to_string())
+    fn path(&self, name: ObjectName) -> Inside {
+        self.root.inside(name.to_string())
     }
 
-    fn journal_path(&self, file: u32) -> PathBuf {
-        self.root.join("journal").join(file.to_string())
+    fn journal_path(&self, file: u32) -> Inside {
+        self.root.inside(Path::new("journal").join(file.to_string()))
     }
 
     fn open_journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
@@ -215,7 +221,7 @@ impl DirectoryMedium {
                 .read(true)
                 .write(self.access == Access::Write)
                 .open(&path)?,
-            direct: open_direct(&path, File::options().read(true))?,
+            direct: open_direct(path.as_ref(), File::options().read(true))?,
         }))
     }
 
@@ -334,7 +340,7 @@ fn write_zeroes(path: &Path, bytes: u64) -> io::Result<()> {
 /// The parameters of a store, whose presence says that it is whole, appear by a rename.
 struct ParametersWriter {
     file: FileWriter,
-    root: PathBuf,
+    root: Arc<Folder>,
 }
 
 impl ObjectWriter for ParametersWriter {
@@ -344,7 +350,7 @@ impl ObjectWriter for ParametersWriter {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync()?;
-        fs::rename(self.root.join(BEGUN), self.root.join("store.json"))
+        fs::rename(self.root.inside(BEGUN), self.root.inside("store.json"))
     }
 }
 
@@ -354,17 +360,20 @@ impl Medium for DirectoryMedium {
         let mut options = File::options();
         options.write(true).mode(0o600);
         if name == ObjectName::Parameters {
-            let file = options.create(true).truncate(true).open(self.root.join(BEGUN))?;
+            let file = options
+                .create(true)
+                .truncate(true)
+                .open(self.root.inside(BEGUN))?;
             return Ok(Box::new(ParametersWriter {
                 file: FileWriter::new(file, None),
-                root: self.root.clone(),
+                root: Arc::clone(&self.root),
             }));
         }
         let path = self.path(name);
         let file = options.create_new(true).open(&path)?;
         let direct = match writing {
             Writing::Cached => None,
-            Writing::PastCache => open_direct(&path, File::options().write(true))?,
+            Writing::PastCache => open_direct(path.as_ref(), File::options().write(true))?,
         };
         Ok(Box::new(FileWriter::new(file, direct)))
     }
@@ -385,7 +394,7 @@ impl Medium for DirectoryMedium {
 
     fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.root.join(directory(area)))? {
+        for entry in fs::read_dir(self.root.inside(directory(area)))? {
             let file_name = entry?.file_name();
             let parsed = file_name.to_str().and_then(|text| match area {
                 Area::Root => (text == "store.json").then_some(ObjectName::Parameters),
@@ -403,7 +412,7 @@ impl Medium for DirectoryMedium {
     }
 
     fn sync_area(&self, area: Area) -> io::Result<()> {
-        File::open(self.root.join(directory(area)))?.sync_all()
+        File::open(self.root.inside(directory(area)))?.sync_all()
     }
 
     fn journal_files(&self) -> io::Result<u32> {
@@ -417,7 +426,7 @@ impl Medium for DirectoryMedium {
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         self.check_writable()?;
         let path = self.journal_path(file);
-        if let Err(error) = write_zeroes(&path, bytes) {
+        if let Err(error) = write_zeroes(path.as_ref(), bytes) {
             // On a full disk half a file would take the room that others need.
             let known = (file as usize) < self.journal.lock().len();
             let _ = if known {
@@ -459,7 +468,7 @@ impl Medium for DirectoryMedium {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let status = statvfs(&self.root)?;
+        let status = statvfs(self.root.path())?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
     }
 
@@ -492,6 +501,7 @@ impl Medium for DirectoryMedium {
         *before = bytes;
         Ok(())
     }
+
     fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
         if self.access == Access::Read {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
@@ -505,6 +515,6 @@ impl Medium for DirectoryMedium {
     }
 
     fn leased(&self) -> io::Result<Vec<SegmentId>> {
-        lease::held(&self.root)
+        lease::held(self.root.path())
     }
 }

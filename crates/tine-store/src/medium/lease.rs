@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::directory::folder::{Folder, Inside};
 use super::directory::own_name;
 use crate::segment::SegmentId;
 
@@ -19,20 +21,21 @@ pub(super) const FOLDER: &str = "readers";
 
 /// A lease of this process.
 pub(super) struct Lease {
-    path: PathBuf,
+    path: Inside,
     /// Locked.
     _file: File,
 }
 
 impl Lease {
     /// Takes a lease on segments. Called with the store's lock held.
-    pub(super) fn take(root: &Path, kept: &[SegmentId]) -> io::Result<Self> {
-        let folder = root.join(FOLDER);
+    pub(super) fn take(root: &Arc<Folder>, kept: &[SegmentId]) -> io::Result<Self> {
+        let folder = root.inside(FOLDER);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let (path, file) = create(&folder)?;
+        let (name, file) = create(folder.as_ref())?;
+        let path = root.inside(Path::new(FOLDER).join(name));
         // From here on the file goes with the value, whatever fails.
         let mut lease = Self { path, _file: file };
         flock(&lease._file, FlockOperation::NonBlockingLockExclusive)?;
@@ -53,21 +56,21 @@ impl Drop for Lease {
     }
 }
 
-/// Makes a file of a new name: one of the same process id may be there, from before or from another namespace.
-fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
+/// Makes a file of a new name, which is returned: one of the same process id may be there, from before or from another namespace.
+fn create(folder: &Path) -> io::Result<(String, File)> {
     let id = std::process::id();
     let mut number = 0_u64;
     loop {
-        let path = folder.join(format!("{id}-{number}"));
+        let name = format!("{id}-{number}");
         // Readable by all who reach it: another user of the store has to find out that it is void.
         match File::options()
             .write(true)
             .create_new(true)
             .mode(0o644)
-            .open(&path)
+            .open(folder.join(&name))
         {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            file => return Ok((path, file?)),
+            file => return Ok((name, file?)),
         }
     }
 }

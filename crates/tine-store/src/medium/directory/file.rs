@@ -4,13 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::ReadWriteFlags;
 
 use super::super::{Object, Reading};
+use super::folder::Inside;
 
 /// Memory, offsets and lengths of what goes past the cache are multiples of it.
 pub(super) const ALIGNMENT: usize = 4096;
@@ -35,15 +36,15 @@ fn open_without_atime(path: &Path) -> io::Result<File> {
 
 pub(super) struct FileObject {
     file: File,
-    path: PathBuf,
+    path: Inside,
     /// False where the file system cannot tell whether a read would wait.
     can_tell: AtomicBool,
 }
 
 impl FileObject {
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: Inside) -> io::Result<Self> {
         Ok(Self {
-            file: open_without_atime(&path)?,
+            file: open_without_atime(path.as_ref())?,
             path,
             can_tell: AtomicBool::new(true),
         })
@@ -61,7 +62,7 @@ impl Object for FileObject {
             Reading::AtHand => self.read_scattered(&mut [IoSliceMut::new(bytes)], offset, reading),
             Reading::PastCache => read_past_cache(
                 &self.file,
-                open_direct(&self.path, File::options().read(true))?.as_ref(),
+                open_direct(self.path.as_ref(), File::options().read(true))?.as_ref(),
                 bytes,
                 offset,
             ),
@@ -176,6 +177,7 @@ pub(super) fn read_past_cache(
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Folder;
     use super::*;
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         let path = folder.path().join("object");
         let content: Vec<u8> = (0..64 << 10).map(|at: u32| (at / 7) as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        let object = FileObject::open(path).unwrap();
+        let object = FileObject::open(Folder::hold(folder.path()).unwrap().inside("object")).unwrap();
         object.sync().unwrap();
         fadvise(&object.file, 0, None, Advice::DontNeed).unwrap();
         let read = |reading| {

@@ -138,6 +138,9 @@ impl Serving {
             only: endpoints.only.as_ref().map(ToString::to_string),
         };
         daemon.set_served(served.clone());
+        if control_path == found_at {
+            remove_link(&found_at).map_err(failed(format!("remove the link `{}`", found_at.display())))?;
+        }
         let (listener, file) = bind(&control_path)?;
         sockets.push(file);
         let control =
@@ -230,6 +233,16 @@ fn remember_jobs(daemon: &Daemon, store: &Path) -> Result<(), Failure> {
 
 fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
     socket::bind(path).map_err(failed(format!("listen at `{}`", path.display())))
+}
+
+/// Removes the link that a daemon left which was killed and had its control socket elsewhere. The store is this process's
+/// alone, so nobody's socket is found by it.
+fn remove_link(at: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(at) {
+        Ok(metadata) if metadata.is_symlink() => fs::remove_file(at),
+        // What else is there, who listens there finds.
+        _ => Ok(()),
+    }
 }
 
 /// Lets who looks in the store find the control socket that is elsewhere.

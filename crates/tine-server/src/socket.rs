@@ -224,7 +224,7 @@ fn clear(path: &Path) -> io::Result<()> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "something that is no socket is there",
+                "something that is no socket is there; remove it, or name another path",
             ));
         }
         Ok(_) => {}

@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use tine_server::ExportName;
 use tine_store::{BranchName, SnapshotName, StoreError, Target};
 
 use crate::size;
@@ -19,7 +20,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             hint: Some(hint.into()),
@@ -57,6 +58,11 @@ pub(crate) fn branch(text: &str) -> Result<BranchName, Refused> {
 
 /// Reads `NAME` or `NAME@SNAP`.
 pub(crate) fn target(text: &str) -> Result<Target, Refused> {
+    named(text)
+}
+
+/// Reads what clients attach: `NAME`, `NAME@SNAP`, `SOURCE+fork` or `SOURCE+fork=JOB`.
+pub(crate) fn export(text: &str) -> Result<ExportName, Refused> {
     named(text)
 }
 

@@ -215,6 +215,7 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
         }
         io::ErrorKind::NotFound => "is the path right?",
         io::ErrorKind::NotADirectory => "something in that path is no directory; is the path right?",
+        io::ErrorKind::AddrInUse => "name another place, or end the process that has this one",
         io::ErrorKind::IsADirectory => "that is a directory; name a file",
         _ => match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE) => "too many files are open: raise the limit (`ulimit -n`)",

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tine_server::{Daemon, Endpoints, Policy, Serving};
 
-use crate::args;
+use crate::args::{self, Refused};
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
 
@@ -150,15 +150,18 @@ fn announce(serving: &Serving, context: &Context) -> Outcome<()> {
 }
 
 /// Reads an address of this machine's own.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|_| "an address is like 127.0.0.1:10809".to_owned())?;
-    let first = addresses.next().ok_or("there is no such address")?;
-    if first.ip().is_loopback() {
-        Ok(first)
-    } else {
-        Err("only loopback addresses can be served without TLS, which comes later".to_owned())
+fn loopback(text: &str) -> Result<SocketAddr, Refused> {
+    const LIKE: &str = "an address is like 127.0.0.1:10809";
+    let first = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    match first {
+        Some(address) if address.ip().is_loopback() => Ok(address),
+        Some(_) => Err(Refused::new(
+            format!(
+                "`{text}` is no address of loopback, and without TLS, which comes later, no other is served"
+            ),
+            LIKE,
+        )),
+        None => Err(Refused::new(format!("`{text}` is no address with a port"), LIKE)),
     }
 }
 

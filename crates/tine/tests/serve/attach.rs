@@ -110,6 +110,45 @@ fn what_cannot_be_attached_is_an_error_before_the_command_runs() {
 }
 
 #[test]
+fn a_mistyped_command_costs_no_name() {
+    both_ways(|bench| {
+        let mistyped = bench.run("tine attach golden+fork=ci -- no-such-program");
+        let said = String::from_utf8_lossy(&mistyped.stderr).into_owned();
+        assert_eq!(mistyped.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("cannot run `no-such-program`") && said.contains("$PATH"),
+            "{said}"
+        );
+        bench.succeeds("tine attach golden+fork=ci --drop -- true");
+        let long = format!("tine attach golden+fork={} -- true", "j".repeat(129));
+        let said = String::from_utf8(bench.run(&long).stderr).unwrap();
+        assert!(
+            said.starts_with("error: the name `jjj") && said.contains("hint: names are 1 to 128"),
+            "{said}"
+        );
+        // What the user typed is what is talked of.
+        let said = String::from_utf8(bench.run("tine attach golden@no+fork -- true").stderr).unwrap();
+        assert!(
+            said.starts_with("error: `golden@no+fork` cannot be attached: "),
+            "{said}"
+        );
+        let said =
+            String::from_utf8(bench.run("tine attach golden+fork --keep golden -- true").stderr).unwrap();
+        assert!(
+            said.contains("already a branch named `golden`") && !said.contains("tine drop"),
+            "{said}"
+        );
+        // All parts as long as can be.
+        let name = "n".repeat(128);
+        bench.succeeds(&format!(
+            "tine fork golden {name} && tine snapshot {name}@{name} && \
+             tine attach {name}@{name}+fork={name} --keep kept -- true && tine drop kept {name} --yes"
+        ));
+        assert_eq!(names(bench), ["golden"]);
+    });
+}
+
+#[test]
 fn a_fork_lasts_as_long_as_the_command_however_seldom_that_connects() {
     if !have(&["qemu-io"], "a_fork_lasts") {
         return;

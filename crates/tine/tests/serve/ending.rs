@@ -131,6 +131,17 @@ fn other_places_for_the_sockets_are_found_through_the_store() {
     );
     bench.succeeds("tine fork golden web1");
     daemon.connect("web1").leave().unwrap();
+    // Killed, it leaves a link in the store, which is in nobody's way.
+    daemon.end("-KILL");
+    assert!(
+        fs::symlink_metadata(bench.store().join("control.sock"))
+            .unwrap()
+            .is_symlink()
+    );
+    let daemon = Daemon::start(&bench, "");
+    bench.succeeds("tine --no-wait fork golden web2");
+    daemon.stop();
+    let daemon = Daemon::start(&bench, "--socket here.sock --control there.sock");
     daemon.stop();
     for left in [
         bench.path("here.sock"),
@@ -162,5 +173,32 @@ fn tcp_is_for_loopback_and_for_who_insists() {
         bench.succeeds(&format!(
             "nbdcopy --connections=1 'nbd://{address}/golden' out.img && cmp golden.img out.img"
         ));
+    }
+}
+
+#[test]
+fn a_store_that_is_moved_while_it_is_served_is_written_to_where_it_is() {
+    let bench = golden();
+    let moved = bench.store().with_extension("moved");
+    let other = bench.store();
+    bench.succeeds(&format!("cp -a {} backup", other.display()));
+    let daemon = Daemon::start(&bench, "");
+    // Another store takes its place: a backup, as who restores one does that has forgotten the daemon.
+    fs::rename(bench.store(), &moved).unwrap();
+    bench.succeeds(&format!("mv backup {}", other.display()));
+    let there = format!("--store {}", moved.display());
+    bench.succeeds(&format!(
+        "tine {there} fork golden web1 && head -c 8M /dev/urandom >more && tine {there} write web1 <more"
+    ));
+    bench.succeeds("tine fork golden other && tine write other <noise");
+    bench.succeeds(&format!("tine {there} stats && tine {there} check --data"));
+    daemon.stop();
+    bench.succeeds(&format!(
+        "tine {there} check --data && tine {there} read web1 --length 8M | cmp - more"
+    ));
+    bench.succeeds("tine check --data && tine read other --length 8M | cmp - noise");
+    for (store, name) in [("", "web1"), (there.as_str(), "other")] {
+        let output = bench.run(&format!("tine {store} show {name}"));
+        assert_eq!(output.status.code(), Some(2), "`{name}` is of the other store");
     }
 }

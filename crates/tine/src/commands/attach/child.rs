@@ -1,6 +1,7 @@
 //! The command that has the disk: its arguments, its signals, its end.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
@@ -26,7 +27,7 @@ pub(super) fn run(command: &[OsString], uri: &str) -> Outcome {
         .args(args.iter().map(|arg| with_uri(arg, uri)))
         .env("TINE_URI", uri)
         .spawn()
-        .map_err(|error| CommandError::io(format_args!("run `{}`", program.to_string_lossy()), error))?;
+        .map_err(|error| not_run(program, error))?;
     let handle = signals.handle();
     let forwarding = thread::spawn(pass_on(signals, &child));
     if let Some(pid) = pid_of(&child) {
@@ -43,6 +44,20 @@ pub(super) fn run(command: &[OsString], uri: &str) -> Outcome {
     Ok(Exit::Code(
         code.and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
     ))
+}
+
+/// Returns the error of a command that does not run.
+fn not_run(program: &OsStr, error: io::Error) -> CommandError {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => Some("is it installed, and its folder in $PATH?"),
+        io::ErrorKind::PermissionDenied => Some("is it a program, and one that you may run?"),
+        _ => None,
+    };
+    let error = CommandError::io(format_args!("run `{}`", program.to_string_lossy()), error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 fn pid_of(child: &Child) -> Option<Pid> {

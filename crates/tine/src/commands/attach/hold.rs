@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use tine_server::socket;
+use tine_server::{ExportName, socket};
 
 use crate::error::{CommandError, Outcome};
 
@@ -36,8 +36,8 @@ pub(super) enum Option {
     Have = 7,
 }
 
-/// Asks for a disk; as long as the connection lives, it is held if it was to be had.
-pub(super) fn ask(server: &Path, export: &str, option: Option) -> Outcome<UnixStream> {
+/// Asks for an export, which the user called `disk`; as long as the connection lives, it is held if it was to be had.
+pub(super) fn ask(server: &Path, export: &str, disk: &ExportName, option: Option) -> Outcome<UnixStream> {
     let asking = || -> io::Result<Result<UnixStream, String>> {
         let mut stream = socket::connect(server)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -80,9 +80,24 @@ pub(super) fn ask(server: &Path, export: &str, option: Option) -> Outcome<UnixSt
         Ok(Err(refusal)) => {
             // What to do about it stands behind.
             let (why, hint) = refusal.split_once("; ").unwrap_or((&refusal, ""));
-            let error = CommandError::new(format!("`{export}` cannot be attached: {why}"));
+            let error = CommandError::new(format!("`{disk}` cannot be attached: {why}"));
             Err(if hint.is_empty() { error } else { error.hint(hint) })
         }
-        Err(error) => Err(CommandError::io(format_args!("attach `{export}`"), error)),
+        Err(error) => {
+            let has_ended = matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::NotFound
+                    | io::ErrorKind::UnexpectedEof
+            );
+            let error = CommandError::io(format_args!("attach `{disk}`"), error);
+            Err(if has_ended {
+                error.hint("the daemon has just ended; nothing was run, try again")
+            } else {
+                error
+            })
+        }
     }
 }

@@ -38,7 +38,7 @@ Examples:
   tine attach golden+fork --keep web2 -- nbdcopy new.img {}")]
 pub(crate) struct Args {
     /// A branch, a snapshot, or SOURCE+fork for a fork of either
-    #[arg(value_name = "NAME|SOURCE+fork", value_parser = export)]
+    #[arg(value_name = "NAME|SOURCE+fork", value_parser = args::export)]
     disk: ExportName,
     /// Keeps the fork, as a branch of that name [default: SOURCE with a number]
     #[arg(long, value_name = "NAME", num_args = 0..=1, value_parser = args::branch)]
@@ -49,11 +49,6 @@ pub(crate) struct Args {
     /// The command, and what it is told
     #[arg(value_name = "CMD", required = true, last = true)]
     command: Vec<OsString>,
-}
-
-fn export(text: &str) -> Result<ExportName, String> {
-    text.parse()
-        .map_err(|error: tine_store::StoreError| error.to_string())
 }
 
 /// What becomes of the fork.
@@ -108,12 +103,19 @@ fn attach(
         Some(_) => hold::Option::Have,
         None => hold::Option::Look,
     };
-    let held = hold::ask(Path::new(&served.socket), &name, option)?;
+    let held = hold::ask(Path::new(&served.socket), &name, &args.disk, option)?;
     if fork.is_none() {
         // The command is the client, and there is one at a time.
         drop(held.shutdown(std::net::Shutdown::Both));
     }
-    let exit = child::run(&args.command, &served.uri(&name))?;
+    let ran = child::run(&args.command, &served.uri(&name));
+    if let (Err(_), Some((_, job))) = (&ran, &fork)
+        && is_ours_alone(args, place)
+    {
+        // Nobody wrote to it, and its name is free for who tries again. What is left of it otherwise is in nobody's way.
+        let _ = place.ask(context, Forget { job: job.clone() });
+    }
+    let exit = ran?;
     // From now on signals only end the question: they were the command's until it ended.
     interrupt::catch()?;
     if let Some((source, job)) = fork {
@@ -131,6 +133,11 @@ fn attach(
     }
     drop(held);
     Ok(exit)
+}
+
+/// Tells whether nobody else can have the job of the fork.
+fn is_ours_alone(args: &Args, place: &Place) -> bool {
+    matches!(args.disk, ExportName::Fork(_, None)) || matches!(place, Place::Own(..))
 }
 
 /// Keeps the fork, if need be by another name: what the command wrote is not lost for a name.
@@ -249,7 +256,11 @@ impl Place {
         let folder = tempfile::Builder::new()
             .prefix("tine-")
             .tempdir()
-            .map_err(|error| CommandError::io("make a temporary directory", error))?;
+            .map_err(|error| {
+                let within = std::env::temp_dir();
+                CommandError::io(format_args!("make a directory in `{}`", within.display()), error)
+                    .hint("TMPDIR names another place for what is there for a while")
+            })?;
         let endpoints = Endpoints {
             store: path,
             socket: folder.path().join("nbd.sock"),
@@ -285,7 +296,10 @@ impl Place {
     fn refuse_taken(&self, context: &Context, name: &BranchName) -> Outcome<()> {
         let target = Target::Branch(name.clone());
         match self.ask(context, Show { target }) {
-            Ok(_) => Err(StoreError::BranchExists { name: name.clone() }.into()),
+            Ok(_) => {
+                let error = CommandError::from(StoreError::BranchExists { name: name.clone() });
+                Err(error.hint("choose another name for the fork; nothing was run"))
+            }
             Err(error)
                 if error
                     .failure()

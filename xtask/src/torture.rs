@@ -19,7 +19,7 @@ use crate::{Result, install, shell};
 const CRATES: &[&str] = &["tine-store", "tine"];
 
 /// Returns the long forms, in their order: those that last as long as they last come first.
-fn parts() -> [Part; 6] {
+fn parts() -> [Part; 7] {
     [
         Part {
             name: "planted",
@@ -44,6 +44,17 @@ fn parts() -> [Part; 6] {
                 variable: "TINE_SEEDS",
                 number: |args| args.seeds,
                 usual: 100_000,
+            },
+        },
+        Part {
+            name: "trees",
+            about: "--trees random histories on disks whose index has several levels",
+            run: Run::Endless {
+                package: "tine-store",
+                program: "trees",
+                variable: "TINE_TREE_SEEDS",
+                number: |args| args.trees,
+                usual: 2000,
             },
         },
         Part {
@@ -95,6 +106,9 @@ pub(crate) struct Args {
     /// How many random histories the model plays [default: 100000, with --minutes as many as there is time for]
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
+    /// How many random histories are played on disks whose index has several levels [default: 2000, or as there is time]
+    #[arg(long, value_name = "N")]
+    trees: Option<u64>,
     /// How many power cuts the file system of the tests makes [default: 1000, or as there is time]
     #[arg(long, value_name = "N")]
     cuts: Option<u64>,
@@ -405,6 +419,7 @@ mod tests {
 
     const ARGS: Args = Args {
         seeds: None,
+        trees: None,
         cuts: Some(60),
         kills: None,
         depth: Some(3),
@@ -428,6 +443,7 @@ mod tests {
             numbers("model", share),
             [("TINE_SEEDS", UNREACHED), ("TINE_SECONDS", 90)]
         );
+        assert_eq!(numbers("trees", None), [("TINE_TREE_SEEDS", 2000)]);
         assert_eq!(
             numbers("power_cut", share),
             [("TINE_CUTS", 60), ("TINE_SECONDS", 90)]

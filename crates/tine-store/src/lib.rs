@@ -33,6 +33,7 @@
 //! make it sound, in ARCHITECTURE.md.
 
 mod block;
+mod bounds;
 mod buffer;
 mod checksum;
 mod codec;
@@ -53,9 +54,9 @@ pub mod segment;
 mod store;
 
 pub use block::{BLOCK_BYTES, DISK_BYTES_MAX};
-pub use error::{LockHolder, Result, StoreError};
 #[cfg(feature = "simulation")]
-pub use index::build::make_small_nodes;
+pub use bounds::Bounds;
+pub use error::{LockHolder, Result, StoreError};
 pub use names::{BranchName, SnapshotName, Target};
 pub use options::{CreateOptions, OnWait, OpenOptions, UpkeepMode};
 pub use store::*;

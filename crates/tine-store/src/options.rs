@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::bounds::Bounds;
 use crate::error::LockHolder;
 
 /// Parameters of a new store; they are kept in it.
@@ -54,6 +55,21 @@ pub struct OpenOptions {
     pub upkeep: UpkeepMode,
     /// Open for reading only, and a damaged store too, as it was before the damage; else damage is an error.
     pub read_damaged: bool,
+    /// Bounds of the engine that are not for users to choose.
+    #[cfg(feature = "simulation")]
+    pub bounds: Bounds,
+}
+
+impl OpenOptions {
+    #[cfg(feature = "simulation")]
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    #[cfg(not(feature = "simulation"))]
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds::USUAL
+    }
 }
 
 impl Default for OpenOptions {
@@ -66,6 +82,8 @@ impl Default for OpenOptions {
             index_cache_bytes: 64 << 20,
             upkeep: UpkeepMode::Background,
             read_damaged: false,
+            #[cfg(feature = "simulation")]
+            bounds: Bounds::USUAL,
         }
     }
 }

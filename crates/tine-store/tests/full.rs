@@ -70,6 +70,7 @@ impl History {
             buffer_bytes: [64 << 10, 256 << 10, 1 << 20][chooser.choose(3)],
             large_write_bytes: [0, 8 << 10, 128 << 10][chooser.choose(3)],
             write_once: false,
+            small_nodes: false,
         };
         let ring = config.journal_file_bytes * u64::from(config.journal_files);
         let options = SimulatedOptions {

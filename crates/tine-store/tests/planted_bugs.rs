@@ -25,35 +25,6 @@ enum By {
     Rot,
 }
 
-/// Which test finds which bug.
-const TABLE: &[(&str, By)] = &[
-    ("no-sync", By::Exhaustive(Alphabet::Branches, 2)),
-    ("no-directory-sync", By::Model(2000)),
-    ("publish-unsynced", By::Model(2000)),
-    ("unchecked-payload", By::Model(2000)),
-    ("append-behind-end", By::Model(2000)),
-    ("stale-frame", By::Model(2000)),
-    ("frame-order", By::Model(2000)),
-    ("replay-from-place", By::Model(2000)),
-    ("older-manifest", By::Rot),
-    ("cut-forgotten", By::Model(2000)),
-    ("reuse-early", By::Interleaved),
-    ("shrink-keeps-tail", By::Model(2000)),
-    ("rollback-wrong-point", By::Model(2000)),
-    ("fsync-retry", By::Model(2000)),
-    ("lease-ignored", By::Model(2000)),
-    ("merge-loses-extent", By::Model(2000)),
-    ("runs-in-wrong-order", By::Model(2000)),
-    ("root-unsynced", By::Model(2000)),
-    ("tombstone-over-live", By::Model(2000)),
-    ("diff-skips-node", By::Model(2000)),
-    ("write-into-shared", By::Model(2000)),
-    ("keep-without-ancestry", By::Model(6000)),
-    ("stream-unpublished", By::Model(2000)),
-    ("defrag-overwrites", By::Defragmentation),
-    ("flush-forgotten", By::Exhaustive(Alphabet::Branches, 2)),
-];
-
 /// Bugs that the short histories have to find as well, and how many operations that takes.
 const ALSO_BY_SHORT_HISTORIES: &[(&str, usize)] = &[
     ("no-directory-sync", 1),
@@ -111,14 +82,6 @@ impl Drop for Planting {
     }
 }
 
-fn is_found(name: &str) {
-    let (_, by) = TABLE
-        .iter()
-        .find(|(known, _)| *known == name)
-        .expect("in the table");
-    is_found_by(name, *by);
-}
-
 fn is_found_by(name: &str, by: By) {
     let _alone = PLANTED.lock();
     let (_, bug) = Bug::ALL
@@ -150,38 +113,42 @@ fn short_histories_find_these_too() {
     is_found_by("keep-without-ancestry", By::Exhaustive(Alphabet::Throwaways, 4));
 }
 
+/// Says which test finds which bug: the table, and for each of its lines a test that plants it.
 macro_rules! found {
-    ($($test:ident $name:literal)*) => {
+    ($($test:ident $name:literal by $by:expr;)*) => {
+        const TABLE: &[(&str, By)] = &[$(($name, $by)),*];
+
         $(#[test]
         fn $test() {
-            is_found($name);
+            is_found_by($name, $by);
         })*
     };
 }
 
 found! {
-    no_sync "no-sync"
-    no_directory_sync "no-directory-sync"
-    publish_unsynced "publish-unsynced"
-    unchecked_payload "unchecked-payload"
-    append_behind_end "append-behind-end"
-    stale_frame "stale-frame"
-    frame_order "frame-order"
-    replay_from_place "replay-from-place"
-    older_manifest "older-manifest"
-    cut_forgotten "cut-forgotten"
-    reuse_early "reuse-early"
-    shrink_keeps_tail "shrink-keeps-tail"
-    rollback_wrong_point "rollback-wrong-point"
-    fsync_retry "fsync-retry"
-    lease_ignored "lease-ignored"
-    merge_loses_extent "merge-loses-extent"
-    runs_in_wrong_order "runs-in-wrong-order"
-    root_unsynced "root-unsynced"
-    tombstone_over_live "tombstone-over-live"
-    diff_skips_node "diff-skips-node"
-    write_into_shared "write-into-shared"
-    keep_without_ancestry "keep-without-ancestry"
-    defrag_overwrites "defrag-overwrites"
-    flush_forgotten "flush-forgotten"
+    no_sync "no-sync" by By::Exhaustive(Alphabet::Branches, 2);
+    no_directory_sync "no-directory-sync" by By::Model(2000);
+    publish_unsynced "publish-unsynced" by By::Model(2000);
+    unchecked_payload "unchecked-payload" by By::Model(2000);
+    append_behind_end "append-behind-end" by By::Model(2000);
+    stale_frame "stale-frame" by By::Model(2000);
+    frame_order "frame-order" by By::Model(2000);
+    replay_from_place "replay-from-place" by By::Model(2000);
+    older_manifest "older-manifest" by By::Rot;
+    cut_forgotten "cut-forgotten" by By::Model(2000);
+    reuse_early "reuse-early" by By::Interleaved;
+    shrink_keeps_tail "shrink-keeps-tail" by By::Model(2000);
+    rollback_wrong_point "rollback-wrong-point" by By::Model(2000);
+    fsync_retry "fsync-retry" by By::Model(2000);
+    lease_ignored "lease-ignored" by By::Model(2000);
+    merge_loses_extent "merge-loses-extent" by By::Model(2000);
+    runs_in_wrong_order "runs-in-wrong-order" by By::Model(2000);
+    root_unsynced "root-unsynced" by By::Model(2000);
+    tombstone_over_live "tombstone-over-live" by By::Model(2000);
+    diff_skips_node "diff-skips-node" by By::Model(2000);
+    write_into_shared "write-into-shared" by By::Model(2000);
+    keep_without_ancestry "keep-without-ancestry" by By::Model(6000);
+    stream_unpublished "stream-unpublished" by By::Model(2000);
+    defrag_overwrites "defrag-overwrites" by By::Defragmentation;
+    flush_forgotten "flush-forgotten" by By::Exhaustive(Alphabet::Branches, 2);
 }

@@ -5,65 +5,29 @@ use super::Nodes;
 use super::extent::{Content, Extent};
 use super::node::{NODE_HEADER_BYTES, NodeRef, encode_inner, encode_leaf, extent_bytes};
 use super::tree::{Homes, TreeRecord};
+use crate::bounds::Bounds;
 use crate::codec::Encoder;
 use crate::error::Result;
 
-/// A leaf gets no further extent that would make it longer than this. A random write into a tree costs a leaf, so it
-/// is not large; seven extents of 1 MiB or some two hundred of one block fit.
-pub(crate) const LEAF_BYTES_MAX: usize = 8 << 10;
 /// The largest extent is 1 KiB and a little: a half is not missed by more than half of it.
 const MIDDLE_BYTES: usize = 600;
-/// Children of an inner node: 7 KiB.
-const CHILDREN_MAX: usize = 224;
-
-/// Small nodes, so that trees in tests have several levels without gigabytes of data.
-#[cfg(feature = "simulation")]
-mod small {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    static SMALL: AtomicBool = AtomicBool::new(false);
-
-    /// Lets all stores of this process make small nodes, or nodes of the usual size again. For tests.
-    pub fn make_small_nodes(small: bool) {
-        SMALL.store(small, Ordering::Relaxed);
-    }
-
-    pub(super) fn or(usual: usize, small: usize) -> usize {
-        if SMALL.load(Ordering::Relaxed) {
-            small
-        } else {
-            usual
-        }
-    }
-}
-
-#[cfg(feature = "simulation")]
-pub use small::make_small_nodes;
-
-#[cfg(not(feature = "simulation"))]
-mod small {
-    pub(super) const fn or(usual: usize, _small: usize) -> usize {
-        usual
-    }
-}
-
-fn leaf_bytes_max() -> usize {
-    small::or(LEAF_BYTES_MAX, 400)
-}
-
-fn children_max() -> usize {
-    small::or(CHILDREN_MAX, 6)
-}
 
 /// Where new nodes go; they can be read from it at once.
 pub(crate) trait NodeStore: Nodes {
     /// Stores a node and returns where.
     fn put(&self, node: &[u8]) -> Result<NodeRef>;
+
+    /// Returns how large nodes may get.
+    fn bounds(&self) -> Bounds {
+        Bounds::USUAL
+    }
 }
 
 /// A tree that is being built, in the order of its blocks.
 pub(crate) struct TreeBuilder<'a> {
     pub(super) store: &'a dyn NodeStore,
+    leaf_bytes_max: usize,
+    children_max: usize,
     /// Nothing lies below it, so that holes need no entry.
     bottom: bool,
     leaf: Vec<Extent>,
@@ -79,8 +43,13 @@ pub(crate) struct TreeBuilder<'a> {
 
 impl<'a> TreeBuilder<'a> {
     pub(crate) fn new(store: &'a dyn NodeStore, bottom: bool) -> Self {
+        let Bounds {
+            leaf_bytes, children, ..
+        } = store.bounds();
         Self {
             store,
+            leaf_bytes_max: leaf_bytes,
+            children_max: children,
             bottom,
             leaf: Vec::new(),
             leaf_bytes: 0,
@@ -117,20 +86,20 @@ impl<'a> TreeBuilder<'a> {
         self.leaf_bytes += extent_bytes(&extent);
         self.leaf.push(extent);
         self.extents += 1;
-        if self.leaf_bytes > 2 * leaf_bytes_max() {
-            self.put_leaf(leaf_bytes_max())?;
+        if self.leaf_bytes > 2 * self.leaf_bytes_max {
+            self.put_leaf(self.leaf_bytes_max)?;
         }
         Ok(())
     }
 
     /// Tells whether a node of an older tree can be taken over without leaving a nearly empty one before it.
     pub(super) fn can_adopt(&self, level: u8) -> bool {
-        (self.leaf.is_empty() || self.leaf_bytes >= leaf_bytes_max() / 4)
+        (self.leaf.is_empty() || self.leaf_bytes >= self.leaf_bytes_max / 4)
             && self
                 .levels
                 .iter()
                 .take(usize::from(level))
-                .all(|nodes| nodes.is_empty() || nodes.len() >= children_max() / 4)
+                .all(|nodes| nodes.is_empty() || nodes.len() >= self.children_max / 4)
     }
 
     /// Takes over a node with everything under it, counted already. `end` is not before its last extent's end.
@@ -169,11 +138,11 @@ impl<'a> TreeBuilder<'a> {
     /// Makes leaves of all that is left: two alike where one does not hold it, so that no crumb is left over that the
     /// next leaf would have to take in, and so on to the end of the tree.
     fn flush_leaf(&mut self) -> Result<()> {
-        if NODE_HEADER_BYTES + self.leaf_bytes > leaf_bytes_max() {
-            self.put_leaf(leaf_bytes_max().min(self.leaf_bytes / 2 + MIDDLE_BYTES))?;
+        if NODE_HEADER_BYTES + self.leaf_bytes > self.leaf_bytes_max {
+            self.put_leaf(self.leaf_bytes_max.min(self.leaf_bytes / 2 + MIDDLE_BYTES))?;
         }
         while !self.leaf.is_empty() {
-            self.put_leaf(leaf_bytes_max())?;
+            self.put_leaf(self.leaf_bytes_max)?;
         }
         Ok(())
     }
@@ -183,8 +152,8 @@ impl<'a> TreeBuilder<'a> {
             self.levels.push(Vec::new());
         }
         self.levels[level].push((first, at));
-        if self.levels[level].len() > 2 * children_max() {
-            self.put_inner(level, children_max())?;
+        if self.levels[level].len() > 2 * self.children_max {
+            self.put_inner(level, self.children_max)?;
         }
         Ok(())
     }
@@ -202,7 +171,7 @@ impl<'a> TreeBuilder<'a> {
     /// Makes inner nodes of all that is left of a level; of two, alike ones.
     fn flush_level(&mut self, level: usize) -> Result<()> {
         let left = self.levels.get(level).map_or(0, Vec::len);
-        if left > children_max() {
+        if left > self.children_max {
             self.put_inner(level, left / 2)?;
         }
         match self.levels.get(level).map_or(0, Vec::len) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Nodes;
-use super::build::LEAF_BYTES_MAX;
 use super::leaf::Piece;
 use super::tree::Tree;
+use crate::bounds::Bounds;
 use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
 use crate::planted::{Bug, planted};
@@ -181,7 +181,7 @@ fn kept(sizes: &[u64], extents: &[u64], run_bytes: u64) -> usize {
     }
     let all: u64 = sizes[1..].iter().sum::<u64>() + run_bytes;
     let moved: u64 = extents[keep..].iter().sum::<u64>() + run_bytes / 40;
-    let leaves = sizes[0].min(moved * LEAF_BYTES_MAX as u64);
+    let leaves = sizes[0].min(moved * Bounds::USUAL.leaf_bytes as u64);
     if (keep == 1 && leaves <= 4 * above) || sizes[0] <= 4 * all {
         return 0;
     }

@@ -303,7 +303,8 @@ impl Ring {
 
     /// Returns the bytes of the files that hold frames which recovery could need.
     pub(crate) fn live_bytes(&self) -> u64 {
-        (u64::from(self.files) - self.room().free_files) * self.shape.file_bytes
+        let room = self.room();
+        (room.files - room.free_files) * self.shape.file_bytes
     }
 
     fn is_free(&self, file: u32) -> bool {

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::bounds::Bounds;
 use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::index::Nodes;
@@ -167,6 +168,10 @@ impl Nodes for IndexWriter<'_> {
 }
 
 impl NodeStore for IndexWriter<'_> {
+    fn bounds(&self) -> Bounds {
+        self.engine.bounds
+    }
+
     fn put(&self, node: &[u8]) -> Result<NodeRef> {
         let mut open = match self.open.take() {
             Some(open) => open,

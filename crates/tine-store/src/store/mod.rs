@@ -60,6 +60,7 @@ pub use transfer::{
 #[cfg(feature = "simulation")]
 pub use upkeep::UpkeepStep;
 
+use crate::bounds::Bounds;
 use crate::buffer::BufferMemory;
 use crate::error::{Result, StoreError};
 use crate::index::Index;
@@ -119,6 +120,7 @@ pub(crate) struct Engine {
     pub(crate) streamed: Arc<Streamed>,
     /// A write of so many bytes may pass the buffer by.
     pub(crate) large_write_bytes: u64,
+    pub(crate) bounds: Bounds,
     pub(crate) mode: UpkeepMode,
     /// What is damaged, in a store that is open for reading in spite of it.
     pub(crate) damage: Option<StoreError>,

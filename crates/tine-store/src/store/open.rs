@@ -273,6 +273,7 @@ impl Store {
             drains: Drains::default(),
             streamed: Arc::default(),
             large_write_bytes: options.large_write_bytes,
+            bounds: options.bounds(),
             mode: options.upkeep,
             damage,
             read_only,

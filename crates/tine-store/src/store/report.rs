@@ -12,7 +12,6 @@ use crate::index::layers::{LAYERS_MAX, LAYERS_SOFT};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::segment::format::SegmentKind;
 use crate::store::pace::Pacer;
-use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
 /// A branch.
@@ -165,6 +164,8 @@ pub struct IndexStats {
     pub layers_soft: u64,
     /// There are never more, also where a full disk has no room to merge.
     pub layers_hard: u64,
+    /// The most levels of nodes that one of them has; a look into it passes so many nodes.
+    pub levels: u64,
 }
 
 /// The segments.
@@ -367,14 +368,18 @@ impl Store {
         };
         let segments = engine.segments.list();
         let (cached_bytes, hard) = engine.index.cached();
-        let layers = {
-            let catalog = engine.catalog.lock();
-            let layers = |stretch: &std::sync::Arc<Stretch>| {
-                let state = stretch.state.lock();
-                state.root.as_ref().map_or(0, |root| root.trees.len() as u64)
-            };
-            catalog.stretches.values().map(layers).max().unwrap_or(0)
-        };
+        let (mut layers, mut levels) = (0, 0);
+        for stretch in engine.catalog.lock().stretches.values() {
+            if let Some(root) = &stretch.state.lock().root {
+                layers = layers.max(root.trees.len() as u64);
+                let tallest = root
+                    .trees
+                    .iter()
+                    .map(|tree| u64::from(tree.record.level) + 1)
+                    .max();
+                levels = levels.max(tallest.unwrap_or(0));
+            }
+        }
         let bytes_of = |wanted: Option<SegmentKind>| {
             segments
                 .iter()
@@ -433,6 +438,7 @@ impl Store {
                 layers,
                 layers_soft: LAYERS_SOFT as u64,
                 layers_hard: LAYERS_MAX as u64,
+                levels,
             },
             segments: SegmentStats {
                 count: segments.len() as u64,

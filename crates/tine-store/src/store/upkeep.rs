@@ -22,13 +22,6 @@ use crate::store::space::Due;
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
-/// Blocks in segments that no root covers are a debt: some 50 bytes of memory each, and the next opening reads their
-/// footers. Above so many bytes of them a checkpoint is due.
-const DEBT_SOFT: u64 = 1 << 30;
-
-/// With more of them nothing is written before a checkpoint has covered them.
-const DEBT_HARD: u64 = 4 << 30;
-
 /// Checkpoints in a row that may free nothing of a journal that is full, before that is an error.
 const STUCK_MAX: u32 = 16;
 
@@ -203,8 +196,8 @@ impl Engine {
     pub(crate) fn debt_level(&self) -> Level {
         Level {
             now: self.uncovered.load(Ordering::Relaxed),
-            soft: DEBT_SOFT,
-            hard: DEBT_HARD,
+            soft: self.bounds.debt_soft,
+            hard: self.bounds.debt_hard,
         }
     }
 

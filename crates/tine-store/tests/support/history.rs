@@ -16,6 +16,8 @@ use super::watchdog::Watchdog;
 pub(crate) struct Done {
     pub(crate) steps: u64,
     pub(crate) recoveries: u64,
+    /// Levels of the tallest tree.
+    pub(crate) levels: u64,
 }
 
 /// A history that went wrong.
@@ -59,14 +61,15 @@ pub(crate) fn run(seed: u64) -> Result<Done, Failure> {
     let _watchdog = Watchdog::new(format!("seed {seed}"), Duration::from_secs(60));
     let mut chooser = Chooser::seeded(seed);
     let config = Config::choose(&mut chooser);
-    let mix = Mix::choose(&mut chooser);
-    let mut steps = Vec::new();
+    let mix = Mix::choose(&mut chooser, config.small_nodes);
+    let (mut steps, mut levels) = (Vec::new(), 0);
     let made = catch(|| {
         let mut runner = Runner::create(config.clone(), Chooser::seeded(seed))?;
         let mut generator = Generator::new(&mut chooser, mix);
         for _ in 0..mix.steps {
             steps.push(generator.step(runner.world()));
             runner.step(&steps[steps.len() - 1])?;
+            levels = levels.max(runner.levels());
         }
         runner.check_all()?;
         Ok(runner.recoveries)
@@ -76,6 +79,7 @@ pub(crate) fn run(seed: u64) -> Result<Done, Failure> {
         Ok(recoveries) => Ok(Done {
             steps: steps.len() as u64,
             recoveries,
+            levels,
         }),
         Err(why) => Err(Failure {
             seed,

@@ -33,6 +33,7 @@ pub(crate) fn explore_interleaved() -> Result<(u64, Proved), String> {
             buffer_bytes: 1 << 20,
             large_write_bytes: 128 << 10,
             write_once: false,
+            small_nodes: false,
         };
         let prover = Prover::new(config.clone());
         for nth in 1.. {

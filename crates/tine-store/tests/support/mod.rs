@@ -5,7 +5,8 @@
 //! show, and [`runner`] carries a history through troubles and crashes on the simulated medium. On these stand
 //! [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`], every short
 //! history with every crash, as is [`interleaved`] for writes in the middle of upkeep: [`outcomes`] is what a crash may
-//! leave, and [`prover`] recovers from it, once for all histories. [`rot`] damages what lies still; [`gate`] holds calls up.
+//! leave, and [`prover`] recovers from it, once for all histories. [`seeds`] plays
+//! many on all threads. [`rot`] damages what lies still; [`gate`] holds calls up.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -23,6 +24,7 @@ pub(crate) mod perform;
 pub(crate) mod prover;
 pub(crate) mod rot;
 pub(crate) mod runner;
+pub(crate) mod seeds;
 pub(crate) mod shrink;
 pub(crate) mod watchdog;
 pub(crate) mod world;

@@ -187,7 +187,6 @@ const BRANCHES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 /// No branch that is kept has such a name.
 const THROWAWAYS: [&str; 3] = ["t0", "t1", "t2"];
 const SNAPSHOTS: [&str; 3] = ["s0", "s1", "s2"];
-const BLOCKS_MAX: u64 = 12;
 
 /// How a random history is made.
 #[derive(Clone, Copy, Debug)]
@@ -198,28 +197,28 @@ pub(crate) struct Mix {
     pub(crate) trouble_in: usize,
     /// One step in so many lets the process die on its own.
     pub(crate) crash_in: usize,
+    /// Blocks of a disk, at the most.
+    blocks_max: usize,
+    /// Ranges of a batch, at the most.
+    ranges_max: usize,
 }
 
 impl Mix {
-    /// Chooses a mix: calm and long, or short with many crashes.
-    pub(crate) fn choose(chooser: &mut Chooser) -> Self {
-        match chooser.choose(3) {
-            0 => Self {
-                steps: 60,
-                trouble_in: 20,
-                crash_in: 30,
-            },
-            1 => Self {
-                steps: 35,
-                trouble_in: 5,
-                crash_in: 8,
-            },
-            _ => Self {
-                steps: 25,
-                trouble_in: 2,
-                crash_in: 4,
-            },
+    /// Chooses a mix: calm and long, or short with many crashes; on small disks, or on larger ones with scattered writes.
+    pub(crate) fn choose(chooser: &mut Chooser, larger: bool) -> Self {
+        let (steps, trouble_in, crash_in) = [(60, 20, 30), (35, 5, 8), (25, 2, 4)][chooser.choose(3)];
+        let (blocks_max, ranges_max) = if larger { (96, 24) } else { (12, 5) };
+        Self {
+            steps,
+            trouble_in,
+            crash_in,
+            blocks_max,
+            ranges_max,
         }
+    }
+
+    fn is_scattered(&self) -> bool {
+        self.ranges_max > 5
     }
 }
 
@@ -332,7 +331,7 @@ impl<'a> Generator<'a> {
     }
 
     fn size(&mut self) -> u64 {
-        let blocks = 1 + self.chooser.choose(BLOCKS_MAX as usize) as u64;
+        let blocks = 1 + self.chooser.choose(self.mix.blocks_max) as u64;
         let cut = if self.chooser.one_in(3) {
             self.chooser.choose(BLOCK) as u64
         } else {
@@ -378,6 +377,8 @@ impl<'a> Generator<'a> {
             100..105 => self.throwaway(world),
             105..108 => self.keep(world),
             108..110 => self.defrag(world),
+            // Scattered writes are what makes trees high.
+            0..14 if self.mix.is_scattered() => self.batch(world),
             0..28 => self.write(world),
             28..32 => {
                 let name = self.name(world);
@@ -555,7 +556,7 @@ impl<'a> Generator<'a> {
 
     fn batch(&mut self, world: &World) -> Op {
         let name = self.name(world);
-        let writes = (0..1 + self.chooser.choose(5))
+        let writes = (0..1 + self.chooser.choose(self.mix.ranges_max))
             .map(|_| {
                 let (offset, length) = self.range(world, &name);
                 (offset, length, self.id())

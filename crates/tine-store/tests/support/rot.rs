@@ -41,6 +41,7 @@ const CONFIG: Config = Config {
     buffer_bytes: 1 << 20,
     large_write_bytes: 128 << 10,
     write_once: false,
+    small_nodes: false,
 };
 
 /// Never half full, and each file takes many epochs.

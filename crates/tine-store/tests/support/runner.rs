@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) buffer_bytes: u64,
     pub(crate) large_write_bytes: u64,
     pub(crate) write_once: bool,
+    /// Disks are larger and nodes of the index small, so that its trees have several levels.
+    pub(crate) small_nodes: bool,
 }
 
 impl Config {
@@ -34,6 +36,7 @@ impl Config {
         buffer_bytes: 1 << 20,
         large_write_bytes: 128 << 10,
         write_once: false,
+        small_nodes: false,
     };
 
     /// Chooses sizes, mostly small ones so that laps and drains happen often.
@@ -44,6 +47,7 @@ impl Config {
             buffer_bytes: [64 << 10, 256 << 10, 64 << 20][chooser.choose(3)],
             large_write_bytes: [0, 512, 128 << 10][chooser.choose(3)],
             write_once: chooser.one_in(8),
+            small_nodes: chooser.one_in(4),
         }
     }
 
@@ -55,12 +59,17 @@ impl Config {
     }
 
     pub(crate) fn open_options(&self) -> OpenOptions {
-        OpenOptions {
+        let mut options = OpenOptions {
             buffer_bytes: self.buffer_bytes,
             large_write_bytes: self.large_write_bytes,
             upkeep: UpkeepMode::Inline,
             ..OpenOptions::default()
+        };
+        if self.small_nodes {
+            // Some four extents, and three children.
+            (options.bounds.leaf_bytes, options.bounds.children) = (160, 3);
         }
+        options
     }
 
     pub(crate) fn medium(&self, chooser: Chooser) -> SimulatedMedium {
@@ -135,6 +144,11 @@ impl Runner {
 
     pub(crate) fn store(&self) -> &Store {
         self.store.as_ref().expect("a store is open between steps")
+    }
+
+    /// Returns the levels of the tallest tree that the store has now.
+    pub(crate) fn levels(&self) -> u64 {
+        self.store().stats().map_or(0, |stats| stats.index.levels)
     }
 
     /// Closes the store; what is left to do with the medium is the caller's.

@@ -4,6 +4,9 @@
 //!
 //! Goal: reading pays for a merge of the runs, and then for one of all; neither changes what the disk holds.
 //! Method: a tree with two runs beside it is looked into as often as that takes.
+//!
+//! Goal: what many forks stand on is merged once, for all of them; a disk's layers reach their bounds and keep them.
+//! Method: the bytes that a checkpoint writes are counted, with one fork and with a hundred; checkpoints add run after run.
 
 use std::ops::Range;
 
@@ -11,7 +14,7 @@ use super::Merging;
 use crate::index::leaf::{Piece, PieceContent};
 use crate::medium::ObjectName;
 use crate::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions};
-use crate::{CreateOptions, OpenOptions, Store, UpkeepMode};
+use crate::{Branch, BranchName, CreateOptions, OpenOptions, Store, Target, UpkeepMode};
 
 fn options() -> OpenOptions {
     OpenOptions {
@@ -178,4 +181,110 @@ fn a_manifest_that_could_not_be_put_is_removed() {
         failed += 1;
     }
     assert!(failed >= 2, "the segment's sync and the manifest's can fail");
+}
+
+/// Adds a run of some blocks to a disk, by a checkpoint.
+fn add_run(store: &Store, branch: &Branch, blocks: impl Iterator<Item = u64>, merging: Merging) {
+    for block in blocks {
+        branch
+            .write_at(&[block as u8 | 1; 4096], block * 4096)
+            .expect("written");
+    }
+    let engine = store.engine();
+    let saved = engine.checkpoint(&mut engine.upkeep.lock(), merging);
+    saved.expect("a checkpoint");
+}
+
+/// Returns the bytes that a checkpoint writes which finds a point with layers that reading has paid to merge, and so many
+/// forks that stand on it, each with a block of its own; and those of the next process's first checkpoint, after it has
+/// opened and read all forks.
+fn bytes_of_merging(forks: u64) -> (u64, u64) {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+    let golden: BranchName = "golden".parse().expect("a valid name");
+    let branch = store.create_branch(&golden, 256 << 20).expect("a branch");
+    // The smaller ones touch each leaf of the largest.
+    for (count, stride) in [(20_000, 2), (400, 100), (20, 2000)] {
+        add_run(&store, &branch, (0..count).map(|at| at * stride), Merging::Paced);
+    }
+    let names: Vec<BranchName> = (0..forks)
+        .map(|at| format!("f{at}").parse().expect("a valid name"))
+        .collect();
+    let source = Target::Branch(golden);
+    let made: Vec<_> = names.iter().map(|name| (source.clone(), name.clone())).collect();
+    let point = branch.cell.head.read().stretch.clone();
+    store.fork_many(&made).expect("forks");
+    let root = || point.state.lock().root.clone().expect("a root");
+    assert_eq!(root().trees.len(), 3);
+    for (name, at) in names.iter().zip(0..) {
+        let fork = store.branch(name).expect("a fork");
+        fork.write_at(&[9; 4096], at * 4096).expect("written");
+    }
+    let looked_at = root();
+    while looked_at.paid_merge() != Some(0) {
+        let look = looked_at.resolve(&store.engine().index, 9..10, &mut |_, _| Ok(true));
+        look.expect("read");
+    }
+    let written = |store: &Store| {
+        let before = medium.counters().written_bytes;
+        let engine = store.engine();
+        let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+        saved.expect("a checkpoint");
+        medium.counters().written_bytes - before
+    };
+    let merging = written(&store);
+    assert_eq!(root().trees.len(), 1);
+    store.close().expect("closed");
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    for name in &names {
+        let fork = store.branch(name).expect("a fork");
+        for block in 0..400 {
+            fork.read_at(&mut [0; 4096], block * 8192).expect("read");
+        }
+    }
+    (merging, written(&store))
+}
+
+#[test]
+fn a_point_is_merged_once_for_all_forks_that_stand_on_it() {
+    let ((one, after_one), (hundred, after_hundred)) = (bytes_of_merging(1), bytes_of_merging(100));
+    println!("{one} bytes with a fork, {hundred} with a hundred; then {after_one} and {after_hundred}");
+    let tree = 20_000 * 24;
+    assert!(one > tree, "{one} bytes: nothing was merged");
+    // A fork has its block, its run, its set of written blocks and its records in the manifest.
+    let more = 99 * 6 * 1024;
+    assert!(
+        hundred < one + more,
+        "{one} bytes with a fork, {hundred} with a hundred"
+    );
+    assert!(after_one < tree / 10, "{after_one} bytes after a fork was opened");
+    assert!(
+        after_hundred < after_one + 99 * 1024,
+        "{after_hundred} bytes after a hundred forks were opened"
+    );
+}
+
+#[test]
+fn layers_reach_their_bounds_and_keep_them() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+    let name = "a".parse().expect("a valid name");
+    let branch = store.create_branch(&name, 256 << 20).expect("a branch");
+    add_run(&store, &branch, (0..20_000).map(|at| at * 2), Merging::Paced);
+    let most = |runs: Range<u64>, merging| {
+        let mut most = 0;
+        for run in runs {
+            // Smaller and smaller, so that they do not merge for being alike.
+            let blocks = (2000 >> (2 * (run % 6))) + 1;
+            add_run(&store, &branch, (0..blocks).map(|at| (at * 5 + run) * 2), merging);
+            most = most.max(store.stats().expect("stats").index.layers);
+        }
+        most
+    };
+    let index = store.stats().expect("stats").index;
+    assert_eq!(most(0..60, Merging::Paced), index.layers_soft);
+    // As on a full disk, which has no room for merges.
+    let least = 60..60 + index.layers_hard + 20;
+    assert_eq!(most(least, Merging::Least), index.layers_hard);
+    assert!(most(200..201, Merging::Paced) <= index.layers_soft);
 }

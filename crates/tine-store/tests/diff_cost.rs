@@ -1,0 +1,131 @@
+//! Goal: the cost of a diff follows what differs, however large the disks are.
+//! Method: reads are counted on the simulated medium, from which each node comes alone; no clock.
+
+mod support;
+
+use std::ops::Range;
+
+use support::perform::branch_name;
+use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+use tine_store::{CreateOptions, OpenOptions, Store, Target, UpkeepMode, UpkeepStep};
+
+const BLOCK: u64 = 4096;
+
+fn options() -> OpenOptions {
+    OpenOptions {
+        upkeep: UpkeepMode::Inline,
+        ..OpenOptions::default()
+    }
+}
+
+fn new_store() -> (SimulatedMedium, Store) {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a new store");
+    (medium, store)
+}
+
+/// Opens the store again, with nothing of its index in memory.
+fn again(medium: &SimulatedMedium, store: Store) -> Store {
+    store.close().expect("closed");
+    Store::open_on(medium.start(), options()).expect("opened")
+}
+
+/// Writes every other block of a range: an extent each.
+fn write_extents(store: &Store, name: &str, extents: Range<u64>, byte: Option<u8>) {
+    let branch = store.branch(&branch_name(name)).expect("a branch");
+    for extent in extents {
+        let offset = 2 * extent * BLOCK;
+        match byte {
+            Some(byte) => branch.write_at(&[byte; BLOCK as usize], offset),
+            None => branch.write_zeroes(offset, BLOCK),
+        }
+        .expect("written");
+    }
+    branch.flush().expect("flushed");
+}
+
+/// How a fork differs from what it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum As {
+    /// By a run beside the tree that both have.
+    Run,
+    /// By a tree of its own, which shares nodes.
+    Tree,
+}
+
+/// Returns how many reads a diff of a disk of so many extents and a fork with ten other blocks takes.
+fn reads_of_diff(extents: u64, byte: Option<u8>, how: As) -> u64 {
+    const CHANGED: u64 = 10;
+    let (medium, store) = new_store();
+    let (golden, web) = (branch_name("golden"), branch_name("web"));
+    store
+        .create_branch(&golden, 2 * extents * BLOCK)
+        .expect("a branch");
+    write_extents(&store, "golden", 0..extents, byte);
+    for _ in 0..4 {
+        store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    }
+    store.fork(&Target::Branch(golden.clone()), &web).expect("a fork");
+    let branch = store.branch(&web).expect("the fork");
+    let changed: Vec<u64> = (0..CHANGED)
+        .map(|at| (2 * at + 1) * extents / (2 * CHANGED) * 2)
+        .collect();
+    for block in &changed {
+        branch
+            .write_at(&[9; BLOCK as usize], block * BLOCK)
+            .expect("written");
+    }
+    drop(branch);
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    if how == As::Tree {
+        // Reading pays for the merge.
+        let branch = store.branch(&web).expect("the fork");
+        for look in 0..4 * extents + 10_000 {
+            let offset = look % extents * 2 * BLOCK;
+            branch.read_at(&mut [0], offset).expect("read");
+        }
+        drop(branch);
+        for _ in 0..4 {
+            store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+        }
+    }
+    let store = again(&medium, store);
+    let index = store.stats().expect("stats").index;
+    assert_eq!(index.layers, if how == As::Tree { 1 } else { 2 });
+    let levels = index.levels;
+    let states = [golden, web].map(|name| store.state(&Target::Branch(name)).expect("a state"));
+    let before = medium.counters().reads;
+    let found: Vec<_> = store
+        .diff(&states[0], &states[1])
+        .expect("a diff")
+        .map(|range| range.expect("a range"))
+        .collect();
+    let reads = medium.counters().reads - before;
+    let blocks: Vec<u64> = found.iter().map(|range| range.offset / BLOCK).collect();
+    assert_eq!(blocks, changed);
+    assert!(found.iter().all(|range| range.length == BLOCK));
+    println!("{extents} extents, {how:?}: {reads} reads, {levels} levels");
+    // Each way down in both trees, and no block.
+    let most = 2 * CHANGED * levels + 4;
+    assert!(reads <= most, "{reads} reads, of at most {most}");
+    assert!(
+        reads >= CHANGED,
+        "{reads} reads: what differs has to be looked at"
+    );
+    reads
+}
+
+#[test]
+fn a_diff_costs_what_differs_not_what_the_disks_hold() {
+    // Zeroes are extents like others, only cheaper to write.
+    for (extents, byte, how) in [
+        (100_000, None, As::Run),
+        (8000, Some(1), As::Run),
+        (8000, Some(1), As::Tree),
+    ] {
+        let small = reads_of_diff(extents, byte, how);
+        let large = reads_of_diff(2 * extents, byte, how);
+        // A level more, at the most.
+        assert!(large <= small + 20, "{how:?}: {large} reads after {small}");
+    }
+}

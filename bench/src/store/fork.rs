@@ -9,6 +9,7 @@ use std::time::Instant;
 use tine_store::{Branch, BranchName, Target};
 
 use crate::data::{BLOCK, BLOCK_BYTES, Blocks, LARGE};
+use crate::memory::have_backed;
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
 use crate::store::bed::{Bed, Scattered};
@@ -17,6 +18,9 @@ use crate::{Result, programs};
 use bench_measure::{Comparison, Effort, Goal, Peer, Sample, Unit, median_of, timed};
 
 const GIB: u64 = 1 << 30;
+
+/// More than a thousand forks take of memory.
+const MANY_FORKS_BYTES: u64 = 64 << 20;
 
 /// What a fork is made of.
 enum Source {
@@ -277,6 +281,8 @@ fn many_at_once(bed: &Bed, blocks: &Blocks, many: u64, round: u32) -> Result<Sam
     let forks = (0..many)
         .map(|number| Ok((source.parse()?, format!("{source}-{number}").parse()?)))
         .collect::<Result<Vec<(Target, BranchName)>>>()?;
+    // A single fork uses memory again that was in use a moment ago; these want some hundreds of pages more.
+    have_backed(MANY_FORKS_BYTES);
     let mark = bed.counts.mark();
     let (elapsed, ()) = timed(|| Ok(store.fork_many(&forks)?))?;
     let effort = bed.counts.since(mark, 1);

@@ -31,16 +31,15 @@ impl<'a, K: Send + Sync, V: Send + Sync> UnindexedProducer for Part<'a, K, V> {
     /// Splits near the middle, since hashes are spread evenly.
     fn split(self) -> (Self, Option<Self>) {
         let Self { tree, start, end } = self;
-        let middle = tree
-            .stop_at(start.midpoint(end))
-            .map(|stop| if stop.start > start { stop.start } else { stop.end });
-        match middle.filter(|&middle| middle < end) {
-            Some(middle) => {
-                let part = |start, end| Self { tree, start, end };
-                (part(start, middle), Some(part(middle, end)))
-            }
-            None => (Self { tree, start, end }, None),
+        let Some(stop) = tree.stop_at(start.midpoint(end)) else {
+            return (self, None);
+        };
+        let middle = if stop.start > start { stop.start } else { stop.end };
+        if middle >= end {
+            return (self, None);
         }
+        let part = |start, end| Self { tree, start, end };
+        (part(start, middle), Some(part(middle, end)))
     }
 
     fn fold_with<F: Folder<Self::Item>>(self, folder: F) -> F {

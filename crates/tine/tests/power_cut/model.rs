@@ -1,7 +1,8 @@
 //! What the store must show: each branch as a plain array, and what each command does to it.
 
 use crate::random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 const BLOCK_BYTES: usize = 4096;
@@ -28,7 +29,7 @@ pub(crate) struct State(BTreeMap<String, Branch>);
 /// What a program can see of a state: each `NAME` and `NAME@SNAP` with its bytes.
 pub(crate) type Visible = BTreeMap<String, Bytes>;
 
-/// A command that changes the store.
+/// A command that changes the store, or only how it lies there.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Create {
@@ -60,6 +61,11 @@ pub(crate) enum Operation {
     Resize {
         name: String,
         size: usize,
+    },
+    /// Writes anew what lies in pieces, and merges the index over it: nothing that can be seen changes.
+    Defrag {
+        name: String,
+        shared: bool,
     },
 }
 
@@ -111,6 +117,10 @@ impl Operation {
                 name,
                 size: (1 + random.below(80) as usize) * BLOCK_BYTES,
             },
+            62..70 => Self::Defrag {
+                name,
+                shared: random.chance(50),
+            },
             _ => Self::write(name, branch.bytes.len(), random),
         }
     }
@@ -156,6 +166,8 @@ impl Operation {
             Self::Drop { target } => words(&["drop", target, "--yes"]),
             Self::Rename { name, new_name } => words(&["rename", name, new_name]),
             Self::Resize { name, size } => words(&["resize", name, &size.to_string(), "--yes"]),
+            Self::Defrag { name, shared: false } => words(&["defrag", name]),
+            Self::Defrag { name, shared: true } => words(&["defrag", name, "--shared", "--yes"]),
         }
     }
 
@@ -237,6 +249,7 @@ impl State {
             Operation::Resize { name, size } => {
                 Arc::make_mut(&mut branches.get_mut(name)?.bytes).resize(*size, 0);
             }
+            Operation::Defrag { .. } => {}
         }
         Some(())
     }
@@ -269,6 +282,24 @@ impl Branch {
             origin,
         }
     }
+}
+
+/// Returns the blocks in which two disks differ; what only one of them has differs.
+pub(crate) fn differing_blocks(a: &[u8], b: &[u8]) -> BTreeSet<usize> {
+    let blocks = a.len().max(b.len()).div_ceil(BLOCK_BYTES);
+    let block = |disk: &[u8], at: usize| {
+        let disk = disk.get(at * BLOCK_BYTES..)?;
+        (!disk.is_empty()).then(|| disk[..disk.len().min(BLOCK_BYTES)].to_vec())
+    };
+    (0..blocks).filter(|&at| block(a, at) != block(b, at)).collect()
+}
+
+/// Returns the blocks that a line of `tine diff` names, its offset and its length; `None` if they are no whole blocks.
+pub(crate) fn named_blocks(line: &str) -> Option<Range<usize>> {
+    let mut numbers = line.split_whitespace().map(str::parse);
+    let (offset, length): (usize, usize) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let is_whole = offset.is_multiple_of(BLOCK_BYTES) && length.is_multiple_of(BLOCK_BYTES) && length > 0;
+    (is_whole && numbers.next().is_none()).then(|| offset / BLOCK_BYTES..(offset + length) / BLOCK_BYTES)
 }
 
 /// Says how two views differ, for people.

@@ -1,9 +1,14 @@
-//! `tine` itself: random commands on one store, of which every acknowledged one has to outlast every power cut.
+//! `tine` itself: random commands on one store, of which every acknowledged one has to outlast every power cut; and after
+//! each cut `tine diff` of what is found names the blocks that differ, and no other.
+//!
+//! Each process that was killed leaves the journal a file shorter, so that checkpoints make trees and runs and merge them, as
+//! `tine defrag` does. No command writes a batch: these are for `tine-store`'s own tests, as are trees of several levels.
 
 use crate::harness::{Runner, Step, Stop, Workload};
-use crate::model::{Bytes, Operation, State, Visible, difference};
+use crate::model::{Bytes, Operation, State, Visible, difference, differing_blocks, named_blocks};
 use crate::random::Random;
 use crate::torture;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +75,27 @@ impl Store {
         Ok(visible)
     }
 
+    /// Compares some of what was found with each other, by `tine diff`: what follows each other by name, as a branch and
+    /// its snapshots do, and the first with the last.
+    fn compare(&self, runner: &mut Runner<'_>, found: &Visible) -> Result<(), Stop> {
+        let all: Vec<(&String, &Bytes)> = found.iter().collect();
+        let neighbours = all.windows(2).map(|two| (two[0], two[1]));
+        let ends = all.first().zip(all.last()).map(|(first, last)| (*first, *last));
+        for ((a, x), (b, y)) in neighbours.chain(ends) {
+            let printed = self.ask(runner, &["diff", a, b])?;
+            let printed = String::from_utf8_lossy(&printed);
+            let named: Option<Vec<_>> = printed.lines().map(named_blocks).collect();
+            let named: Option<BTreeSet<usize>> = named.map(|ranges| ranges.into_iter().flatten().collect());
+            let differing = differing_blocks(x, y);
+            if named.as_ref() != Some(&differing) {
+                return Err(Stop::Violation(format!(
+                    "`tine diff {a} {b}` printed {printed:?}, and the blocks that differ are {differing:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the state that was found, if it is one that may be.
     fn recognise(&self, found: &Visible) -> Option<State> {
         let is_found = |state: &State| state.visible() == *found;
@@ -119,7 +145,7 @@ impl Workload for Store {
         };
         self.state = state;
         self.in_flight = None;
-        Ok(())
+        self.compare(runner, &found)
     }
 }
 

@@ -490,8 +490,18 @@ fn check_pair((one, one_model): &Sets, (other, other_model): &Sets) {
     );
 }
 
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        // PROPTEST_CASES asks for fewer, under valgrind.
+        cases: default.cases.min(64),
+        failure_persistence: None,
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn versions_of_small_values_follow_their_models(steps in steps(900)) {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::block::BLOCK_BYTES;
 use crate::buffer::Place as SourcePlace;
 use crate::buffer::StretchId;
 use crate::codec::Encoder;
@@ -32,7 +33,7 @@ use crate::store::catalog::{BranchCell, Catalog};
 use crate::store::content::{Applier, add_parts};
 use crate::store::durable::{Effect, NewRoot};
 use crate::store::index_writer::IndexWriter;
-use crate::store::stretch::{Deaths, PublishedPart, Stretch};
+use crate::store::stretch::{Deaths, PublishedPart, ReadGuard, Stretch};
 use crate::store::upkeep::Upkeep;
 use crate::store::view::View;
 
@@ -58,6 +59,8 @@ struct Changed {
     parts: Vec<PublishedPart>,
     root: Option<Arc<Layers>>,
     is_final: bool,
+    /// It may be dropped meanwhile, and its ancestors with it.
+    _guard: ReadGuard,
 }
 
 impl Engine {
@@ -65,7 +68,8 @@ impl Engine {
     pub(crate) fn checkpoint(&self, upkeep: &mut Upkeep, merging: Merging) -> Result<()> {
         let begun = Instant::now();
         let written = || self.journal.with_ring(|ring| ring.counts.bytes);
-        let (journal, debt, before) = (self.journal.level().now, self.debt_level().now, written());
+        let (journal, before) = (self.journal.level().now, written());
+        let covered_before = self.covered_blocks.load(Ordering::Relaxed);
         let mut result = self.try_checkpoint(upkeep, merging);
         if matches!(result, Err(StoreError::NoSpace { .. })) && merging != Merging::Least {
             // What is held on a full disk covers runs, not what merging copies.
@@ -76,8 +80,8 @@ impl Engine {
         result?;
         let freed = (journal + written() - before).saturating_sub(self.journal.level().now);
         self.pacers.journal.note(freed, begun.elapsed());
-        let covered = debt.saturating_sub(self.debt_level().now);
-        self.pacers.debt.note(covered, begun.elapsed());
+        let covered = self.covered_blocks.load(Ordering::Relaxed) - covered_before;
+        self.pacers.debt.note(covered * BLOCK_BYTES, begun.elapsed());
         self.reclaim(upkeep)
     }
 
@@ -127,6 +131,7 @@ impl Engine {
                     parts: state.parts.clone(),
                     root: root.clone(),
                     is_final: state.is_point && state.is_published(),
+                    _guard: ReadGuard::new(&stretch),
                 }
             };
             let base = match &changed.root {
@@ -288,7 +293,8 @@ impl Engine {
             if all <= OVERLAID_MAX || blocks == 0 {
                 break;
             }
-            all -= self.trim(&cells[at], roots);
+            // Of a head that is written to it may be more than was summed up.
+            all = all.saturating_sub(self.trim(&cells[at], roots));
         }
     }
 

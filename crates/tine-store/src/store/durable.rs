@@ -160,6 +160,8 @@ impl Engine {
         state.parts = left;
         let covered: Vec<PublishedPart> = covered;
         for part in covered {
+            let blocks = part.part.blocks.len() as u64;
+            self.covered_blocks.fetch_add(blocks, Ordering::Relaxed);
             self.segments.release(part.segment);
         }
         self.has_deaths.store(true, Ordering::Relaxed);

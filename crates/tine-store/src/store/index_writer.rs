@@ -5,9 +5,10 @@
 //!
 //! Who writes many nodes lets others go on in between (`relief.rs`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bounds::Bounds;
 use crate::checksum::crc32c;
@@ -43,8 +44,10 @@ pub(crate) struct IndexWriter<'a> {
     open: RefCell<Option<Open>>,
     /// All segments that were begun.
     begun: RefCell<Vec<SegmentId>>,
-    /// What others wait for; absent when they could not be helped.
+    /// For what others wait for; absent when they could not be helped.
     upkeep: RefCell<Option<&'a mut Upkeep>>,
+    /// Until when they wait all the same: the merge gets half of the time.
+    works_until: Cell<Instant>,
 }
 
 impl<'a> IndexWriter<'a> {
@@ -54,15 +57,26 @@ impl<'a> IndexWriter<'a> {
             open: RefCell::default(),
             begun: RefCell::default(),
             upkeep: RefCell::new(Some(upkeep)),
+            works_until: Cell::new(Instant::now()),
         }
     }
 
     /// Lets those go on who wait for a drain.
     fn give_way(&self) {
         let mut upkeep = self.upkeep.borrow_mut();
-        if let Some(right) = &mut *upkeep
-            && self.engine.give_way(right).is_err()
-        {
+        let Some(right) = &mut *upkeep else {
+            return;
+        };
+        if !self.engine.is_drain_due() {
+            return;
+        }
+        let begun = Instant::now();
+        if begun < self.works_until.get() {
+            return;
+        }
+        let drained = self.engine.give_way(right);
+        self.works_until.set(Instant::now() + begun.elapsed());
+        if drained.is_err() {
             // They meet it again, and report it, when this is over.
             *upkeep = None;
         }
@@ -71,7 +85,7 @@ impl<'a> IndexWriter<'a> {
     fn begin(&self) -> Result<Open> {
         let id = self.engine.new_segment_id();
         let name = ObjectName::Segment(id);
-        self.engine.space.use_for_object(SEGMENT_HEADER_BYTES)?;
+        self.engine.space.use_for_index(SEGMENT_HEADER_BYTES)?;
         let object = self
             .engine
             .medium
@@ -98,7 +112,7 @@ impl<'a> IndexWriter<'a> {
     /// Gives the medium what it has not got yet.
     fn append(&self, open: &mut Open) -> Result<()> {
         let rest = &open.nodes[open.appended..];
-        self.engine.space.use_for_object(rest.len() as u64)?;
+        self.engine.space.use_for_index(rest.len() as u64)?;
         self.engine.append(
             &mut *open.object,
             ObjectName::Segment(open.id),
@@ -147,6 +161,7 @@ impl<'a> IndexWriter<'a> {
 impl Drop for IndexWriter<'_> {
     fn drop(&mut self) {
         self.open.take();
+        self.engine.space.end_index();
         for id in self.begun.take() {
             self.engine.segments.forget(id);
             self.engine.abandon(ObjectName::Segment(id));

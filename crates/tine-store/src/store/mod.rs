@@ -115,6 +115,8 @@ pub(crate) struct Engine {
     pub(crate) buffer_bytes: u64,
     /// Bytes in segments that no root covers, as of when that was counted last.
     pub(crate) uncovered: AtomicU64,
+    /// Blocks that roots came to cover since the store was opened.
+    pub(crate) covered_blocks: AtomicU64,
     pub(crate) pacers: Pacers,
     /// Bytes of blocks in streams.
     pub(crate) streamed: Arc<Streamed>,

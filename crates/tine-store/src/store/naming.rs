@@ -119,19 +119,23 @@ impl Engine {
 
     /// Gives a branch that is kept another name, or one that was being made its first.
     pub(crate) fn rename(&self, from: &BranchName, to: &BranchName, stay: Stay) -> Result<()> {
-        // The next manifest has the new name, which may be longer.
+        let find = |catalog: &Catalog| {
+            catalog.check_free(to)?;
+            let entry = catalog.branches.get(from).filter(|entry| entry.stay == stay);
+            match entry {
+                Some(entry) => Ok(entry.cell.id),
+                None => Err(StoreError::UnknownBranch { name: from.clone() }),
+            }
+        };
+        // The next manifest has the new name, which may be longer. Nothing is held for what is refused.
+        find(&self.catalog.lock())?;
         self.make_record_room(to.to_string().len(), "the new name")?;
         let rename = || {
             let catalog = self.catalog.lock();
-            catalog.check_free(to)?;
-            let entry = catalog
-                .branches
-                .get(from)
-                .filter(|entry| entry.stay == stay)
-                .ok_or_else(|| StoreError::UnknownBranch { name: from.clone() })?;
+            let branch = find(&catalog)?;
             let mut records = Encoder::default();
             Record::Renamed {
-                branch: entry.cell.id,
+                branch,
                 name: to.to_string(),
             }
             .encode(&mut records);

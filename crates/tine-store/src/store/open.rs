@@ -270,6 +270,7 @@ impl Store {
             buffer_bytes: options.buffer_bytes,
             uncovered: AtomicU64::new(0),
             pacers: Pacers::default(),
+            covered_blocks: AtomicU64::new(0),
             drains: Drains::default(),
             streamed: Arc::default(),
             large_write_bytes: options.large_write_bytes,

@@ -21,7 +21,8 @@ pub(crate) struct Drains {
     begun: AtomicU64,
     /// The last that ended well.
     ended: AtomicU64,
-    wanted: AtomicU64,
+    /// One more than the number of the last one that had begun when somebody wanted another; 0 if nobody did.
+    wanted_after: AtomicU64,
 }
 
 impl Drains {
@@ -42,21 +43,17 @@ impl Drains {
     fn has_ended_since(&self, begun: u64) -> bool {
         self.ended.load(Ordering::SeqCst) > begun
     }
-}
 
-/// Somebody who waits for a drain.
-struct Wanted<'a>(&'a Drains);
-
-impl<'a> Wanted<'a> {
-    fn new(drains: &'a Drains) -> Self {
-        drains.wanted.fetch_add(1, Ordering::Relaxed);
-        Self(drains)
+    /// Asks for one that begins from now on.
+    fn want(&self) {
+        self.wanted_after
+            .fetch_max(self.last_begun() + 1, Ordering::SeqCst);
     }
-}
 
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.wanted.fetch_sub(1, Ordering::Relaxed);
+    /// Tells whether somebody wants one that has not come yet.
+    fn is_wanted(&self) -> bool {
+        let wanted = self.wanted_after.load(Ordering::SeqCst);
+        wanted > 0 && !self.has_ended_since(wanted - 1)
     }
 }
 
@@ -73,9 +70,11 @@ impl Engine {
         is_done: impl Fn() -> bool,
         drain: impl FnOnce(&mut Upkeep) -> Result<()>,
     ) -> Result<()> {
-        let _wanted = Wanted::new(&self.drains);
         loop {
-            let upkeep = self.upkeep.try_lock_for(LOOK_EVERY);
+            let upkeep = self.upkeep.try_lock().or_else(|| {
+                self.drains.want();
+                self.upkeep.try_lock_for(LOOK_EVERY)
+            });
             if is_done() {
                 return Ok(());
             }
@@ -85,9 +84,17 @@ impl Engine {
         }
     }
 
+    /// Tells a merge whether others wait for a drain, or would soon.
+    pub(crate) fn is_drain_due(&self) -> bool {
+        self.drains.is_wanted()
+            || self.buffer_level().is_above_soft()
+            || self.streams_level().is_above_soft()
+            || self.open_streams_level().is_above_soft()
+    }
+
     /// Called by a merge in between: drains if that is due, or if somebody waits for it. An error is met again by them.
     pub(crate) fn give_way(&self, upkeep: &mut Upkeep) -> Result<()> {
-        if self.drains.wanted.load(Ordering::Relaxed) > 0 {
+        if self.drains.is_wanted() {
             return self.drain_all(upkeep).map(drop);
         }
         self.drain_if_due(upkeep)
@@ -172,15 +179,37 @@ mod tests {
                 .expect("a run");
         }
         let whole = Merging::Whole(branch.cell.head.read().stretch.id);
-        let _wanted = Wanted::new(&engine.drains);
         let before = engine.drains.last_begun();
-        engine
-            .checkpoint(&mut engine.upkeep.lock(), whole)
-            .expect("a merge");
+        let is_over = AtomicBool::new(false);
+        let mut upkeep = engine.upkeep.lock();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    engine.drains.want();
+                    thread::yield_now();
+                }
+            });
+            engine.checkpoint(&mut upkeep, whole).expect("a merge");
+            is_over.store(true, Ordering::Release);
+        });
         let drains = engine.drains.last_begun() - before;
-        assert!(
-            drains > 10,
-            "{drains} drains while a tree of 20,000 extents was written"
-        );
+        // The first is the checkpoint's own.
+        assert!(drains > 2, "{drains} drains while a tree was written");
+    }
+
+    #[test]
+    fn one_drain_serves_all_who_wanted_one_before() {
+        let (store, branch) = store(64 << 20);
+        let engine = store.engine();
+        assert!(!engine.drains.is_wanted());
+        branch.write_at(&[1; BLOCK], 0).expect("a write");
+        engine.drains.want();
+        engine.drains.want();
+        assert!(engine.drains.is_wanted());
+        let mut upkeep = engine.upkeep.lock();
+        engine.give_way(&mut upkeep).expect("a drain");
+        let begun = engine.drains.last_begun();
+        engine.give_way(&mut upkeep).expect("nothing to do");
+        assert!(!engine.drains.is_wanted() && engine.drains.last_begun() == begun);
     }
 }

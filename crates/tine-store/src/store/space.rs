@@ -59,6 +59,8 @@ struct Held {
     ring: u64,
     /// Bytes that were held and are given to objects that are being made.
     in_use: u64,
+    /// Of these, what the index has of them that is being made: others may be finished meanwhile.
+    in_index: u64,
     /// What the runs of published blocks will take.
     index: u64,
     /// The newest manifest.
@@ -177,6 +179,17 @@ impl Space {
         self.let_go(&held)
     }
 
+    /// As [`Space::use_for_object`], for the index that is being made.
+    pub(crate) fn use_for_index(&self, bytes: u64) -> Result<()> {
+        self.held.lock().in_index += bytes.next_multiple_of(BLOCK_BYTES);
+        self.use_for_object(bytes)
+    }
+
+    /// Takes note that no index is being made any more.
+    pub(crate) fn end_index(&self) {
+        self.held.lock().in_index = 0;
+    }
+
     /// As [`Space::use_for_object`], for a manifest: the next one will not be much longer.
     pub(crate) fn use_for_manifest(&self, bytes: u64) -> Result<()> {
         {
@@ -202,13 +215,14 @@ impl Space {
             .map_err(|e| StoreError::io("space of the store", "release", e))
     }
 
-    /// Holds exactly what is due, once no object is being made. If there is not so much, it holds what there is, which
+    /// Holds exactly what is due, once no object but those of the index is being made. If there is not so much, it holds what there is, which
     /// covers no more data: the next write has to find room first.
     pub(crate) fn settle(&self, due: Due) {
         let mut held = self.held.lock();
-        held.in_use = due.streamed;
+        held.in_use = due.streamed + held.in_index;
         held.index = due.index;
-        let needed = held.needed(due.data + due.streamed) + self.constant() - held.in_use;
+        let needed = held.needed(due.data + due.streamed) + self.constant();
+        let needed = needed.saturating_sub(held.in_use);
         if self.medium.reserve(needed).is_ok() {
             held.reserved = needed;
             held.ring = self.ring;

@@ -36,7 +36,7 @@ const EXTENT_BYTES: u64 = 64;
 /// What a cleared range in memory takes of a footer and of a run, at the most.
 const CLEARED_BYTES: u64 = 24 + EXTENT_BYTES;
 
-/// So many cleared ranges need no room of their own on a full disk, but go into what is spare there.
+/// So many cleared ranges need no room of their own: they go into what is spare.
 const CLEARED_SPARE_MAX: u64 = 4096;
 
 /// The right to do upkeep: whoever holds the lock has it.
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     fn cleared_bytes(&self) -> u64 {
-        self.buffered.cleared() * CLEARED_BYTES
+        self.buffered.cleared().saturating_sub(CLEARED_SPARE_MAX) * CLEARED_BYTES
     }
 
     /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.

@@ -15,35 +15,50 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{CommandError, Exit, Outcome};
 
-/// Runs a command with a URI and returns its exit status, as a shell tells it. Signals are the command's.
-pub(super) fn run(command: &[OsString], uri: &str) -> Outcome {
+/// A command that runs. Signals are the command's.
+pub(super) struct Running {
+    child: Child,
+    signals: Signals,
+}
+
+/// Runs a command with a URI. After an error it has never run.
+pub(super) fn start(command: &[OsString], uri: &str) -> Outcome<Running> {
     let [program, args @ ..] = command else {
         return Err(CommandError::new("no command is given"));
     };
     // From before it runs until it has ended: it ends by a signal, not this process.
     let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|error| CommandError::io("catch signals", error))?;
-    let mut child = Command::new(with_uri(program, uri))
+    let child = Command::new(with_uri(program, uri))
         .args(args.iter().map(|arg| with_uri(arg, uri)))
         .env("TINE_URI", uri)
         .spawn()
         .map_err(|error| not_run(program, error))?;
-    let handle = signals.handle();
-    let forwarding = thread::spawn(pass_on(signals, &child));
-    if let Some(pid) = pid_of(&child) {
-        // Its number is its own until it was waited for, so as long as signals are passed on to it. An error comes again.
-        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    Ok(Running { child, signals })
+}
+
+impl Running {
+    /// Waits for its end and returns its exit status, as a shell tells it.
+    pub(super) fn wait(mut self) -> Outcome {
+        let handle = self.signals.handle();
+        let forwarding = thread::spawn(pass_on(self.signals, &self.child));
+        if let Some(pid) = pid_of(&self.child) {
+            // Its number is its own until it was waited for, so as long as signals are passed on to it. An error comes
+            // again.
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        }
+        handle.close();
+        // It only passes signals on; nothing depends on how it ended.
+        let _ = forwarding.join();
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| CommandError::io("wait for the command", error))?;
+        let code = status.code().or_else(|| Some(128 + status.signal()?));
+        Ok(Exit::Code(
+            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
+        ))
     }
-    handle.close();
-    // It only passes signals on; nothing depends on how it ended.
-    let _ = forwarding.join();
-    let status = child
-        .wait()
-        .map_err(|error| CommandError::io("wait for the command", error))?;
-    let code = status.code().or_else(|| Some(128 + status.signal()?));
-    Ok(Exit::Code(
-        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
-    ))
 }
 
 /// Returns the error of a command that does not run.

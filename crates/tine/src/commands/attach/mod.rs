@@ -108,14 +108,14 @@ fn attach(
         // The command is the client, and there is one at a time.
         drop(held.shutdown(std::net::Shutdown::Both));
     }
-    let ran = child::run(&args.command, &served.uri(&name));
-    if let (Err(_), Some((_, job))) = (&ran, &fork)
+    let started = child::start(&args.command, &served.uri(&name));
+    if let (Err(_), Some((_, job))) = (&started, &fork)
         && is_ours_alone(args, place)
     {
         // Nobody wrote to it, and its name is free for who tries again. What is left of it otherwise is in nobody's way.
         let _ = place.ask(context, Forget { job: job.clone() });
     }
-    let exit = ran?;
+    let exit = started?.wait()?;
     // From now on signals only end the question: they were the command's until it ended.
     interrupt::catch()?;
     if let Some((source, job)) = fork {

@@ -86,10 +86,7 @@ impl Engine {
 
     /// Tells a merge whether others wait for a drain, or would soon.
     pub(crate) fn is_drain_due(&self) -> bool {
-        self.drains.is_wanted()
-            || self.buffer_level().is_above_soft()
-            || self.streams_level().is_above_soft()
-            || self.open_streams_level().is_above_soft()
+        self.drains.is_wanted() || self.buffer_level().is_above_soft() || self.has_many_streams()
     }
 
     /// Called by a merge in between: drains if that is due, or if somebody waits for it. An error is met again by them.

@@ -215,8 +215,8 @@ impl Space {
             .map_err(|e| StoreError::io("space of the store", "release", e))
     }
 
-    /// Holds exactly what is due, once no object but those of the index is being made. If there is not so much, it holds what there is, which
-    /// covers no more data: the next write has to find room first.
+    /// Holds exactly what is due, once no object but those of the index is being made. If there is not so much, it
+    /// holds what there is, which covers no more data: the next write has to find room first.
     pub(crate) fn settle(&self, due: Due) {
         let mut held = self.held.lock();
         held.in_use = due.streamed + held.in_index;

@@ -79,6 +79,11 @@ impl Engine {
         }
     }
 
+    /// Tells whether the store's own thread should publish them.
+    pub(crate) fn has_many_streams(&self) -> bool {
+        self.streams_level().is_above_soft() || self.open_streams_level().is_above_soft()
+    }
+
     pub(crate) fn streams_level(&self) -> Level {
         Level {
             now: self.streamed_bytes(),

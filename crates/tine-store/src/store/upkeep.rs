@@ -205,7 +205,7 @@ impl Engine {
     pub(crate) fn drain_if_due(&self, upkeep: &mut Upkeep) -> Result<()> {
         if self.buffer_level().is_above_soft() {
             self.make_buffer_empty(upkeep)?;
-        } else if self.streams_level().is_above_soft() || self.open_streams_level().is_above_soft() {
+        } else if self.has_many_streams() {
             self.drain_streams(upkeep)?;
         }
         Ok(())

@@ -35,7 +35,7 @@ enum Command {
     List,
     /// The storage engine against raw files, qcow2 and reflinks
     ///
-    /// Works beside the build's target directory, or in TINE_BENCH_DIR; takes up to 15 GiB there.
+    /// Works beside the build's target directory, or in TINE_BENCH_DIR; takes up to 22 GiB there.
     Store(SuiteArgs),
     /// The daemon against nbdkit, qemu-nbd, qcow2 overlays and chains, with fio's nbd engine
     ///

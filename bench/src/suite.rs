@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::process::Command;
 
-use bench_measure::{Comparison, Machine, Printer, SuiteArgs, bytes, first_line};
+use bench_measure::{Comparison, Machine, Outcome, Printer, SuiteArgs, bytes, first_line};
 
 use crate::Result;
 use crate::data::Blocks;
@@ -29,10 +29,29 @@ impl Context<'_> {
     }
 
     pub(crate) fn run_rounds(&self, comparison: Comparison<'_>, rounds: u32) {
-        let outcome = comparison.run(rounds);
+        self.print(&comparison.run(rounds));
+    }
+
+    /// Runs a comparison and prints it with what `look` says afterwards.
+    ///
+    /// # Errors
+    ///
+    /// That of `look`: then what was compared is not what the row says.
+    pub(crate) fn run_and_look(
+        &self,
+        comparison: Comparison<'_>,
+        look: impl FnOnce() -> Result<String>,
+    ) -> Result {
+        let mut outcome = comparison.run(self.scale.rounds);
+        let seen = look().map(|note| outcome.notes.push(note));
+        self.print(&outcome);
+        seen
+    }
+
+    fn print(&self, outcome: &Outcome) {
         let failed = outcome.series.iter().filter(|series| series.failure.is_some());
         self.failures.set(self.failures.get() + failed.count() as u32);
-        self.printer.outcome(&outcome);
+        self.printer.outcome(outcome);
     }
 }
 
@@ -52,8 +71,9 @@ pub(crate) fn run(rows: &[Row], args: &SuiteArgs) -> Result {
         printer: Printer::new(args.format(), args.smoke),
         failures: Cell::new(0),
     };
-    // Three disks at once and something for what is written to them.
-    let needed = 3 * scale.disk_bytes + scale.disk_bytes / 2 + (1 << 30);
+    // `sequential-read` keeps four disks and writes one of them anew before the old one is given back. Beside them: indexes,
+    // checksums, and each store's journal.
+    let needed = 5 * scale.disk_bytes + scale.disk_bytes / 4 + (1 << 30);
     let free = context.place.free_bytes()?;
     if free < needed {
         let (needed, place) = (needed >> 20, context.place.path().display());
@@ -72,7 +92,7 @@ pub(crate) fn run(rows: &[Row], args: &SuiteArgs) -> Result {
     context.printer.header(&machine, scale.name, &disks, scale.rounds);
     for &(name, row) in rows.iter().filter(|(name, _)| wanted.contains(name)) {
         if let Err(error) = row(&context) {
-            context.printer.failed(name, &error.to_string());
+            context.printer.failed(name, &bench_measure::with_causes(&*error));
             context.failures.set(context.failures.get() + 1);
         }
     }

@@ -17,3 +17,14 @@ pub use table::{Format, Printer, bytes};
 
 /// What anything here can fail with: it is printed, not matched.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Returns what went wrong, with its causes behind it.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

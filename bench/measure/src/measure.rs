@@ -356,7 +356,7 @@ impl<'a> Comparison<'a> {
                 }
                 match self.peers[at].round(round) {
                     Ok(sample) => series[at].samples.push(sample),
-                    Err(error) => series[at].failure = Some(error.to_string()),
+                    Err(error) => series[at].failure = Some(crate::with_causes(&*error)),
                 }
             }
         }

@@ -21,6 +21,11 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) fn create(directory: PathBuf, scale: &Scale) -> Result<Self> {
+        Self::create_with(directory, scale, CreateOptions::default().journal_files)
+    }
+
+    /// As [`Bed::create`], with a journal of so many files: a long one is not freed by saving the index so soon.
+    pub(super) fn create_with(directory: PathBuf, scale: &Scale, journal_files: u32) -> Result<Self> {
         let made = DirectoryMedium::create(&directory)?.ok_or("the store's directory is not empty")?;
         let counts = Arc::new(Counts::default());
         let medium = CountingMedium {
@@ -29,7 +34,7 @@ impl Bed {
         };
         let options = CreateOptions {
             journal_file_bytes: scale.journal_file_bytes,
-            ..CreateOptions::default()
+            journal_files,
         };
         let store = Store::create_on(Arc::new(medium), &options, open_options(scale.buffer_bytes))?;
         Ok(Self {
@@ -71,6 +76,26 @@ impl Bed {
     pub(super) fn reopen(&mut self) -> Result {
         self.close()?;
         self.open()
+    }
+
+    /// Drains and saves the index: all that what was written costs is on the disk then. No handle is held any more.
+    ///
+    /// A close saves the index if the next opening would have much to replay, so something is written and dropped.
+    pub(super) fn save(&mut self) -> Result {
+        let before = self.store()?.stats()?.manifest;
+        let name: BranchName = "scratch".parse()?;
+        let scratch = self.store()?.create_branch(&name, LARGE as u64)?;
+        for block in 0..LARGE as u64 / BLOCK_BYTES {
+            scratch.write_at(&[1; BLOCK], block * BLOCK_BYTES)?;
+            scratch.flush()?;
+        }
+        drop(scratch);
+        self.store()?.drop_branches(&[name])?;
+        self.reopen()?;
+        if self.store()?.stats()?.manifest == before {
+            return Err("the store saved no index".into());
+        }
+        Ok(())
     }
 
     pub(super) fn branch(&self, name: &str) -> Result<Branch> {

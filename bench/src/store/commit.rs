@@ -121,7 +121,7 @@ fn together(
     write: impl Fn(u64, &[u8], u64) -> Result + Sync,
     read: impl Fn(u64, &mut [u8], u64) -> Result + Sync,
 ) -> Result<(Sample, u64)> {
-    let duration = context.scale.sustained / 2;
+    let duration = context.scale.sustained;
     let total = AtomicU64::new(0);
     let blocks = &context.blocks;
     let begun = Instant::now();
@@ -199,7 +199,7 @@ pub(super) fn threads(context: &Context<'_>) -> Result {
 
     let title = format!(
         "4 KiB random write, each flushed, {THREADS} threads, for {:?}",
-        scale.sustained / 2
+        scale.sustained
     );
     let mut row = Comparison::new("threads", title, Unit::PerSecond);
     row.add_fn("tine, a branch each", |round| {

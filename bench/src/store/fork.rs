@@ -141,11 +141,14 @@ fn append(path: &Path, samples: u32, bytes: u64) -> Result<Sample> {
     Ok(Sample::new(value).with(Effort::of(1, bytes, 1)))
 }
 
+/// So many that what the row commits to the store does not fill half of them.
+const UNMERGED_JOURNAL_FILES: u32 = 64;
+
 pub(super) fn fork(context: &Context<'_>) -> Result {
     let scale = context.scale;
     let room = context.place.room("fork")?;
     let bed = Bed::create(room.join("store"), scale)?;
-    let unmerged = Bed::create(room.join("unmerged"), scale)?;
+    let unmerged = Bed::create_with(room.join("unmerged"), scale, UNMERGED_JOURNAL_FILES)?;
     let many = scale.many;
     deepen(context, &bed, many)?;
     {
@@ -161,6 +164,7 @@ pub(super) fn fork(context: &Context<'_>) -> Result {
         .each(&context.blocks, |bytes, at| Ok(branch.write_at(bytes, at)?))?;
         branch.flush()?;
     }
+    let unmerged_since = unmerged.store()?.stats()?.manifest;
     let full = bed
         .store()?
         .stats()?
@@ -251,9 +255,30 @@ pub(super) fn fork(context: &Context<'_>) -> Result {
         full >> 20
     ));
     // The row, which borrows what is on the mounts, ends before they do.
-    context.run(row);
+    let ran = context.run_and_look(row, || still_unmerged(&unmerged, unmerged_since));
     drop(mounts);
-    Ok(())
+    ran
+}
+
+/// Says how much of a store no index knows.
+///
+/// # Errors
+///
+/// When it saved one after the manifest `since`.
+fn still_unmerged(bed: &Bed, since: u64) -> Result<String> {
+    let stats = bed.store()?.stats()?;
+    if stats.manifest != since {
+        return Err(format!(
+            "the extents were merged while the row ran: manifest {} after {since}",
+            stats.manifest
+        )
+        .into());
+    }
+    Ok(format!(
+        "the extents were not merged to the end: {} blocks are in segments that no saved index covers, {} KiB in memory",
+        stats.debt.bytes / BLOCK_BYTES,
+        stats.buffer.bytes >> 10
+    ))
 }
 
 /// Makes a branch called `deep` with so many ancestors, each with a write of its own.

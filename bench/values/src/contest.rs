@@ -4,9 +4,7 @@
 //! its module, which `main.rs` lists:
 //!
 //! ```ignore
-//! pub(crate) const ROWS: &[Row] = &[
-//!     Row { name: "list-clone", title: "clone, drop", unit: Unit::Seconds, sizes: &[10, 1_000_000], compare: clone },
-//! ];
+//! pub(crate) const ROWS: &[Row] = &[Row::timed("list-clone", "clone, drop", &[10, 1_000_000], clone)];
 //!
 //! fn clone(contest: &mut Contest, n: usize) {
 //!     let (vec, list) = (Vec::from_iter(0..n), List::from_iter(0..n));  // set up: outside the clock
@@ -21,7 +19,7 @@
 //! - [`consume`](Contest::consume): what uses something up that has to be made first (build, push, drop). What it
 //!   is given is made, and what it returns dropped, outside the clock.
 //! - [`in_threads`](Contest::in_threads): what some threads do at once to one thing.
-//! - [`bytes`](Contest::bytes): what something takes of the heap. The unit of its row is `Unit::Bytes`.
+//! - [`bytes`](Contest::bytes): what something takes of the heap. Its row is [`Row::weighed`].
 //!
 //! Everything returned goes through `black_box`; what an operation is given should, too, if it is a constant.
 
@@ -46,6 +44,37 @@ pub(crate) struct Row {
     /// How many elements the contestants have. A scale caps them; `compare` is told which it is.
     pub(crate) sizes: &'static [usize],
     pub(crate) compare: fn(&mut Contest, usize),
+}
+
+impl Row {
+    /// Returns a row of times.
+    pub(crate) const fn timed(
+        name: &'static str,
+        title: &'static str,
+        sizes: &'static [usize],
+        compare: fn(&mut Contest, usize),
+    ) -> Self {
+        Self {
+            name,
+            title,
+            unit: Unit::Seconds,
+            sizes,
+            compare,
+        }
+    }
+
+    /// Returns a row of bytes.
+    pub(crate) const fn weighed(
+        name: &'static str,
+        title: &'static str,
+        sizes: &'static [usize],
+        compare: fn(&mut Contest, usize),
+    ) -> Self {
+        Self {
+            unit: Unit::Bytes,
+            ..Self::timed(name, title, sizes, compare)
+        }
+    }
 }
 
 /// The contestants of a row, for one number of elements.

@@ -1,94 +1,62 @@
 //! [`List`] beside `Vec` and the sequences of im, imbl, rpds and ecow.
 
 use std::hint::black_box;
-use std::rc::Rc;
 
-use bench_measure::Unit;
 use ecow::EcoVec;
 use tine_values::List;
 
 use crate::contest::{Contest, Row};
-use crate::data::shuffled;
+use crate::data::{Places, shuffled};
 
 const ALL: &[usize] = &[10, 1_000, 100_000, 1_000_000];
 const LARGE: &[usize] = &[1_000_000];
 
-const fn seconds(
-    name: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-    compare: fn(&mut Contest, usize),
-) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Seconds,
-        sizes,
-        compare,
-    }
-}
-
-const fn bytes(
-    name: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-    compare: fn(&mut Contest, usize),
-) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Bytes,
-        sizes,
-        compare,
-    }
-}
-
 pub(crate) const ROWS: &[Row] = &[
-    seconds("list-clone", "list: clone, drop", ALL, clone),
-    seconds(
+    Row::timed("list-clone", "list: clone, drop", ALL, clone),
+    Row::timed(
         "list-clone-threads",
         "list: two threads clone and drop one",
         LARGE,
         clone_in_threads,
     ),
-    seconds("list-version", "list: clone, set one, drop", ALL, version),
-    seconds("list-push", "list: push, sole owner", ALL, push),
-    seconds(
+    Row::timed("list-version", "list: clone, set one, drop", ALL, version),
+    Row::timed("list-push", "list: push, sole owner", ALL, push),
+    Row::timed(
         "list-push-front",
         "list: push to the front, sole owner",
         ALL,
         push_front,
     ),
-    seconds("list-set", "list: set, sole owner", ALL, set),
-    seconds("list-get", "list: get", ALL, get),
-    seconds("list-iterate", "list: sum of all, by element", ALL, iterate),
-    seconds(
+    Row::timed("list-set", "list: set, sole owner", ALL, set),
+    Row::timed("list-get", "list: get", ALL, get),
+    Row::timed("list-iterate", "list: sum of all, by element", ALL, iterate),
+    Row::timed(
         "list-iterate-chunks",
         "list: sum of all, by chunk",
         ALL,
         iterate_chunks,
     ),
-    seconds(
+    Row::timed(
         "list-insert",
         "list: insert in the middle, sole owner",
         ALL,
         insert,
     ),
-    seconds("list-build", "list: collect an iterator", ALL, build),
-    seconds("list-drop", "list: drop", ALL, drop_all),
-    seconds("list-concat", "list: concatenate two", ALL, concat),
-    seconds("list-split", "list: split a clone", ALL, split),
-    seconds("list-slice", "list: slice the middle half", ALL, slice),
-    seconds("list-eq", "list: ==, ten changes apart", LARGE, eq),
-    seconds("list-diff", "list: diff, ten changes apart", LARGE, diff),
-    seconds(
+    Row::timed("list-build", "list: collect an iterator", ALL, build),
+    Row::timed("list-drop", "list: drop", ALL, drop_all),
+    Row::timed("list-concat", "list: concatenate two", ALL, concat),
+    Row::timed("list-split", "list: split a clone", ALL, split),
+    Row::timed("list-slice", "list: slice the middle half", ALL, slice),
+    Row::timed("list-eq", "list: ==, ten changes apart", LARGE, eq),
+    Row::timed("list-diff", "list: diff, ten changes apart", LARGE, diff),
+    Row::timed(
         "list-merge",
         "list: merge five changes with five others",
         LARGE,
         merge,
     ),
-    bytes("list-bytes", "list: bytes of an element", ALL, bytes_of_all),
-    bytes(
+    Row::weighed("list-bytes", "list: bytes of an element", ALL, bytes_of_all),
+    Row::weighed(
         "list-version-bytes",
         "list: bytes of a version with one write",
         &[100_000],
@@ -124,33 +92,6 @@ fn clone_in_threads(contest: &mut Contest, n: usize) {
     let ours: List<_> = numbers(n).collect();
     contest.in_threads("tine", 2, move || ours.clone());
     contest.at_most(1.2, "triomphe");
-}
-
-/// Places to look at or write to, one after the other, round and round.
-#[derive(Clone)]
-struct Places {
-    order: Rc<[usize]>,
-    at: usize,
-}
-
-impl Places {
-    fn new(n: usize) -> Self {
-        let mut order = shuffled(n);
-        order.truncate(1 << 16);
-        Self {
-            order: order.into(),
-            at: 0,
-        }
-    }
-
-    fn next(&mut self) -> usize {
-        self.at = if self.at + 1 < self.order.len() {
-            self.at + 1
-        } else {
-            0
-        };
-        self.order[self.at]
-    }
 }
 
 fn version(contest: &mut Contest, n: usize) {
@@ -245,23 +186,25 @@ fn set(contest: &mut Contest, n: usize) {
     let places = Places::new(n);
     let (mut vec, mut at) = (numbers(n).collect::<Vec<_>>(), places.clone());
     contest.repeat("Vec", TURNS, move || {
-        (0..TURNS).for_each(|turn| vec[at.next()] = turn as u64);
+        at.several(TURNS).iter().for_each(|&place| vec[place] = 7);
     });
     let (mut eco, mut at) = (numbers(n).collect::<EcoVec<_>>(), places.clone());
     contest.repeat("ecow", TURNS, move || {
-        (0..TURNS).for_each(|turn| eco.make_mut()[at.next()] = turn as u64);
+        at.several(TURNS)
+            .iter()
+            .for_each(|&place| eco.make_mut()[place] = 7);
     });
     let (mut im, mut at) = (numbers(n).collect::<Im>(), places.clone());
     contest.repeat("im", TURNS, move || {
-        (0..TURNS).for_each(|turn| im[at.next()] = turn as u64);
+        at.several(TURNS).iter().for_each(|&place| im[place] = 7);
     });
     let (mut imbl, mut at) = (numbers(n).collect::<Imbl>(), places.clone());
     contest.repeat("imbl", TURNS, move || {
-        (0..TURNS).for_each(|turn| imbl[at.next()] = turn as u64);
+        at.several(TURNS).iter().for_each(|&place| imbl[place] = 7);
     });
     let (mut ours, mut at) = (numbers(n).collect::<List<_>>(), places);
     contest.repeat("tine", TURNS, move || {
-        (0..TURNS).for_each(|turn| ours[at.next()] = turn as u64);
+        at.several(TURNS).iter().for_each(|&place| ours[place] = 7);
     });
     contest.at_most(if n <= 1_000 { 2.0 } else { 10.0 }, "Vec");
 }
@@ -270,23 +213,23 @@ fn get(contest: &mut Contest, n: usize) {
     let places = Places::new(n);
     let (vec, mut at) = (numbers(n).collect::<Vec<_>>(), places.clone());
     contest.repeat("Vec", TURNS, move || {
-        (0..TURNS).map(|_| vec[at.next()]).sum::<u64>()
+        at.several(TURNS).iter().map(|&place| vec[place]).sum::<u64>()
     });
     let (im, mut at) = (numbers(n).collect::<Im>(), places.clone());
     contest.repeat("im", TURNS, move || {
-        (0..TURNS).map(|_| im[at.next()]).sum::<u64>()
+        at.several(TURNS).iter().map(|&place| im[place]).sum::<u64>()
     });
     let (imbl, mut at) = (numbers(n).collect::<Imbl>(), places.clone());
     contest.repeat("imbl", TURNS, move || {
-        (0..TURNS).map(|_| imbl[at.next()]).sum::<u64>()
+        at.several(TURNS).iter().map(|&place| imbl[place]).sum::<u64>()
     });
     let (rpds, mut at) = (numbers(n).collect::<Rpds>(), places.clone());
     contest.repeat("rpds", TURNS, move || {
-        (0..TURNS).map(|_| rpds[at.next()]).sum::<u64>()
+        at.several(TURNS).iter().map(|&place| rpds[place]).sum::<u64>()
     });
     let (ours, mut at) = (numbers(n).collect::<List<_>>(), places);
     contest.repeat("tine", TURNS, move || {
-        (0..TURNS).map(|_| ours[at.next()]).sum::<u64>()
+        at.several(TURNS).iter().map(|&place| ours[place]).sum::<u64>()
     });
     contest.at_most(if n <= 1_000 { 2.0 } else { 4.0 }, "Vec");
 }

@@ -8,6 +8,7 @@ mod data;
 mod heap;
 mod list;
 mod map;
+mod set;
 mod shared;
 mod sorted;
 mod suite;
@@ -43,7 +44,14 @@ fn run(cli: Cli) -> Result {
             Ok(())
         }
         Command::Values(args) => suite::run(
-            &[list::ROWS, map::ROWS, shared::ROWS, text::ROWS, sorted::ROWS],
+            &[
+                list::ROWS,
+                map::ROWS,
+                set::ROWS,
+                shared::ROWS,
+                text::ROWS,
+                sorted::ROWS,
+            ],
             &args,
         ),
     }

@@ -3,68 +3,63 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use bench_measure::Unit;
 use foldhash::fast::RandomState;
 use tine_values::Map;
 
 use crate::contest::{Contest, Row};
 use crate::data::shuffled;
 
-const fn row(name: &'static str, title: &'static str, compare: fn(&mut Contest, usize)) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Seconds,
-        sizes: &[10, 1000, 100_000, 1_000_000],
-        compare,
-    }
-}
+const ALL: &[usize] = &[10, 1000, 100_000, 1_000_000];
 
 pub(crate) const ROWS: &[Row] = &[
-    row("map-clone", "map of u64: clone, drop", clone),
-    Row {
-        sizes: &[1000],
-        ..row(
-            "map-clone-threads",
-            "map: two threads clone and drop one value",
-            clone_in_threads,
-        )
-    },
-    row("map-fork", "map: clone, update one entry, drop", fork),
-    row("map-insert", "map: insert one after the other, each", insert),
-    row("map-insert-remove", "map: insert one, remove one", insert_remove),
-    row("map-update", "map: update an entry", update),
-    row("map-get", "map: get what is there", get),
-    row("map-get-miss", "map: get what is not there", get_miss),
-    row("map-get-text", "map of String: get what is there", get_text),
-    row("map-iterate", "map: iterate, each", iterate),
-    row("map-build", "map: collect from an iterator, each", build),
-    row("map-drop", "map: drop, each", drop_all),
-    row("map-diff", "map: diff of versions with 10 changes", diff),
-    row(
+    Row::timed("map-clone", "map of u64: clone, drop", ALL, clone),
+    Row::timed(
+        "map-clone-threads",
+        "map: two threads clone and drop one value",
+        &[1000],
+        clone_in_threads,
+    ),
+    Row::timed("map-fork", "map: clone, update one entry, drop", ALL, fork),
+    Row::timed("map-insert", "map: insert one after the other, each", ALL, insert),
+    Row::timed(
+        "map-insert-remove",
+        "map: insert one, remove one",
+        ALL,
+        insert_remove,
+    ),
+    Row::timed("map-update", "map: update an entry", ALL, update),
+    Row::timed("map-get", "map: get what is there", ALL, get),
+    Row::timed("map-get-miss", "map: get what is not there", ALL, get_miss),
+    Row::timed("map-get-text", "map of String: get what is there", ALL, get_text),
+    Row::timed("map-iterate", "map: iterate, each", ALL, iterate),
+    Row::timed("map-build", "map: collect from an iterator, each", ALL, build),
+    Row::timed("map-drop", "map: drop, each", ALL, drop_all),
+    Row::timed("map-diff", "map: diff of versions with 10 changes", ALL, diff),
+    Row::timed(
         "map-eq",
         "map: == of versions, one of a million written back",
+        ALL,
         equal,
     ),
-    row("map-union", "map: union of versions with 10 changes each", union),
-    row(
+    Row::timed(
+        "map-union",
+        "map: union of versions with 10 changes each",
+        ALL,
+        union,
+    ),
+    Row::timed(
         "map-merge",
         "map: three-way merge, 10 changes on either side",
+        ALL,
         merge,
     ),
-    Row {
-        unit: Unit::Bytes,
-        ..row("map-bytes", "map: bytes, each", bytes)
-    },
-    Row {
-        unit: Unit::Bytes,
-        sizes: &[1000, 100_000, 1_000_000],
-        ..row(
-            "map-version-bytes",
-            "map: bytes of one more version, with one write",
-            version_bytes,
-        )
-    },
+    Row::weighed("map-bytes", "map: bytes, each", ALL, bytes),
+    Row::weighed(
+        "map-version-bytes",
+        "map: bytes of one more version, with one write",
+        &[1000, 100_000, 1_000_000],
+        version_bytes,
+    ),
 ];
 
 /// What all maps can do.

@@ -2,40 +2,20 @@
 
 use std::sync::Arc;
 
-use bench_measure::Unit;
 use tine_values::Shared;
 
 use crate::contest::{Contest, Row};
 
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "shared-clone",
-        title: "clone, drop",
-        unit: Unit::Seconds,
-        sizes: &[1],
-        compare: clone,
-    },
-    Row {
-        name: "shared-clone-threads",
-        title: "two threads clone and drop one value",
-        unit: Unit::Seconds,
-        sizes: &[1],
-        compare: clone_in_threads,
-    },
-    Row {
-        name: "shared-make-mut",
-        title: "make_mut by a sole owner",
-        unit: Unit::Seconds,
-        sizes: &[1],
-        compare: make_mut,
-    },
-    Row {
-        name: "shared-bytes",
-        title: "bytes of a shared u64",
-        unit: Unit::Bytes,
-        sizes: &[1],
-        compare: bytes,
-    },
+    Row::timed("shared-clone", "clone, drop", &[1], clone),
+    Row::timed(
+        "shared-clone-threads",
+        "two threads clone and drop one value",
+        &[1],
+        clone_in_threads,
+    ),
+    Row::timed("shared-make-mut", "make_mut by a sole owner", &[1], make_mut),
+    Row::weighed("shared-bytes", "bytes of a shared u64", &[1], bytes),
 ];
 
 fn clone(contest: &mut Contest, _: usize) {

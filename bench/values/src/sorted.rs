@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::ops::Range;
 
-use bench_measure::Unit;
 use tine_values::SortedMap;
 
 use crate::contest::{Contest, Row};
@@ -13,88 +12,58 @@ use crate::data::shuffled;
 const ALL: &[usize] = &[10, 1_000, 100_000, 1_000_000];
 const SEVERAL: &[usize] = &[1_000, 100_000, 1_000_000];
 
-const fn timed(
-    name: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-    compare: fn(&mut Contest, usize),
-) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Seconds,
-        sizes,
-        compare,
-    }
-}
-
-const fn weighed(
-    name: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-    compare: fn(&mut Contest, usize),
-) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Bytes,
-        sizes,
-        compare,
-    }
-}
-
 pub(crate) const ROWS: &[Row] = &[
-    timed("sorted-clone", "SortedMap: clone, drop", ALL, clone),
-    timed("sorted-fork", "SortedMap: clone, update one, drop", ALL, fork),
-    timed(
+    Row::timed("sorted-clone", "SortedMap: clone, drop", ALL, clone),
+    Row::timed("sorted-fork", "SortedMap: clone, update one, drop", ALL, fork),
+    Row::timed(
         "sorted-insert",
         "SortedMap: insert in an order of chance, an entry",
         ALL,
         insert,
     ),
-    timed("sorted-update", "SortedMap: update one, sole owner", ALL, update),
-    timed(
+    Row::timed("sorted-update", "SortedMap: update one, sole owner", ALL, update),
+    Row::timed(
         "sorted-remove",
         "SortedMap: remove one and insert it, sole owner",
         ALL,
         remove,
     ),
-    timed("sorted-get", "SortedMap: get one", ALL, get),
-    timed("sorted-iterate", "SortedMap: iterate, an entry", ALL, iterate),
-    timed("sorted-range", "SortedMap: a range of 100", SEVERAL, range),
-    timed("sorted-build", "SortedMap: build, an entry", ALL, build),
-    timed(
+    Row::timed("sorted-get", "SortedMap: get one", ALL, get),
+    Row::timed("sorted-iterate", "SortedMap: iterate, an entry", ALL, iterate),
+    Row::timed("sorted-range", "SortedMap: a range of 100", SEVERAL, range),
+    Row::timed("sorted-build", "SortedMap: build, an entry", ALL, build),
+    Row::timed(
         "sorted-build-in-order",
         "SortedMap: build from what is in order, an entry",
         ALL,
         build_in_order,
     ),
-    timed("sorted-drop", "SortedMap: drop, an entry", ALL, drop_last),
-    timed(
+    Row::timed("sorted-drop", "SortedMap: drop, an entry", ALL, drop_last),
+    Row::timed(
         "sorted-split-append",
         "SortedMap: split in the middle, append",
         ALL,
         split_append,
     ),
-    timed(
+    Row::timed(
         "sorted-diff",
         "SortedMap: diff of two versions with 10 changes",
         SEVERAL,
         diff,
     ),
-    timed(
+    Row::timed(
         "sorted-eq",
         "SortedMap: == of two versions, one rebuilt in 10 places",
         SEVERAL,
         eq,
     ),
-    weighed(
+    Row::weighed(
         "sorted-bytes",
         "SortedMap: bytes for an entry, inserted in an order of chance",
         ALL,
         bytes,
     ),
-    weighed(
+    Row::weighed(
         "sorted-version-bytes",
         "SortedMap: bytes of a version with one write",
         &[100_000],

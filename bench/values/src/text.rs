@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bench_measure::Unit;
 use compact_str::CompactString;
 use ecow::EcoString;
 use hipstr::HipStr;
@@ -18,67 +17,49 @@ const LENGTHS: &[usize] = &[10, 20, 64, 1000, 100_000];
 const HEAP: &[usize] = &[64, 1000, 100_000, 1_000_000];
 
 pub(crate) const ROWS: &[Row] = &[
-    row("text-clone", "clone, drop", LENGTHS, clone),
-    row(
+    Row::timed("text-clone", "clone, drop", LENGTHS, clone),
+    Row::timed(
         "text-clone-threads",
         "two threads clone and drop one text",
         &[1000],
         clone_in_threads,
     ),
-    row("text-new", "make from a &str, drop", LENGTHS, new),
-    row("text-read", "as_str", &[10, 1000], read),
-    row("text-slice", "take the middle half, drop", HEAP, slice),
-    row(
+    Row::timed("text-new", "make from a &str, drop", LENGTHS, new),
+    Row::timed("text-read", "as_str", &[10, 1000], read),
+    Row::timed("text-slice", "take the middle half, drop", HEAP, slice),
+    Row::timed(
         "text-slice-small",
         "take the middle hundredth, drop: below an eighth it is a copy",
         HEAP,
         slice_small,
     ),
-    row(
+    Row::timed(
         "text-push",
         "sole owner: push_str of 10 bytes until there are n",
         &[1000, 100_000],
         push_str,
     ),
-    row(
+    Row::timed(
         "text-push-char",
         "sole owner: push of a character until there are n",
         &[1000, 100_000],
         push,
     ),
-    row(
+    Row::timed(
         "text-push-shared",
         "clone, push, drop",
         &[15, 1000, 100_000],
         push_shared,
     ),
-    row("text-equal", "==, of a clone", &[10, 1000, 1_000_000], equal),
-    row(
+    Row::timed("text-equal", "==, of a clone", &[10, 1000, 1_000_000], equal),
+    Row::timed(
         "text-diff",
         "diff with a clone, and with a text that has 10 changes",
         &[1000, 1_000_000],
         diff,
     ),
-    Row {
-        unit: Unit::Bytes,
-        ..row("text-bytes", "heap bytes of a text", LENGTHS, bytes)
-    },
+    Row::weighed("text-bytes", "heap bytes of a text", LENGTHS, bytes),
 ];
-
-const fn row(
-    name: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-    compare: fn(&mut Contest, usize),
-) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Seconds,
-        sizes,
-        compare,
-    }
-}
 
 fn sample(n: usize) -> String {
     ('a'..='z').cycle().take(n).collect()
@@ -143,6 +124,8 @@ fn slice(contest: &mut Contest, n: usize) {
     each!(contest, text, "String": String; |value| String::from(&value[range.clone()]));
     let range = middle.clone();
     each!(contest, text, "hipstr": Hip; |value| value.slice(range.clone()));
+    let triomphe = triomphe::Arc::new(0_u8);
+    contest.repeat("triomphe", 1, move || triomphe.clone());
     each!(contest, text, "tine": Text; |value| value.slice(middle.clone()));
     contest.within_ns(20.0);
 }

@@ -1,15 +1,18 @@
 //! A store and those who use its disks.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tine_store::medium::{Folder, Inside};
 use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::api::{self, AttachedClient, Failure, Served};
 use crate::attached::{Attached, Claim, DiskKey};
+use crate::exports::ExportName;
 use crate::lost_jobs::LostJobs;
+use crate::socket::folder_of;
 use crate::throwaway::Jobs;
 
 /// How a store is served.
@@ -38,9 +41,48 @@ pub struct Daemon {
     store: Store,
     attached: Arc<Attached>,
     jobs: Arc<Jobs>,
-    served: OnceLock<Served>,
-    /// The store's directory, where nobody serves it and it is looked for what former daemons left there.
-    folder: Option<PathBuf>,
+    served: OnceLock<Place>,
+}
+
+/// Where a store is served: as it was told at first, and the directories of what is there, which may be moved.
+pub(crate) struct Place {
+    pub(crate) served: Served,
+    pub(crate) store: Arc<Folder>,
+    /// Nothing where a link to it was told.
+    pub(crate) socket: Option<Inside>,
+    pub(crate) control: Inside,
+}
+
+impl Place {
+    /// Returns where it is served now.
+    fn now(&self) -> Served {
+        let mut now = self.served.clone();
+        if let Some(moved) = moved(Path::new(&now.store), &self.store) {
+            now.store = moved.display().to_string();
+        }
+        let sockets = [
+            (&mut now.socket, self.socket.as_ref()),
+            (&mut now.control, Some(&self.control)),
+        ];
+        for (told, file) in sockets {
+            let path = Path::new(&*told);
+            if let Some(file) = file
+                && let Some(folder) = moved(folder_of(path), file.folder())
+                && let Some(name) = path.file_name()
+            {
+                *told = folder.join(name).display().to_string();
+            }
+        }
+        now
+    }
+}
+
+/// Returns where a directory is now, if it is not where it was told.
+fn moved(told: &Path, folder: &Folder) -> Option<PathBuf> {
+    if folder.is_at(told) {
+        return None;
+    }
+    folder.place()
 }
 
 impl fmt::Debug for Daemon {
@@ -62,17 +104,6 @@ impl Daemon {
             attached: Arc::new(Attached::new(policy.shared)),
             jobs: Arc::new(Jobs::new(policy.linger)),
             served: OnceLock::new(),
-            folder: None,
-        }
-    }
-
-    /// Tells in which directory the store is, for what lies there beside the disks: the jobs that a former daemon lost. A
-    /// store that is served is told by its [`Endpoints`](crate::Endpoints).
-    #[must_use]
-    pub fn in_folder(self, folder: PathBuf) -> Self {
-        Self {
-            folder: Some(folder),
-            ..self
         }
     }
 
@@ -86,19 +117,29 @@ impl Daemon {
         self.store
     }
 
-    /// Returns where the store is served, if it is.
-    pub fn served(&self) -> Option<&Served> {
-        self.served.get()
+    /// Returns where the store is served, if it is: where it is now, if it was moved.
+    pub fn served(&self) -> Option<Served> {
+        self.served.get().map(Place::now)
     }
 
-    pub(crate) fn set_served(&self, served: Served) {
+    pub(crate) fn set_served(&self, place: Place) {
         // It is served once in its life.
-        let _ = self.served.set(served);
+        let _ = self.served.set(place);
     }
 
     /// Returns the clients that are attached to disks.
     pub fn clients(&self) -> Vec<AttachedClient> {
         self.attached.clients()
+    }
+
+    /// Returns how many connections have throwaway forks of their own.
+    pub(crate) fn connection_forks(&self) -> u64 {
+        let clients = self.attached.clients();
+        let own = clients.iter().filter(|client| {
+            let export = client.export.parse();
+            matches!(export, Ok(ExportName::Fork(_, None)))
+        });
+        own.map(|client| client.connections).sum()
     }
 
     /// Returns the jobs that have throwaway forks, by name.
@@ -168,7 +209,7 @@ impl Daemon {
     /// # Errors
     /// [`Kind::NotFound`](api::Kind::NotFound) for the job, and those of the operating system.
     pub fn end_job(&self, job: &BranchName) -> Result<(), Failure> {
-        if let (None, Some(folder)) = (self.served(), &self.folder) {
+        if let (None, Some(folder)) = (self.served.get(), self.store.folder()) {
             if self.store.damage().is_some() {
                 return Err(StoreError::ReadOnly.into());
             }

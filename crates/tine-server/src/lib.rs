@@ -24,5 +24,5 @@ pub mod words;
 pub use attached::Claim;
 pub use daemon::{Daemon, Policy};
 pub use exports::ExportName;
-pub use serving::{Endpoints, ServeError, Serving};
+pub use serving::{Endpoints, ServeError, Serving, Stopped};
 pub use wire::Hello;

@@ -1,7 +1,11 @@
 //! A store served: its sockets, and their end.
 //!
 //! **Invariant:** the store is open before anybody can connect, and closed after the last request of a client was done.
+//!
+//! **Invariant:** nobody is answered before all sockets are known to lie where they are meant to: a store may be moved, and
+//! another put in its place, at any moment until they do.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,11 +18,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tine_nbd::{Limits, Server};
-use tine_store::StoreError;
+use tine_store::medium::{Folder, Inside};
+use tine_store::{BranchName, StoreError};
 
 use crate::Daemon;
 use crate::api::{Failure, Served};
 use crate::control::Control;
+use crate::daemon::Place;
 use crate::exports::{Disks, ExportName};
 use crate::lost_jobs::LostJobs;
 use crate::socket::{self, SocketFile};
@@ -64,12 +70,17 @@ struct Files {
 }
 
 /// A symbolic link that goes when it is dropped.
-struct Link(PathBuf);
+struct Link {
+    at: Inside,
+    to: String,
+}
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Whoever follows it finds that nobody listens.
-        let _ = fs::remove_file(&self.0);
+        if fs::read_link(&self.at).is_ok_and(|to| to == Path::new(&self.to)) {
+            // Whoever follows it finds that nobody listens.
+            let _ = fs::remove_file(&self.at);
+        }
     }
 }
 
@@ -92,6 +103,17 @@ impl std::fmt::Debug for Serving {
     }
 }
 
+/// How serving ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// What was in flight was done in time; else it was cut off.
+    pub in_time: bool,
+    /// The jobs whose throwaway forks went, with all that was written to them.
+    pub jobs: Vec<BranchName>,
+    /// Connections whose throwaway forks went with them.
+    pub forks: u64,
+}
+
 impl Serving {
     /// What leads to the control API, in the store.
     pub const CONTROL: &str = "control.sock";
@@ -99,56 +121,88 @@ impl Serving {
     /// Serves a store from now on.
     ///
     /// # Errors
-    /// When something else is where a socket should be, or listens there.
+    /// When something else is where a socket should be, or listens there, or when the store is moved meanwhile.
     pub fn start(daemon: Daemon, endpoints: &Endpoints) -> Result<Self, ServeError> {
-        let warning = remember_jobs(&daemon, &endpoints.store).err();
+        let serve = format!("serve the store `{}`", endpoints.store.display());
+        let Some(folder) = daemon.store().folder().cloned() else {
+            return Err(failed(serve)(io::Error::other("it is in no directory")));
+        };
+        let warning = remember_jobs(&daemon, &folder, &endpoints.store).err();
         let daemon = Arc::new(daemon);
         let disks = Disks::new(Arc::clone(&daemon), endpoints.only.clone());
         let server = Server::new(Arc::new(disks), Limits::default()).map_err(failed("start serving"))?;
-        let (listener, file) = bind(&endpoints.socket)?;
+        // Who connects from here on waits until it is sure that this is the store that is meant.
+        let (for_disks, file) = bind(&endpoints.socket)?;
         let mut sockets = vec![file];
-        server
-            .listen(listener)
-            .map_err(failed(format!("listen at `{}`", endpoints.socket.display())))?;
-        let mut address = None;
-        if let Some(listen) = endpoints.listen {
-            let listening = || {
-                let listener = TcpListener::bind(listen)?;
-                let address = listener.local_addr()?;
-                server.listen(listener)?;
-                io::Result::Ok(address)
-            };
-            address = Some(listening().map_err(failed(format!("listen at {listen}")))?);
-        }
+        let by_tcp = match endpoints.listen {
+            Some(listen) => {
+                let listening = || {
+                    let listener = TcpListener::bind(listen)?;
+                    let address = listener.local_addr()?;
+                    io::Result::Ok((listener, address))
+                };
+                Some(listening().map_err(failed(format!("listen at {listen}")))?)
+            }
+            None => None,
+        };
         let socket = absolute(&endpoints.socket);
-        let (shorter, shown) = if socket::fits(Path::new(&socket)) {
-            (None, socket)
+        let (shorter, shown, followed) = if socket::fits(Path::new(&socket)) {
+            (None, socket, Some(sockets[0].file().clone()))
         } else {
             let (folder, shown) = shorten(&socket, &endpoints.short)?;
-            (Some(folder), shown)
+            (Some(folder), shown, None)
         };
         let found_at = endpoints.store.join(Self::CONTROL);
-        let control_path = endpoints.control.clone().unwrap_or_else(|| found_at.clone());
+        let control_path = match &endpoints.control {
+            // However it is spelled.
+            Some(path) if !is_in(&folder, Self::CONTROL.as_ref(), path) => path.clone(),
+            _ => found_at.clone(),
+        };
+        let name = endpoints.socket.file_name();
+        if name.is_some_and(|name| is_in(sockets[0].file().folder(), name, &control_path)) {
+            let words = "the socket for disks is there, and commands need one of their own";
+            let same = io::Error::new(io::ErrorKind::InvalidInput, words);
+            return Err(failed(format!("listen at `{}`", control_path.display()))(same));
+        }
+        if control_path == found_at {
+            remove_link(folder.inside(Self::CONTROL))
+                .map_err(failed(format!("remove the link `{}`", found_at.display())))?;
+        }
+        let (for_commands, file) = bind(&control_path)?;
         let served = Served {
             pid: std::process::id(),
             store: absolute(&endpoints.store),
             socket: shown,
             control: absolute(&control_path),
-            listen: address.map(|address| address.to_string()),
+            listen: by_tcp.as_ref().map(|(_, address)| address.to_string()),
             only: endpoints.only.as_ref().map(ToString::to_string),
         };
-        daemon.set_served(served.clone());
-        if control_path == found_at {
-            remove_link(&found_at).map_err(failed(format!("remove the link `{}`", found_at.display())))?;
-        }
-        let (listener, file) = bind(&control_path)?;
+        daemon.set_served(Place {
+            served: served.clone(),
+            store: Arc::clone(&folder),
+            socket: followed,
+            control: file.file().clone(),
+        });
         sockets.push(file);
-        let control =
-            Control::start(Arc::clone(&daemon), listener).map_err(failed("start the control plane"))?;
         let mut links = Vec::new();
         if control_path != found_at {
-            links.push(link(&served.control, &found_at)?);
+            links.push(link(&served.control, folder.inside(Self::CONTROL), &found_at)?);
         }
+        if !folder.is_at(&endpoints.store) {
+            // Sockets may have come to lie in what took its place, where others would be taken for its clients. They go, and
+            // nobody who waits at one has been served.
+            return Err(failed(serve)(io::Error::other("it was moved just now")));
+        }
+        server
+            .listen(for_disks)
+            .map_err(failed(format!("listen at `{}`", endpoints.socket.display())))?;
+        if let Some((listener, address)) = by_tcp {
+            server
+                .listen(listener)
+                .map_err(failed(format!("listen at {address}")))?;
+        }
+        let control =
+            Control::start(Arc::clone(&daemon), for_commands).map_err(failed("start the control plane"))?;
         let sweeper = {
             let (jobs, store) = (Arc::clone(daemon.jobs()), daemon.store().clone());
             thread::Builder::new()
@@ -187,11 +241,11 @@ impl Serving {
     }
 
     /// Ends serving and closes the store: nobody new is let in, and what is in flight has `grace` to finish. Everything
-    /// that was acknowledged is durable then. Returns whether all finished in time.
+    /// that was acknowledged is durable then, but for throwaway forks: they are gone.
     ///
     /// # Errors
     /// Those of closing the store.
-    pub fn stop(self, grace: Duration) -> Result<bool, StoreError> {
+    pub fn stop(self, grace: Duration) -> Result<Stopped, StoreError> {
         let Self {
             daemon,
             server,
@@ -201,31 +255,32 @@ impl Serving {
             served: _,
             warning: _,
         } = self;
+        let forks = daemon.connection_forks();
         let in_time = thread::scope(|scope| {
             // Each has its own clients to wait for.
             scope.spawn(|| control.stop(grace));
             server.drain(grace)
         });
         drop(server);
-        daemon.jobs().stop();
+        let jobs = daemon.jobs().stop();
         // It only waits; if it has panicked, what it would have dropped goes with the close.
         let _ = sweeper.join();
         // Who comes now waits for the store itself.
         drop(files);
         daemon.store().clone().close()?;
-        Ok(in_time)
+        Ok(Stopped { in_time, jobs, forks })
     }
 }
 
 /// Lets jobs be remembered, and refused if a former daemon lost them; else says what comes of that.
-fn remember_jobs(daemon: &Daemon, store: &Path) -> Result<(), Failure> {
+fn remember_jobs(daemon: &Daemon, folder: &Arc<Folder>, store: &Path) -> Result<(), Failure> {
     let in_vain = |what, error| {
         let failure = Failure::io(format_args!("{what} in `{}`", store.display()), error);
         failure.hint_more(
             "who comes back to `DISK+fork=JOB` after its daemon has ended is not refused now, but given an empty fork",
         )
     };
-    let mut lost = LostJobs::open(store).map_err(|error| in_vain("look which jobs are lost", error))?;
+    let mut lost = LostJobs::open(folder).map_err(|error| in_vain("look which jobs are lost", error))?;
     let made = lost.make_room();
     daemon.jobs().remember(lost);
     made.map_err(|error| in_vain("remember jobs", error))
@@ -237,26 +292,37 @@ fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
 
 /// Removes the link that a daemon left which was killed and had its control socket elsewhere. The store is this process's
 /// alone, so nobody's socket is found by it.
-fn remove_link(at: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(at) {
+fn remove_link(at: Inside) -> io::Result<()> {
+    match fs::symlink_metadata(&at) {
         Ok(metadata) if metadata.is_symlink() => fs::remove_file(at),
         // What else is there, who listens there finds.
         _ => Ok(()),
     }
 }
 
+/// Tells whether a path is that of `name` in a directory, however it is spelled.
+fn is_in(folder: &Folder, name: &OsStr, path: &Path) -> bool {
+    let directory = match path.parent() {
+        Some(here) if here.as_os_str().is_empty() => Path::new("."),
+        Some(directory) => directory,
+        None => return false,
+    };
+    path.file_name().is_some_and(|last| last == name) && folder.is_at(directory)
+}
+
 /// Lets who looks in the store find the control socket that is elsewhere.
-fn link(to: &str, at: &Path) -> Result<Link, ServeError> {
+fn link(to: &str, at: Inside, shown: &Path) -> Result<Link, ServeError> {
     let linking = || {
         // The store is this process's alone, so what is there is of the dead.
-        match fs::remove_file(at) {
+        match fs::remove_file(&at) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        symlink(to, at)?;
-        Ok(Link(at.to_owned()))
+        symlink(to, &at)?;
+        let to = to.to_owned();
+        Ok(Link { at, to })
     };
-    linking().map_err(failed(format!("link `{}` to `{to}`", at.display())))
+    linking().map_err(failed(format!("link `{}` to `{to}`", shown.display())))
 }
 
 /// Makes a short way to a socket, for this user alone.

@@ -17,13 +17,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, open};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tine_store::medium::{Folder, Inside};
 
 /// The most that a socket address holds, without the byte that ends it.
 const ADDRESS_BYTES_MAX: usize = 107;
 
 /// The kernel allows no more than its own bound, however many are asked for.
 const BACKLOG: i32 = 4096;
+
+/// A daemon accepts at once, and thousands wait for one that cannot. So long the next one waits.
+const ACCEPT_WAIT: Duration = Duration::from_secs(10);
 
 /// A turn takes less than a millisecond. So long it is waited for: others could lock a directory that is everybody's.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -79,37 +84,59 @@ fn new_socket() -> io::Result<OwnedFd> {
 /// Connects to a socket.
 ///
 /// # Errors
-/// Those of the operating system: `ConnectionRefused` when nobody listens there any more.
+/// Those of the operating system: `ConnectionRefused` when nobody listens there any more, `TimedOut` when who listens
+/// accepts nobody.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = new_socket()?;
     let address = Address::of(path)?;
-    net::connect(&socket, &address.address)?;
+    // When more wait than the listener wanted to, the kernel lets the next wait for as long as it may take to send.
+    set_socket_timeout(&socket, Timeout::Send, Some(ACCEPT_WAIT))?;
+    match net::connect(&socket, &address.address) {
+        Err(Errno::AGAIN) => {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "who listens there accepts nobody",
+            ));
+        }
+        connected => connected?,
+    }
+    set_socket_timeout(&socket, Timeout::Send, None)?;
     Ok(socket.into())
 }
 
-/// A socket that this process listens on; its file goes with it.
+/// A socket that this process listens on; its file goes with it, wherever its directory was moved.
 #[derive(Debug)]
 pub struct SocketFile {
-    path: PathBuf,
+    file: Inside,
     /// Whose place nobody else has taken meanwhile.
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    /// Returns where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Returns the file, for as long as this lives.
+    pub(crate) fn file(&self) -> &Inside {
+        &self.file
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // If there is no turn to be had, what is left is the socket of a dead process, which anybody replaces.
-        let Ok(_turn) = Turn::take(&self.path) else { return };
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        let Ok(_turn) = Turn::take(self.file.as_ref()) else {
+            return;
+        };
+        if identity(self.file.as_ref()).is_ok_and(|now| now == self.identity) {
             // Whoever comes finds that nobody listens.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.file);
         }
+    }
+}
+
+/// Returns the directory that a path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -125,6 +152,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else than a socket is there, `TimedOut` when
 /// another process keeps the directory locked, and those of the operating system.
 pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let file = Folder::hold(folder_of(path))?.inside(name);
     let _turn = Turn::take(path)?;
     clear(path)?;
     let socket = new_socket()?;
@@ -133,8 +162,8 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let address = Address::of(path)?;
     net::bind(&socket, &address.address)?;
     let file = SocketFile {
-        path: path.to_owned(),
-        identity: identity(path)?,
+        identity: identity(file.as_ref())?,
+        file,
     };
     net::listen(&socket, BACKLOG)?;
     Ok((socket.into(), file))
@@ -154,10 +183,7 @@ struct Turn {
 impl Turn {
     /// Waits for the turn to change which sockets are in the directory of `path`.
     fn take(path: &Path) -> io::Result<Self> {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match open(folder, flags, Mode::empty()) {
             Err(Errno::ACCESS) => Self::by_file(folder.join(TURN_FILE)),
@@ -269,6 +295,21 @@ mod tests {
         let long = folder.path().join("x".repeat(100)).join("y".repeat(200));
         fs::create_dir_all(&long).expect("a long path");
         says_hello(&long.join("nbd.sock"));
+    }
+
+    #[test]
+    fn it_goes_from_where_its_directory_was_moved() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (folder, moved) = (place.path().join("folder"), place.path().join("moved"));
+        fs::create_dir(&folder).expect("a folder");
+        let (_listener, file) = bind(&folder.join("nbd.sock")).expect("a socket");
+        fs::rename(&folder, &moved).expect("moving it");
+        fs::create_dir(&folder).expect("another in its place");
+        let (_other, others) = bind(&folder.join("nbd.sock")).expect("a socket");
+        drop(file);
+        assert!(!moved.join("nbd.sock").exists() && folder.join("nbd.sock").exists());
+        drop(others);
+        assert!(!folder.join("nbd.sock").exists());
     }
 
     #[test]

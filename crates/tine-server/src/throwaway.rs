@@ -17,7 +17,7 @@ use tine_store::{Branch, BranchName, Store, StoreError, Target};
 
 use crate::api::{self, Failure, Kind};
 use crate::exports::is_there;
-use crate::lost_jobs::LostJobs;
+use crate::lost_jobs::{KeptAs, LostJobs};
 
 /// There are never more jobs than this, those that linger included.
 const JOBS_MAX: usize = 16_384;
@@ -66,6 +66,15 @@ struct Slot {
     is_over: bool,
 }
 
+impl Slot {
+    /// Tells whether it has a fork that was not kept.
+    fn has_throwaway(&self) -> bool {
+        // Who holds it is just making it, or keeping it: nobody has been told that.
+        let made = self.job.branch.try_lock().is_some_and(|branch| branch.is_some());
+        made && !self.job.kept.load(Ordering::Acquire)
+    }
+}
+
 #[derive(Default)]
 struct Slots {
     by_name: BTreeMap<BranchName, Slot>,
@@ -108,7 +117,7 @@ impl Jobs {
         source: &Target,
         name: &BranchName,
     ) -> Result<JobUse, Failure> {
-        self.check_not_lost(name)?;
+        self.check_not_lost(store, name)?;
         let (in_use, job) = {
             let mut slots = self.slots.lock();
             if slots.by_name.len() >= JOBS_MAX && !slots.by_name.contains_key(name) {
@@ -163,8 +172,13 @@ impl Jobs {
     ///
     /// # Errors
     /// When it is one of something else, or was one that is lost.
-    pub(crate) fn size(&self, source: &Target, name: &BranchName) -> Result<Option<u64>, Failure> {
-        self.check_not_lost(name)?;
+    pub(crate) fn size(
+        &self,
+        store: &Store,
+        source: &Target,
+        name: &BranchName,
+    ) -> Result<Option<u64>, Failure> {
+        self.check_not_lost(store, name)?;
         let job = match self.slots.lock().by_name.get(name) {
             Some(slot) if slot.job.source != *source => {
                 return Err(other_source(name, &slot.job.source, source));
@@ -207,6 +221,10 @@ impl Jobs {
         let fork = fork.as_ref().ok_or_else(|| unknown(name))?;
         store.keep(&fork.name(), branch)?;
         job.kept.store(true, Ordering::Release);
+        if let Some(lost) = self.lost.get() {
+            let (name_then, id) = (branch.clone(), fork.id());
+            lost.keep(name, &KeptAs { name: name_then, id });
+        }
         Ok(fork.size())
     }
 
@@ -285,34 +303,56 @@ impl Jobs {
         }
     }
 
-    /// Ends [`Jobs::sweep`]. What is left goes with the store's close.
-    pub(crate) fn stop(&self) {
+    /// Ends [`Jobs::sweep`]. What is left goes with the store's close: returns the jobs whose forks these are.
+    pub(crate) fn stop(&self) -> Vec<BranchName> {
         let mut slots = self.slots.lock();
         slots.is_ending = true;
-        if let Some(lost) = self.lost.get() {
-            // All others may come back, and find the next daemon.
-            let over = slots
-                .by_name
-                .iter()
-                .filter(|(_, slot)| slot.is_over && slot.users == 0);
-            for (name, _) in over {
-                lost.forget(name);
+        let mut gone = Vec::new();
+        for (name, slot) in &slots.by_name {
+            if slot.is_over && slot.users == 0 {
+                // All others may come back, and find the next daemon.
+                if let Some(lost) = self.lost.get() {
+                    lost.forget(name);
+                }
+            } else if slot.has_throwaway() {
+                gone.push(name.clone());
             }
         }
         drop(slots);
         self.changed.notify_all();
+        gone
     }
 
-    fn check_not_lost(&self, name: &BranchName) -> Result<(), Failure> {
-        if self.lost.get().is_none_or(|lost| !lost.contains(name)) {
+    fn check_not_lost(&self, store: &Store, name: &BranchName) -> Result<(), Failure> {
+        let Some(lost) = self.lost.get().and_then(|lost| lost.find(name)) else {
             return Ok(());
-        }
-        let words = format!(
-            "the fork of the job `{name}` went with the daemon that ended, and all that was written to it"
-        );
-        Err(Failure::new(Kind::Exists, words).hint(format!(
+        };
+        let anew = format!(
             "who begins anew takes another name for the job, or frees this one: `tine forget {name}`"
-        )))
+        );
+        let and_ended = "and the daemon that knew it has ended";
+        let (words, hint) = match lost.kept {
+            Some(kept) => match now_called(store, &kept)? {
+                Some(now) => (
+                    format!("the fork of the job `{name}` was kept and is the branch `{now}`, {and_ended}"),
+                    format!("attach `{now}`; {anew}"),
+                ),
+                None => (
+                    format!(
+                        "the fork of the job `{name}` was kept as `{}`, which was dropped since, {and_ended}",
+                        kept.name
+                    ),
+                    anew,
+                ),
+            },
+            None => (
+                format!(
+                    "the fork of the job `{name}` went with the daemon that ended, and all that was written to it"
+                ),
+                anew,
+            ),
+        };
+        Err(Failure::new(Kind::Exists, words).hint(hint))
     }
 
     fn in_use(self: &Arc<Self>, name: &BranchName) -> InUse {
@@ -321,6 +361,16 @@ impl Jobs {
             name: name.clone(),
         }
     }
+}
+
+/// Returns what a branch is called by now, if it is there still.
+fn now_called(store: &Store, kept: &KeptAs) -> Result<Option<BranchName>, StoreError> {
+    let is_it = |name: &BranchName| store.branch_id(name).is_ok_and(|id| id == kept.id);
+    if is_it(&kept.name) {
+        return Ok(Some(kept.name.clone()));
+    }
+    let mut names = store.branches()?.into_iter().map(|branch| branch.name);
+    Ok(names.find(is_it))
 }
 
 fn drop_forks(store: &Store, gone: &[Slot]) {

@@ -95,6 +95,14 @@ pub(crate) enum Located {
 }
 
 impl Source {
+    /// Takes what it has in memory out of the count, as it will never be stored.
+    pub(crate) fn uncount(&self) {
+        if let Place::Buffered(slots) = &*self.place.read() {
+            let blocks = slots.iter().filter_map(|slot| slot.data.as_ref());
+            blocks.for_each(|block| block.chunk.uncount());
+        }
+    }
+
     pub(crate) fn buffered(stretch: StretchId) -> Arc<Self> {
         Arc::new(Self {
             stretch,

@@ -285,7 +285,15 @@ impl StoreError {
                 "to change it, run this as its owner, or make its file system writable; `--read-damaged` reads it as it is"
                     .into()
             },
-            Self::Poisoned { .. } => "open the store again: everything that was flushed is there".into(),
+            Self::Poisoned { source } => {
+                let again = "open the store again: everything that was flushed is there";
+                match &**source {
+                    Self::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                        format!("{SIZE_LIMIT}; then {again}")
+                    }
+                    _ => again.into(),
+                }
+            }
             Self::Io { source, .. } => remedy(source).into(),
             _ => return None,
         })
@@ -301,6 +309,10 @@ fn in_words(waited: Duration) -> String {
     }
 }
 
+/// What to do when a file of the store may not be as large as it has to be.
+const SIZE_LIMIT: &str = "raise the limit of the size of files (`ulimit -f unlimited`), or put the store on a file system \
+    that takes larger ones";
+
 /// Returns what to do when the operating system refuses something to the store.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -311,6 +323,7 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "something else is where a part of the store belongs: `--store` or TINE_STORE names another store"
         }
+        io::ErrorKind::FileTooLarge => SIZE_LIMIT,
         _ => match rustix::io::Errno::from_io_error(error) {
             Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
                 "too many files are open: raise the limit (`ulimit -n`)"
@@ -336,6 +349,12 @@ mod tests {
         let errno = |errno: rustix::io::Errno| StoreError::io("journal/3", "open", errno.into());
         assert!(errno(rustix::io::Errno::MFILE).hint().unwrap().contains("ulimit"));
         assert!(errno(rustix::io::Errno::IO).hint().unwrap().contains("dmesg"));
+        let too_large = errno(rustix::io::Errno::FBIG);
+        assert!(too_large.hint().unwrap().contains("ulimit -f"));
+        let poisoned = StoreError::Poisoned {
+            source: Arc::new(too_large),
+        };
+        assert!(poisoned.hint().unwrap().contains("ulimit -f"));
     }
 
     #[test]

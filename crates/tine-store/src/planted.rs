@@ -57,6 +57,8 @@ pub enum Bug {
     DefragOverwrites,
     /// A flush returns at once.
     FlushForgotten,
+    /// The runs of a batch become durable one by one.
+    BatchSplit,
 }
 
 impl Bug {
@@ -87,6 +89,7 @@ impl Bug {
         ("stream-unpublished", Bug::StreamUnpublished),
         ("defrag-overwrites", Bug::DefragOverwrites),
         ("flush-forgotten", Bug::FlushForgotten),
+        ("batch-split", Bug::BatchSplit),
     ];
 }
 

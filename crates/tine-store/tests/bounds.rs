@@ -262,6 +262,31 @@ fn debt_meets_its_bound_under_eight_writers_and_keeps_it() {
 }
 
 #[test]
+fn debt_slows_eight_writers_down_between_its_bounds() {
+    let _alone = ALONE.lock();
+    let mut options = OpenOptions {
+        buffer_bytes: 16 << 20,
+        ..OpenOptions::default()
+    };
+    let (soft, hard) = (2 << 20, 24 << 20);
+    (options.bounds.debt_soft, options.bounds.debt_hard) = (soft, hard);
+    let seen = write_from_eight_threads(options, &CreateOptions::default(), 1000);
+    assert!(
+        seen.debt > soft,
+        "{} bytes of debt: the bound was not met",
+        seen.debt
+    );
+    assert!(seen.after.debt.held_back > 0, "nobody was slowed down");
+    // What is in memory becomes debt without anybody being asked.
+    let hard = hard + 2 * seen.after.buffer.hard;
+    assert!(
+        seen.debt <= hard,
+        "{} bytes of debt, of at most {hard}",
+        seen.debt
+    );
+}
+
+#[test]
 fn what_is_streamed_meets_its_bounds_and_keeps_them() {
     const WRITE: u64 = 1 << 20;
     let _alone = ALONE.lock();

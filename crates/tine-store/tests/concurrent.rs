@@ -478,3 +478,44 @@ fn a_batch_is_seen_as_a_whole_or_not_at_all() {
     branch.read_at(&mut bytes, 0).expect("a read");
     assert_eq!(read_block(&bytes, 0), Some((0, 2999)));
 }
+
+#[test]
+fn a_point_that_is_only_read_still_is_no_point_any_more() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let options = OpenOptions {
+        buffer_bytes: 4 << 20,
+        upkeep: tine_store::UpkeepMode::Inline,
+        ..OpenOptions::default()
+    };
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options).expect("a store");
+    let branch = store.create_branch(&name("a"), 4 << 20).expect("a branch");
+    let bytes = vec![7; 400 << 10];
+    for at in (0..bytes.len()).step_by(BLOCK as usize) {
+        branch
+            .write_at(&bytes[at..at + BLOCK as usize], at as u64)
+            .expect("a write");
+    }
+    let snapshot: SnapshotName = "s".parse().expect("a valid name");
+    store
+        .snapshot(&[(name("a"), snapshot.clone())])
+        .expect("a snapshot");
+    let target = Target::Snapshot(name("a"), snapshot);
+    let held = store.state(&target).expect("a state");
+    let buffered = store.stats().expect("statistics").buffer.bytes;
+    assert!(buffered >= bytes.len() as u64, "{buffered} bytes are in memory");
+    let points = store.points().expect("told");
+    let point = points.iter().find(|point| point.snapshots.contains(&target));
+    let point = point.expect("the snapshot's point");
+    drop(branch);
+    store.drop_branches(&[name("a")]).expect("dropped");
+
+    assert!(store.points().expect("told").is_empty());
+    let found = store.point_state(point);
+    assert!(matches!(found, Err(StoreError::UnknownPoint { .. })), "{found:?}");
+    // What it has in memory can go nowhere, and is in no writer's way.
+    store.upkeep(UpkeepStep::Drain).expect("a drain");
+    assert_eq!(store.stats().expect("statistics").buffer.bytes, 0);
+    let mut read = vec![0; bytes.len()];
+    held.read_at(&mut read, 0).expect("a read");
+    assert!(read == bytes, "what is read still is not what it was");
+}

@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::exhaustive::{Alphabet, Bounds, explore, repeat};
+use support::alphabet::Alphabet;
+use support::exhaustive::{Bounds, explore, repeat};
 use support::interleaved::{explore_defragmentation, explore_interleaved};
 use support::number_from_environment;
 
@@ -21,6 +22,11 @@ fn every_short_history_of_throwaway_forks_survives_every_crash() {
 #[test]
 fn every_short_history_of_large_writes_survives_every_crash() {
     go_through(Alphabet::Streams);
+}
+
+#[test]
+fn every_short_history_of_batches_survives_every_crash() {
+    go_through(Alphabet::Batches);
 }
 
 fn go_through(alphabet: Alphabet) {

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use support::exhaustive::Alphabet;
+use support::alphabet::Alphabet;
 use support::{exhaustive, history, interleaved, rot};
 use tine_store::planted::{Bug, plant};
 
@@ -151,4 +151,5 @@ found! {
     stream_unpublished "stream-unpublished" by By::Model(2000);
     defrag_overwrites "defrag-overwrites" by By::Defragmentation;
     flush_forgotten "flush-forgotten" by By::Exhaustive(Alphabet::Branches, 2);
+    batch_split "batch-split" by By::Exhaustive(Alphabet::Batches, 1);
 }

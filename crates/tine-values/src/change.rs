@@ -41,6 +41,36 @@ impl<'a, K, V> Change<'a, K, V> {
     }
 }
 
+/// What a three-way merge does at a key.
+pub(crate) enum Merged<V> {
+    /// Our side has what is to be.
+    Stays,
+    Becomes(V),
+    Goes,
+}
+
+impl<'a, K, V: Clone + PartialEq> Change<'a, K, V> {
+    /// Returns what to do at the key that `theirs` changed since the base, where `ours` is what our side has there.
+    pub(crate) fn merged(
+        self,
+        ours: Option<&'a V>,
+        resolve: impl FnOnce(Conflict<'a, K, V>) -> Option<V>,
+    ) -> Merged<V> {
+        let (key, base, theirs) = match self {
+            Self::Added { key, value } => (key, None, Some(value)),
+            Self::Removed { key, value } => (key, Some(value), None),
+            Self::Changed { key, old, new } => (key, Some(old), Some(new)),
+        };
+        let versions = Conflict {
+            key,
+            base,
+            ours,
+            theirs,
+        };
+        versions.merged(resolve)
+    }
+}
+
 /// What a three-way merge asks about: a key that both sides changed since their base, and not to the same value.
 /// `None` is a version that does not have the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +83,22 @@ pub struct Conflict<'a, K, V> {
     pub ours: Option<&'a V>,
     /// What the other side made of it.
     pub theirs: Option<&'a V>,
+}
+
+impl<K, V: Clone + PartialEq> Conflict<'_, K, V> {
+    /// Returns what to do at the key. Asks `resolve` only if it is a conflict: both sides may have done the same, or one
+    /// of them nothing.
+    pub(crate) fn merged(self, resolve: impl FnOnce(Self) -> Option<V>) -> Merged<V> {
+        if self.ours == self.theirs {
+            return Merged::Stays;
+        }
+        let value = if self.ours == self.base {
+            self.theirs.cloned()
+        } else {
+            resolve(self)
+        };
+        value.map_or(Merged::Goes, Merged::Becomes)
+    }
 }
 
 /// How two versions of a sequence differ in one place: what `ours` holds in the one version, `theirs` holds in the other

@@ -160,3 +160,78 @@
 //!     entry
 //! }
 //! ```
+//!
+//! A reference into a text, or into bytes, keeps them from being written: what may move them is a `&mut` method:
+//!
+//! ```compile_fail,E0502
+//! let mut text = tine_values::Text::from("a text");
+//! let part = text.trim();
+//! text.push('!');
+//! assert_eq!(part, "a text");
+//! ```
+//!
+//! ```compile_fail,E0502
+//! let mut bytes = tine_values::Bytes::from([1, 2, 3]);
+//! let part = &bytes[..2];
+//! bytes.push(4);
+//! assert_eq!(part, [1, 2]);
+//! ```
+//!
+//! ```compile_fail,E0597
+//! let mut words = tine_values::List::new();
+//! {
+//!     let text = tine_values::Text::from("gone");
+//!     words.push(text.as_str());
+//! }
+//! assert!(words.is_empty());
+//! ```
+//!
+//! What is static must be so for ever:
+//!
+//! ```compile_fail,E0597
+//! let text = String::from("not for ever");
+//! let _ = tine_values::Text::from_static(&text);
+//! ```
+//!
+//! Slices are shared by the rules of their elements, and so are sets and page tables:
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::Shared::<[_]>::from([std::rc::Rc::new(1)]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::RadixMap::from_iter([(1, std::cell::Cell::new(1))]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::Set::<std::cell::Cell<u8>>::default());
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(tine_values::SortedMap::from([(1, std::cell::Cell::new(1))]));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn send<T: Send>(_: T) {}
+//! send(tine_values::SortedSet::from([std::rc::Rc::new(1)]));
+//! ```
+//!
+//! Elements that are written at once, or removed as an iterator goes on, are borrowed mutably all the while:
+//!
+//! ```compile_fail,E0499
+//! let mut list = tine_values::List::from([1, 2]);
+//! let both = list.get_disjoint_mut([0, 1]);
+//! list.push(3);
+//! assert!(both.is_ok());
+//! ```
+//!
+//! ```compile_fail
+//! use tine_values::list::ExtractIf;
+//! fn shorter<'a, 'b, F>(extracted: ExtractIf<'b, &'static str, F>) -> ExtractIf<'b, &'a str, F> {
+//!     extracted
+//! }
+//! ```

@@ -25,6 +25,7 @@ mod change;
 mod compile_fail;
 mod count;
 mod detach;
+mod few;
 mod merge;
 mod prefetch;
 mod shared;

@@ -3,14 +3,19 @@
 //! after each step *every* version is compared with its model, and two or three of them with each other. With good hashes
 //! and with bad ones, and with entries so large that leaves hold few of them.
 
+mod cases;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tine_values::map::{DefaultHashBuilder, Entry};
 use tine_values::{Change, Conflict, Map};
+
+use cases::cases;
 
 const VERSIONS: usize = 8;
 
@@ -393,19 +398,6 @@ fn run<S: BuildHasher + Clone + Default, const PAD: usize>(size: u16, steps: &[S
     }
 }
 
-fn cases(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        // PROPTEST_CASES asks for fewer, under valgrind, or for more.
-        cases: if default.cases == 256 {
-            cases
-        } else {
-            default.cases
-        },
-        ..default
-    }
-}
-
 proptest! {
     #![proptest_config(cases(60))]
 
@@ -475,6 +467,21 @@ fn integers_that_hash_to_themselves_spread() {
         assert!((0..20_000).all(|key| map[&(key * step)] == key));
         assert!((1..20_000).all(|key| !map.contains_key(&(key * step + 1)) || step == 1));
         assert_eq!(map.len(), 20_000);
+    }
+}
+
+#[test]
+fn a_map_that_is_built_part_by_part_has_each_keys_first_key_and_last_value() {
+    // Five megabytes, more than caches are taken to hold.
+    let entry = |number: u64| (Arc::new(number % 4000), [number; 128]);
+    let entries: Vec<_> = (0..5000).map(entry).collect();
+    let map: Map<_, _> = entries.iter().cloned().collect();
+    assert_eq!(map.len(), 4000);
+    for (number, (key, _)) in entries.iter().take(4000).enumerate() {
+        let (found, value) = map.get_key_value(&**key).unwrap();
+        assert!(Arc::ptr_eq(found, key));
+        let last = if number < 1000 { number + 4000 } else { number };
+        assert_eq!(value[0], last as u64);
     }
 }
 

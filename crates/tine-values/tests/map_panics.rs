@@ -2,79 +2,16 @@
 //! Method: every operation is run with keys and values of which the first call panics (of `Clone`, `Drop`, `Eq`, `Hash` or
 //! a closure), then the second, and so on until none panics any more. Living keys and values are counted.
 
-use std::cell::Cell;
-use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod ledger;
+
 use std::rc::Rc;
 
 use tine_values::Map;
 use tine_values::map::DefaultHashBuilder;
 
-/// What all items of one test have in common.
-#[derive(Default)]
-struct Ledger {
-    living: Cell<isize>,
-    /// Calls until one panics.
-    calls_left: Cell<Option<usize>>,
-}
+use ledger::Ledger;
 
-impl Ledger {
-    /// Counts a call, and panics where the count ends.
-    fn tick(&self) {
-        match self.calls_left.get() {
-            Some(0) => {
-                self.calls_left.set(None);
-                panic!("the call that panics");
-            }
-            Some(left) => self.calls_left.set(Some(left - 1)),
-            None => {}
-        }
-    }
-}
-
-struct Item {
-    number: u32,
-    ledger: Rc<Ledger>,
-}
-
-impl Item {
-    fn new(number: u32, ledger: &Rc<Ledger>) -> Self {
-        ledger.living.set(ledger.living.get() + 1);
-        let ledger = ledger.clone();
-        Self { number, ledger }
-    }
-}
-
-impl Clone for Item {
-    fn clone(&self) -> Self {
-        self.ledger.tick();
-        Self::new(self.number, &self.ledger)
-    }
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        self.ledger.living.set(self.ledger.living.get() - 1);
-        self.ledger.tick();
-    }
-}
-
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.ledger.tick();
-        self.number == other.number
-    }
-}
-
-impl Eq for Item {}
-
-impl Hash for Item {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.ledger.tick();
-        state.write_u32(self.number);
-    }
-}
-
+type Item = ledger::Item<0>;
 type ItemMap = Map<Item, Item, DefaultHashBuilder>;
 
 fn map_of(numbers: std::ops::Range<u32>, ledger: &Rc<Ledger>) -> ItemMap {
@@ -110,10 +47,7 @@ fn every_panic(sizes: &[u32], operation: impl Fn(&mut ItemMap, &Rc<Ledger>), kep
             let clone = is_shared.then(|| map.clone());
             let before = content(&map);
 
-            ledger.calls_left.set(Some(calls));
-            let outcome = catch_unwind(AssertUnwindSafe(|| operation(&mut map, &ledger)));
-            let was_reached = ledger.calls_left.replace(None).is_none();
-            assert_eq!(outcome.is_err(), was_reached);
+            let was_reached = ledger.panics_at(calls, || operation(&mut map, &ledger));
 
             check(&map);
             let after = content(&map);
@@ -131,7 +65,7 @@ fn every_panic(sizes: &[u32], operation: impl Fn(&mut ItemMap, &Rc<Ledger>), kep
             map.remove(&item(0));
             check(&map);
             drop(map);
-            assert_eq!(ledger.living.get(), 0, "call {calls} of {size} entries");
+            assert_eq!(ledger.living(), 0, "call {calls} of {size} entries");
             if !was_reached {
                 break;
             }
@@ -209,16 +143,14 @@ fn an_entry_whose_copy_panics_is_still_an_entry() {
         let tine_values::map::Entry::Occupied(mut entry) = map.entry(Item::new(7, &ledger)) else {
             unreachable!("it was inserted")
         };
-        ledger.calls_left.set(Some(calls));
-        let written = catch_unwind(AssertUnwindSafe(|| entry.get_mut().number = 1));
-        ledger.calls_left.set(None);
+        let panicked = ledger.panics_at(calls, || entry.get_mut().number = 1);
         drop(clone);
-        let expected = if written.is_ok() { 1 } else { 1007 };
+        let expected = if panicked { 1007 } else { 1 };
         assert_eq!((entry.key().number, entry.get().number), (7, expected));
         entry.get_mut().number = 2;
         assert_eq!(map[&Item::new(7, &ledger)].number, 2);
         drop(map);
-        assert_eq!(ledger.living.get(), 0);
+        assert_eq!(ledger.living(), 0);
     }
 }
 
@@ -281,6 +213,50 @@ fn consuming() {
         );
     };
     every_panic(&[1, 40, 130], consume, |_| false);
+}
+
+/// Entries as large as these are built part by part when there are `LARGE` of them.
+type LargeItem = ledger::Item<{ 64 << 10 }>;
+const LARGE: u32 = 65;
+
+#[test]
+fn building_part_by_part() {
+    const { assert!(size_of::<(LargeItem, Item)>() * LARGE as usize >= 4 << 20) };
+    let mut panics = 0;
+    for calls in 0.. {
+        let ledger = Rc::new(Ledger::default());
+        let mut built = None;
+        let was_reached = ledger.panics_at(calls, || {
+            // The last five are there already: their keys are compared and dropped, and so are the values they replace.
+            let entries = (0..LARGE).map(|number| {
+                ledger.tick();
+                let key = LargeItem::new(number % (LARGE - 5), &ledger);
+                (key, Item::new(number, &ledger))
+            });
+            let map: Map<_, _, DefaultHashBuilder> = entries.collect();
+            built = Some(map);
+        });
+        assert_eq!(built.is_none(), was_reached);
+        if let Some(map) = built {
+            assert_eq!(map.len(), LARGE as usize - 5);
+            for (key, value) in &map {
+                let last = if key.number < 5 {
+                    key.number + LARGE - 5
+                } else {
+                    key.number
+                };
+                assert_eq!(value.number, last);
+                assert!(std::ptr::eq(map.get(key).unwrap(), value));
+            }
+        }
+        assert_eq!(ledger.living(), 0, "call {calls}");
+        if !was_reached {
+            break;
+        }
+        panics += 1;
+    }
+    // What the iterator does and each key's hash, and what becomes of those that were there.
+    assert!(panics > 2 * LARGE as usize + 10, "{panics}");
 }
 
 #[test]

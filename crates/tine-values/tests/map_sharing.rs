@@ -1,42 +1,13 @@
 //! Goal: maps share what they can, and no operation costs more than what it changes.
 //! Method: count bytes of nodes, allocations, and calls of `Eq` and of closures, which do not depend on the machine.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod allocations;
+
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
-use tine_values::map::DefaultHashBuilder;
+use allocations::allocations;
 use tine_values::{Change, Map};
-
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
-
-// SAFETY: it is the system's allocator; counting allocates nothing.
-#[expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations<T>(work: impl FnOnce() -> T) -> (usize, T) {
-    // The first hasher of a process allocates for all.
-    let _ = DefaultHashBuilder::default();
-    let before = ALLOCATIONS.get();
-    let result = work();
-    (ALLOCATIONS.get() - before, result)
-}
 
 /// An inner node: a count and sixteen children.
 const INNER_BYTES: usize = 8 + 16 * 8;
@@ -275,4 +246,19 @@ fn a_copy_is_counted_while_debugging() {
         clone.insert(0, 1);
         assert!(tine_values::detaches() > before);
     }
+}
+
+#[test]
+fn iterators_of_nothing_are_there_by_default() {
+    use tine_values::{map, set};
+    assert_eq!(map::Iter::<String, u8>::default().len(), 0);
+    assert!(
+        map::Keys::<u8, u8>::default().next().is_none() && map::Values::<u8, u8>::default().next().is_none()
+    );
+    assert!(
+        map::IntoKeys::<u8, u8>::default().next().is_none()
+            && map::IntoIter::<u8, u8>::default().next().is_none()
+    );
+    assert!(map::IntoValues::<u8, u8>::default().next().is_none());
+    assert!(set::Iter::<u8>::default().next().is_none() && set::IntoIter::<u8>::default().next().is_none());
 }

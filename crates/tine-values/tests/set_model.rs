@@ -3,6 +3,8 @@
 //! every version is compared with its model, and the one written is combined with another in every way. Versions begin
 //! with hashers of their own, so that some that are combined share nodes and some cannot.
 
+mod cases;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -10,6 +12,8 @@ use std::mem;
 
 use proptest::prelude::*;
 use tine_values::{Change, Set};
+
+use cases::cases;
 
 const VERSIONS: usize = 8;
 
@@ -235,18 +239,8 @@ fn versions_follow_their_models<T: Element>(steps: &[Step], numbers: u16) {
     }
 }
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        // PROPTEST_CASES asks for fewer, under valgrind.
-        cases: default.cases.min(64),
-        failure_persistence: None,
-        ..default
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn sets_of_small_elements_follow_their_models(steps in steps(1_500)) {

@@ -3,80 +3,19 @@
 //! until none panics any more. Living elements are counted. A set is a map, whose own operations `map_panics` tries: here
 //! are those that only sets have.
 
-use std::cell::Cell;
-use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+mod ledger;
+
 use std::rc::Rc;
 
 use tine_values::Set;
 
-/// What all elements of one test have in common.
-#[derive(Default)]
-struct Ledger {
-    living: Cell<isize>,
-    /// Calls until one panics.
-    calls_left: Cell<Option<usize>>,
-}
+use ledger::Ledger;
 
-impl Ledger {
-    /// Counts a call, and panics where the count ends.
-    fn tick(&self) {
-        match self.calls_left.get() {
-            Some(0) => {
-                self.calls_left.set(None);
-                // As a panic, without the message.
-                resume_unwind(Box::new("planned"));
-            }
-            Some(left) => self.calls_left.set(Some(left - 1)),
-            None => {}
-        }
-    }
-}
-
-struct Item {
-    number: u32,
-    ledger: Rc<Ledger>,
-    /// So large that leaves hold few.
-    _room: [u8; 112],
-}
+/// So large that leaves hold few.
+type Item = ledger::Item<112>;
 
 fn item(number: u32, ledger: &Rc<Ledger>) -> Item {
-    ledger.living.set(ledger.living.get() + 1);
-    Item {
-        number,
-        ledger: ledger.clone(),
-        _room: [0; 112],
-    }
-}
-
-impl Clone for Item {
-    fn clone(&self) -> Self {
-        self.ledger.tick();
-        item(self.number, &self.ledger)
-    }
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        self.ledger.living.set(self.ledger.living.get() - 1);
-        self.ledger.tick();
-    }
-}
-
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.ledger.tick();
-        self.number == other.number
-    }
-}
-
-impl Eq for Item {}
-
-impl Hash for Item {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.ledger.tick();
-        state.write_u32(self.number);
-    }
+    Item::new(number, ledger)
 }
 
 fn content(set: &Set<Item>) -> Vec<u32> {
@@ -94,7 +33,7 @@ fn check(set: &Set<Item>) {
 type Operation = fn(&mut Set<Item>, &Set<Item>, &Rc<Ledger>);
 
 /// Each is given a set of even numbers, shared or not, and another that shares what is below 30 with it.
-const OPERATIONS: [(&str, Operation); 10] = [
+const OPERATIONS: [(&str, Operation); 11] = [
     ("replace", |set, _, ledger| drop(set.replace(item(4, ledger)))),
     ("replace what is not there", |set, _, ledger| {
         drop(set.replace(item(5, ledger)));
@@ -113,6 +52,9 @@ const OPERATIONS: [(&str, Operation); 10] = [
         taken.take(5).for_each(drop);
     }),
     ("drain", |set, _, _| set.drain().take(5).for_each(drop)),
+    ("intersection", |set, other, _| {
+        drop(set.intersection(other).cloned().collect::<Vec<_>>());
+    }),
     ("or", |set, other, _| *set = &*set | other),
     ("and", |set, other, _| *set = &*set & other),
     ("sub", |set, other, _| *set = &*set - other),
@@ -139,10 +81,7 @@ fn every_call_may_panic() {
                 let clone = is_shared.then(|| set.clone());
                 let (before, others) = (content(&set), content(&other));
 
-                ledger.calls_left.set(Some(calls));
-                let outcome = catch_unwind(AssertUnwindSafe(|| operation(&mut set, &other, &ledger)));
-                let was_reached = ledger.calls_left.replace(None).is_none();
-                assert_eq!(outcome.is_err(), was_reached, "{name}, call {calls}");
+                let was_reached = ledger.panics_at(calls, || operation(&mut set, &other, &ledger));
 
                 check(&set);
                 check(&other);
@@ -156,7 +95,7 @@ fn every_call_may_panic() {
                 check(&set);
                 drop((set, other));
                 assert_eq!(
-                    ledger.living.get(),
+                    ledger.living(),
                     0,
                     "{name}, call {calls}: leaked, or dropped twice"
                 );

@@ -41,6 +41,7 @@ fn what_changes_nothing_copies_nothing() {
     let set = set_of(10_000);
     let mut clone = set.clone();
     assert!(!clone.insert(5) && !clone.remove(&20_000) && clone.take(&20_000).is_none());
+    clone.extend([6, 7]);
     clone.retain(|_| true);
     assert_eq!(clone.extract_if(|_| false).count(), 0);
     assert!(clone.ptr_eq(&set) && clone.own_bytes() == 0);
@@ -113,10 +114,17 @@ fn combining_versions_looks_only_at_what_differs() {
         theirs.remove(&Counted(number * 1_000));
     }
     type Work<'a> = &'a dyn Fn() -> usize;
-    let works: [(&str, usize, Work<'_>); 8] = [
+    let works: [(&str, usize, Work<'_>); 13] = [
         ("diff", 10, &|| ours.diff(&theirs).count()),
         ("difference", 10, &|| ours.difference(&theirs).count()),
+        ("symmetric difference", 10, &|| {
+            ours.symmetric_difference(&theirs).count()
+        }),
+        ("union", 100_005, &|| ours.union(&theirs).count()),
+        ("intersection", 99_995, &|| ours.intersection(&theirs).count()),
         ("subset", 0, &|| usize::from(ours.is_subset(&theirs))),
+        ("superset", 1, &|| usize::from(ours.is_superset(&base))),
+        ("disjoint", 0, &|| usize::from(ours.is_disjoint(&theirs))),
         ("or", 100_005, &|| (&ours | &theirs).len()),
         ("and", 99_995, &|| (&ours & &theirs).len()),
         ("sub", 10, &|| (&ours - &theirs).len()),

@@ -5,12 +5,16 @@
 //! Two sorts of values: small ones, of which a leaf holds dozens, and large ones, four to a leaf, so that a few hundred
 //! make a tree of several levels. Both are boxed, so that one lost or dropped twice shows under AddressSanitizer.
 
+mod cases;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::Bound;
 
 use proptest::prelude::*;
 use tine_values::{Change, Conflict, SortedMap, SortedSet};
+
+use cases::cases;
 
 const VERSIONS: usize = 8;
 
@@ -490,18 +494,8 @@ fn check_pair((one, one_model): &Sets, (other, other_model): &Sets) {
     );
 }
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        // PROPTEST_CASES asks for fewer, under valgrind.
-        cases: default.cases.min(64),
-        failure_persistence: None,
-        ..default
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn versions_of_small_values_follow_their_models(steps in steps(900)) {

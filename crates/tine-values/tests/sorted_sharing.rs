@@ -3,7 +3,8 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included};
 
 use tine_values::{Change, SortedMap, SortedSet};
 
@@ -162,6 +163,40 @@ fn comparing_costs_what_differs() {
 }
 
 #[test]
+fn combining_sets_looks_only_at_what_differs() {
+    let base: SortedSet<Counted> = (0..MANY).map(Counted).collect();
+    let (mut ours, mut theirs) = (base.clone(), base.clone());
+    for number in 0..5 {
+        ours.insert(Counted(MANY + number));
+        theirs.remove(&Counted(number * 1_000));
+    }
+    let many = MANY as usize;
+    type Work<'a> = &'a dyn Fn() -> usize;
+    let works: [(&str, usize, Work<'_>); 13] = [
+        ("diff", 10, &|| ours.diff(&theirs).count()),
+        ("difference", 10, &|| ours.difference(&theirs).count()),
+        ("symmetric difference", 10, &|| {
+            ours.symmetric_difference(&theirs).count()
+        }),
+        ("union", many + 5, &|| ours.union(&theirs).count()),
+        ("intersection", many - 5, &|| ours.intersection(&theirs).count()),
+        ("subset", 0, &|| usize::from(ours.is_subset(&theirs))),
+        ("superset", 1, &|| usize::from(ours.is_superset(&base))),
+        ("disjoint", 0, &|| usize::from(ours.is_disjoint(&theirs))),
+        ("or", many + 5, &|| (&ours | &theirs).len()),
+        ("and", many - 5, &|| (&ours & &theirs).len()),
+        ("sub", 10, &|| (&ours - &theirs).len()),
+        ("xor", 10, &|| (&ours ^ &theirs).len()),
+        ("merge", many, &|| base.merge(&ours, &theirs).len()),
+    ];
+    for (name, expected, work) in works {
+        let (len, count) = compared(work);
+        assert_eq!(len, expected, "{name}");
+        assert!(count < 10 * 400, "{name}: {count} comparisons");
+    }
+}
+
+#[test]
 fn nodes_are_found_shared_though_the_trees_have_other_shapes() {
     let base = counted(MANY);
     let mut fork = base.clone();
@@ -259,6 +294,33 @@ fn keys_are_looked_up_by_what_they_borrow_as_and_by_what_compares() {
     assert_eq!(map.remove("pear"), Some(2));
 }
 
+/// What std's maps and sets take without a word on the type of a range's bounds, ours do as well.
+macro_rules! ranges_without_types {
+    ($map:ident, $set:ident) => {{
+        let mut map: $map<i32, i32> = (0..10).map(|key| (key, key)).collect();
+        let text: $map<&str, i32> = [("a", 1), ("b", 2)].into();
+        let set: $set<i32> = (0..10).collect();
+        [
+            map.range(..).count(),
+            map.range(2..5).count(),
+            map.range(&2..&5).count(),
+            map.range((Excluded(&2), Included(&5))).count(),
+            map.range_mut(..).count(),
+            map.range_mut(&7..).count(),
+            text.range("a".."b").count(),
+            set.range(..).count(),
+            set.range(..=&4).count(),
+        ]
+    }};
+}
+
+#[test]
+fn ranges_need_no_types_where_those_of_std_need_none() {
+    let expected = [10, 3, 3, 3, 10, 3, 1, 10, 5];
+    assert_eq!(ranges_without_types!(BTreeMap, BTreeSet), expected);
+    assert_eq!(ranges_without_types!(SortedMap, SortedSet), expected);
+}
+
 #[test]
 #[cfg(feature = "serde")]
 fn maps_and_sets_are_read_back() {
@@ -298,4 +360,20 @@ fn strategies_make_maps_and_sets() {
         map.len() + set.len()
     });
     assert!(sizes.sum::<usize>() > 100);
+}
+
+#[test]
+fn iterators_of_nothing_are_there_by_default() {
+    use tine_values::{sorted_map, sorted_set};
+    assert!(sorted_map::Keys::<u8, u8>::default().next().is_none());
+    assert!(sorted_map::Values::<u8, u8>::default().next_back().is_none());
+    assert!(sorted_map::ValuesMut::<u8, u8>::default().next().is_none());
+    assert!(sorted_map::IntoIter::<u8, u8>::default().next().is_none());
+    assert!(sorted_map::IntoKeys::<u8, u8>::default().next().is_none());
+    assert!(sorted_map::IntoValues::<u8, u8>::default().next_back().is_none());
+    assert!(
+        sorted_set::Iter::<u8>::default().next().is_none()
+            && sorted_set::Range::<u8>::default().next().is_none()
+    );
+    assert!(sorted_set::IntoIter::<u8>::default().next().is_none());
 }

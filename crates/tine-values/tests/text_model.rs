@@ -25,6 +25,7 @@ enum Action {
     Nothing,
     Push(char),
     PushStr(String),
+    ExtendFromWithin(usize, usize),
     /// Another version is appended.
     PushOther(usize),
     Insert(usize, char),
@@ -55,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Action::Nothing),
         4 => character().prop_map(Action::Push),
         4 => strings().prop_map(Action::PushStr),
+        2 => (place(), place()).prop_map(|(at, length)| Action::ExtendFromWithin(at, length)),
         2 => (0..VERSIONS).prop_map(Action::PushOther),
         2 => (place(), character()).prop_map(|(at, character)| Action::Insert(at, character)),
         2 => (place(), strings()).prop_map(|(at, text)| Action::InsertStr(at, text)),
@@ -113,6 +115,11 @@ impl Version {
                 *text += more;
                 *model += more;
             }
+            Action::ExtendFromWithin(at, length) => {
+                let range = range(model, *at, *length);
+                text.extend_from_within(range.clone());
+                model.extend_from_within(range);
+            }
             Action::Insert(at, character) => {
                 let at = boundary(model, *at);
                 text.insert(at, *character);
@@ -167,6 +174,7 @@ impl Version {
                 let mut bytes = std::mem::take(text).into_bytes();
                 bytes.push(0xFF);
                 let error = Text::from_utf8(bytes).unwrap_err();
+                assert_eq!(error.utf8_error().valid_up_to(), model.len());
                 bytes = error.into_bytes();
                 assert_eq!(bytes.pop(), Some(0xFF));
                 *text = Text::from_utf8(bytes).unwrap();
@@ -310,6 +318,29 @@ proptest! {
         let at = at.min(vec.len());
         prop_assert!(bytes.drain(..at).rev().eq(vec.drain(..at).rev()));
         prop_assert!(bytes.clone().into_iter().eq(vec.clone()));
+        let (from, to) = (vec.len() / 3, vec.len() / 2);
+        bytes.extend_from_within(from..to);
+        vec.extend_from_within(from..to);
+        prop_assert_eq!(&bytes, &vec);
+        let (mut rest, mut vec_rest) = (bytes.split_off(to), vec.split_off(to));
+        prop_assert_eq!((&bytes, &rest), (&vec.as_slice().into(), &vec_rest.as_slice().into()));
+        rest.append(&mut bytes);
+        vec_rest.append(&mut vec);
+        prop_assert!(bytes.is_empty() && vec.is_empty());
+        bytes.append(&mut rest);
+        vec.append(&mut vec_rest);
+        prop_assert!(rest.is_empty());
+        prop_assert_eq!(&bytes, &vec);
+        // At any place, the last among them.
+        for place in [at, usize::MAX] {
+            let place = place.min(vec.len().saturating_sub(1));
+            if !vec.is_empty() {
+                prop_assert_eq!(bytes.swap_remove(place), vec.swap_remove(place));
+            }
+        }
+        prop_assert_eq!(bytes.pop(), vec.pop());
+        bytes.truncate(at);
+        vec.truncate(at);
         prop_assert_eq!(&bytes, &vec);
         prop_assert_eq!(held.0, held.1);
     }

@@ -244,6 +244,12 @@ fn it_reads_and_writes_as_a_string() {
         (8, "\"   42|é\"".into())
     );
     assert_eq!(Text::from_utf8_lossy(b"a\xFFb".as_slice().into()), "a\u{FFFD}b");
+    let units: Vec<u16> = "a€😀".encode_utf16().collect();
+    assert_eq!(Text::from_utf16(&units).unwrap(), "a€😀");
+    assert_eq!(Text::from_utf16_lossy(&units), "a€😀");
+    let alone = &units[..units.len() - 1];
+    assert!(Text::from_utf16(alone).is_err());
+    assert_eq!(Text::from_utf16_lossy(alone), "a€\u{FFFD}");
 
     let mut bytes = Bytes::new();
     bytes.write_all(b"written").unwrap();

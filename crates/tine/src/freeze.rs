@@ -14,6 +14,7 @@ use tine_store::BranchName;
 
 use crate::error::{CommandError, Outcome};
 use crate::interrupt;
+use crate::signals;
 
 /// How often it is looked whether the hook has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -76,15 +77,17 @@ fn still_frozen(what: &str) -> CommandError {
 
 /// Runs the hook until it has ended, or has been told to because of `is_to_end`.
 fn run(hook: &str, step: &str, names: &[BranchName], is_to_end: impl Fn() -> bool) -> io::Result<ExitStatus> {
-    let mut child = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-c", &format!("{hook} \"$@\""), "sh", step])
         .args(names.iter().map(BranchName::as_ref))
         .stdin(Stdio::null())
         // Standard output is for data: names of forks, which are read by others.
         .stdout(Stdio::from(io::stderr()))
         // Ctrl-C is for this process, which decides what becomes of it.
-        .process_group(0)
-        .spawn()?;
+        .process_group(0);
+    signals::pass_on(&mut command);
+    let mut child = command.spawn()?;
     let mut asked: Option<Instant> = None;
     loop {
         if let Some(status) = child.try_wait()? {

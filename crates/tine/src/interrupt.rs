@@ -1,7 +1,9 @@
 //! Ctrl-C: the first one asks, the second one kills.
 //!
-//! Only commands with something to clean up catch signals; every other ends by the signal's default, and the store is
-//! right all the same: it is at every moment.
+//! A signal that was ignored when the process began stays ignored.
+//!
+//! Only commands with something to clean up catch signals that ask to stop; every other ends by the signal's default, and the
+//! store is right all the same: it is at every moment. A file that grows too large is an error for all.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -10,10 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::error::{CommandError, Outcome};
+use crate::signals;
 
 /// The signal that was caught, 0 for none. Signals belong to the process, and so does this.
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -39,7 +42,7 @@ fn catch_and(second: impl Fn(i32) -> io::Result<()>) -> Outcome<()> {
         return Ok(());
     }
     let caught = CAUGHT.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in signals::catchable(&[SIGINT, SIGTERM, SIGHUP]) {
         second(signal)
             .and_then(|()| {
                 let number = usize::try_from(signal).unwrap_or(0);
@@ -48,6 +51,15 @@ fn catch_and(second: impl Fn(i32) -> io::Result<()>) -> Outcome<()> {
             .map_err(|error| CommandError::io("catch signals", error))?;
     }
     Ok(())
+}
+
+/// Makes an error, EFBIG, of a write that would let a file grow past its limit (`ulimit -f`), from now on. By default the
+/// process is killed. Commands that are run have the default again. Where it is ignored it is such an error anyway.
+pub(crate) fn catch_size_limit() {
+    if !signals::is_ignored(SIGXFSZ) {
+        // If that is refused, the process ends as it would have.
+        let _ = flag::register(SIGXFSZ, Arc::default());
+    }
 }
 
 /// Returns the signal that was caught, if any.

@@ -15,6 +15,7 @@ mod input;
 mod interrupt;
 mod near;
 mod progress;
+mod signals;
 mod size;
 mod stdout;
 mod text;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    interrupt::catch_size_limit();
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error, &ui::Ui::new(false, false)),

@@ -32,7 +32,8 @@ fn killed_at_work(bench: &Bench, line: &str) -> (Option<i32>, String) {
         assert!(read > 0, "{line}: half a request");
         request.extend_from_slice(&some[..read]);
     }
-    drop((stream, listener));
+    // Who listens is gone before who answers.
+    drop((listener, stream));
     let output = asking.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
@@ -357,4 +358,187 @@ fn a_slow_reader_of_one_disk_keeps_no_command_waiting() {
     assert_eq!(rest + 4096, 1 << 30);
     assert!(reading.wait().unwrap().success());
     daemon.stop();
+}
+
+/// What somebody else than a daemon does who listens where that would, with each who connects.
+type Stranger = (&'static str, fn(UnixStream));
+
+const STRANGERS: [Stranger; 8] = [
+    ("never answers", |stream| thread::sleep(forever(stream))),
+    ("drips what may become an answer", |stream| {
+        drip(stream, b"HTTP/1.1 200 OK\r\n", b"x: y\r\n");
+    }),
+    ("drips an answer that does not end", |stream| {
+        let head = b"HTTP/1.1 200 OK\r\ntine-api: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+        drip(stream, head, b"1\r\n \r\n");
+    }),
+    ("closes at once", drop),
+    ("closes when it was asked", |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+    }),
+    ("speaks something else", |mut stream| {
+        let _ = stream.write_all(b"220 mail.example ESMTP\r\n");
+        thread::sleep(forever(stream));
+    }),
+    (
+        "floods",
+        |mut stream| while stream.write_all(&[b'x'; 65536]).is_ok() {},
+    ),
+    ("floods with answers to come", |mut stream| {
+        while stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {}
+    }),
+];
+
+/// Answers with something, and then with a little more again and again, for as long as there is somebody.
+fn drip(mut stream: UnixStream, begin: &[u8], more: &[u8]) {
+    let _ = stream.read(&mut [0; 4096]);
+    let mut sent = stream.write_all(begin);
+    while sent.is_ok() {
+        thread::sleep(Duration::from_millis(50));
+        sent = stream.write_all(more);
+    }
+}
+
+/// Returns how long a stranger stays with a connection.
+fn forever(stream: UnixStream) -> Duration {
+    // It is not closed.
+    std::mem::forget(stream);
+    Duration::from_secs(3600)
+}
+
+#[test]
+fn who_listens_in_a_daemons_place_is_told_apart_from_one_in_bounded_time() {
+    let bench = Bench::with_disk();
+    let path = bench.store().join("control.sock");
+    for (what, manner) in STRANGERS {
+        let listener = UnixListener::bind(&path).unwrap();
+        let listening = thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                thread::spawn(move || manner(stream));
+            }
+        });
+        // At the same time, as some wait for a while.
+        thread::scope(|scope| {
+            for line in [
+                "tine ls",
+                "tine fork disk",
+                "printf x | tine write disk",
+                "tine export disk out.img",
+                "tine check",
+                "tine stats --no-wait",
+            ] {
+                let (bench, path) = (&bench, &path);
+                scope.spawn(move || {
+                    let begun = Instant::now();
+                    let output = bench.run(line);
+                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                    assert_eq!(output.status.code(), Some(2), "{what}: {line}: {said}");
+                    assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {line}");
+                    for part in [
+                        &format!("process {} listens at `{}`", std::process::id(), path.display()),
+                        "is no daemon of this store",
+                        "nothing was changed",
+                    ] {
+                        assert!(said.contains(part), "{what}: {line}: {said}");
+                    }
+                });
+            }
+        });
+        let refused = bench.run("tine serve");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{what}: {said}");
+        assert!(
+            said.contains(&format!("process {} listens at", std::process::id())),
+            "{what}: {said}"
+        );
+        fs::remove_file(&path).unwrap();
+        assert!(!listening.is_finished());
+        assert_eq!(bench.succeeds("tine ls --json").lines().count(), 1, "{what}");
+    }
+}
+
+#[test]
+fn who_accepts_nobody_keeps_nobody_for_ever() {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+    let bench = Bench::with_disk();
+    let path = bench.store().join("control.sock");
+    let stranger = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).unwrap();
+    bind(
+        std::os::fd::AsRawFd::as_raw_fd(&stranger),
+        &UnixAddr::new(&path).unwrap(),
+    )
+    .unwrap();
+    listen(&stranger, Backlog::new(0).unwrap()).unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let begun = Instant::now();
+    let output = bench.run("tine ls");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("control.sock") && said.contains("accepts nobody"),
+        "{said}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_copy_of_a_store_that_is_served_is_another_store() {
+    let bench = Bench::with_disk();
+    let daemon = Daemon::start(&bench, "--control there.sock");
+    bench.succeeds("tine fork disk web && cp -a \"$TINE_STORE\" copy");
+    assert!(
+        fs::symlink_metadata(bench.path("copy/control.sock"))
+            .unwrap()
+            .is_symlink()
+    );
+    let both = || {
+        ["", "--store copy "].map(|store| bench.succeeds(&format!("tine {store}ls --json")).lines().count())
+    };
+    assert_eq!(both(), [2, 2]);
+    bench.succeeds("tine --store copy drop web --yes && printf other | tine --store copy write disk");
+    assert_eq!(both(), [2, 1]);
+    bench.succeeds(
+        "tine read disk --length 4 | grep -q tine && tine --store copy read disk --length 5 | grep -q other",
+    );
+    // Also while that daemon says nothing: it is not to be ended for the copy's sake.
+    daemon.signal("-STOP");
+    assert_eq!(bench.succeeds("tine --store copy ls --json").lines().count(), 1);
+    let second = Daemon::start(&bench, "--store copy");
+    second.stop();
+    bench.succeeds("ln -s $PWD/there.sock copy/control.sock");
+    let begun = Instant::now();
+    let refused = bench.run("tine serve");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains(&format!("process {} serves the store", daemon.pid())),
+        "{said}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(15), "{said}");
+    daemon.signal("-CONT");
+    // A link that leads to the socket itself is no way around.
+    bench.succeeds("tine fork disk web2");
+    bench.succeeds("rm copy/control.sock && ln there.sock copy/control.sock");
+    let refused = bench.run("tine --store copy drop disk --yes");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in [
+        &format!(
+            "process {} serves another store: `{}`",
+            daemon.pid(),
+            bench.store().display()
+        ),
+        "remove it",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    bench.succeeds("rm copy/control.sock && ln -s $PWD/there.sock copy/control.sock");
+    // It can be served itself, beside the first.
+    let second = Daemon::start(&bench, "--store copy");
+    assert_ne!(second.announced["control"], daemon.announced["control"]);
+    assert_eq!(both(), [3, 1]);
+    second.stop();
+    daemon.stop();
+    assert_eq!(both(), [3, 1]);
 }

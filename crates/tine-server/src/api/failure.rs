@@ -41,6 +41,8 @@ pub enum Kind {
     Caller,
     /// The two sides speak different versions.
     Version,
+    /// The daemon has another store than the one that was meant.
+    OtherStore,
     /// The connection to the daemon broke.
     Connection,
     /// The operating system or the store failed.
@@ -217,8 +219,15 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::NotADirectory => "something in that path is no directory; is the path right?",
         io::ErrorKind::AddrInUse => "name another place, or end the process that has this one",
         io::ErrorKind::IsADirectory => "that is a directory; name a file",
+        io::ErrorKind::InvalidFilename => "a name in that path is too long, or all of it; name another place",
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit of the size of files (`ulimit -f unlimited`), or name a file system that takes larger ones"
+        }
         _ => match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE) => "too many files are open: raise the limit (`ulimit -n`)",
+            Some(Errno::LOOP) => {
+                "symbolic links in that path lead in a circle; name another place, or mend the links"
+            }
             Some(Errno::IO) => "the device failed: the kernel's log (`dmesg`) may say why",
             _ => return None,
         },

@@ -57,7 +57,7 @@ impl Request for Status {
     const VERB: &'static str = "status";
 
     fn work(self, daemon: &Daemon) -> Result<Served, Failure> {
-        let served = daemon.served().cloned();
+        let served = daemon.served();
         served.ok_or_else(|| Failure::new(Kind::NotFound, NOT_SERVED).hint("`tine serve` serves it"))
     }
 }

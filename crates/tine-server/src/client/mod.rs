@@ -10,8 +10,10 @@ mod patience;
 mod stream;
 mod transfer;
 
+use std::fs;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HeaderValue;
 use hyper::{Request as HttpRequest, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -34,7 +37,7 @@ use crate::api::{API_VERSION, Failure, Kind, LongRequest, Method, Request, Step,
 use crate::socket;
 use crate::wire::body::Chunks;
 use crate::wire::line::{Line, Lines};
-use crate::wire::{API_HEADER, Hello, JSON, path};
+use crate::wire::{API_HEADER, Hello, JSON, STORE_HEADER, path, store_mark};
 
 /// An answer in one piece is no longer than this: 65,000 forks with the longest names.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -49,6 +52,8 @@ pub struct Client {
     patience: Patience,
     /// The process that listens.
     pid: Option<u32>,
+    /// Which store is meant.
+    meant: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Client {
@@ -82,6 +87,9 @@ impl Client {
     /// # Errors
     /// Those of the operating system, but for those that only say that there is no daemon, or none for this user.
     pub fn find(store: &Path) -> io::Result<Option<Self>> {
+        // Without it the daemon cannot tell whether it is meant.
+        let meant = fs::metadata(store).ok();
+        let meant = meant.and_then(|folder| store_mark((folder.dev(), folder.ino())).parse().ok());
         let stream = match socket::connect(&store.join(Serving::CONTROL)) {
             Ok(stream) => stream,
             Err(error) if means_none(&error) => return Ok(None),
@@ -114,12 +122,13 @@ impl Client {
             sent,
             patience: Patience::default(),
             pid,
+            meant,
         }))
     }
 
-    /// Has `ask` asked a few times a second while the daemon is waited for, with how long it has been silent. A break ends
-    /// the waiting, with a failure of the kind [`Kind::Cancelled`].
-    pub fn while_waiting(&mut self, ask: impl FnMut(Duration) -> ControlFlow<()> + 'static) {
+    /// Has `ask` asked a few times a second while the daemon is waited for, with how long nothing whole has come from it: no
+    /// answer, or nothing more of one that comes in parts. A failure ends the waiting.
+    pub fn while_waiting(&mut self, ask: impl FnMut(Duration) -> Result<(), Failure> + 'static) {
         self.patience = Patience::new(ask);
     }
 
@@ -162,6 +171,7 @@ impl Client {
         let mut lines = Lines::default();
         loop {
             while let Some(line) = lines.next_line() {
+                self.patience.renew();
                 let line = serde_json::from_slice::<Line<R::Item, R::Answer>>(&line);
                 let step = match line.map_err(|error| self.misunderstood(&error))? {
                     Line::Progress(progress) => Step::Progress(progress),
@@ -217,21 +227,26 @@ impl Client {
         // A path and a query that were written by us are valid.
         *request.uri_mut() = target.parse().unwrap_or_default();
         let headers = request.headers_mut();
-        headers.insert(header::HOST, header::HeaderValue::from_static("tine"));
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
+        headers.insert(header::HOST, HeaderValue::from_static("tine"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        if let Some(meant) = &self.meant {
+            headers.insert(STORE_HEADER, meant.clone());
+        }
         request
     }
 
     fn send(&mut self, request: HttpRequest<Body>, changes: Changes) -> Result<Response<Incoming>, Failure> {
         let before = self.sent.bytes();
+        self.patience.renew();
         let requests = &mut self.requests;
         let sending = async {
             requests.ready().await?;
             requests.send_request(request).await
         };
         match self.patience.wait(&self.runtime, sending) {
-            Some(sent) => sent.map_err(|_| self.broken_since(before, changes)),
-            None => Err(given_up(changes)),
+            Ok(Err(error)) if error.is_parse() => Err(self.misunderstood(&error)),
+            Ok(sent) => sent.map_err(|_| self.broken_since(before, changes)),
+            Err(failure) => Err(given_up(failure, changes)),
         }
     }
 
@@ -270,10 +285,10 @@ impl Client {
         let mut bytes = Vec::new();
         loop {
             match self.patience.wait(&self.runtime, body.frame()) {
-                None => return Err(given_up(changes)),
-                Some(None) => return Ok(bytes),
-                Some(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref)),
-                Some(Some(Err(_))) => return Err(self.broken(changes)),
+                Err(failure) => return Err(given_up(failure, changes)),
+                Ok(None) => return Ok(bytes),
+                Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref)),
+                Ok(Some(Err(_))) => return Err(self.broken(changes)),
             }
             if bytes.len() > ANSWER_BYTES_MAX {
                 return Err(Failure::new(Kind::Version, "the daemon's answer does not end"));
@@ -284,9 +299,9 @@ impl Client {
     /// Receives the next chunk of a body; at its end, whatever that is, it has broken.
     fn chunk(&mut self, body: &mut Incoming, changes: Changes) -> Result<Bytes, Failure> {
         match self.patience.wait(&self.runtime, body.frame()) {
-            None => Err(given_up(changes)),
-            Some(Some(Ok(frame))) => Ok(frame.into_data().unwrap_or_default()),
-            Some(None | Some(Err(_))) => Err(self.broken(changes)),
+            Err(failure) => Err(given_up(failure, changes)),
+            Ok(Some(Ok(frame))) => Ok(frame.into_data().unwrap_or_default()),
+            Ok(None | Some(Err(_))) => Err(self.broken(changes)),
         }
     }
 
@@ -346,11 +361,11 @@ impl Client {
 
 const NOT_KNOWN: &str = "whether it was done is not known: `tine ls` and `tine show NAME` tell what there is, with a daemon and without";
 
-/// Returns the failure of who has waited long enough.
-fn given_up(changes: Changes) -> Failure {
+/// Returns the failure of who has waited long enough, and said why.
+fn given_up(failure: Failure, changes: Changes) -> Failure {
     match changes {
-        Changes::Nothing => Failure::cancelled(),
-        Changes::Perhaps => Failure::cancelled().hint(NOT_KNOWN),
+        Changes::Perhaps if failure.kind == Kind::Cancelled => failure.hint(NOT_KNOWN),
+        _ => failure,
     }
 }
 

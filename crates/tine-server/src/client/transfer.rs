@@ -35,6 +35,7 @@ impl Client {
         let mut decoder = Decoder::default();
         loop {
             while let Some(frame) = decoder.next_frame().map_err(|error| self.misunderstood(&error))? {
+                self.patience.renew();
                 match frame {
                     Frame::Begin(range) => pieces.begin(range)?,
                     Frame::Data { offset, bytes } => pieces.piece(Piece::Data {
@@ -83,6 +84,7 @@ impl Client {
         let admitted = Arc::new(Notify::new());
         let admitting = Arc::clone(&admitted);
         hyper::ext::on_informational(&mut request, move |_| admitting.notify_one());
+        self.patience.renew();
         let (before, requests) = (self.sent.bytes(), &mut self.requests);
         let sending = async {
             requests.ready().await?;
@@ -94,10 +96,10 @@ impl Client {
             Ok::<_, hyper::Error>((response, refused))
         };
         match self.patience.wait(&self.runtime, sending) {
-            None => Err(given_up(Changes::Nothing)),
-            Some(Err(_) | Ok((_, Some(Ok(Err(_)))))) => Err(self.broken_since(before, Changes::Nothing)),
-            Some(Ok((_, Some(refused)))) => Err(refusal(&mut self, refused, Changes::Nothing)),
-            Some(Ok((response, None))) => Ok(Sending {
+            Err(failure) => Err(given_up(failure, Changes::Nothing)),
+            Ok(Err(_) | Ok((_, Some(Ok(Err(_)))))) => Err(self.broken_since(before, Changes::Nothing)),
+            Ok(Ok((_, Some(refused)))) => Err(refusal(&mut self, refused, Changes::Nothing)),
+            Ok(Ok((response, None))) => Ok(Sending {
                 client: self,
                 chunks,
                 response: Some(response),
@@ -152,10 +154,12 @@ impl Sending {
         let Client {
             patience, runtime, ..
         } = &mut self.client;
+        // What was sent before has been taken.
+        patience.renew();
         match patience.wait(runtime, sending) {
-            None => Err(given_up(Changes::Perhaps)),
-            Some(None) => Ok(()),
-            Some(Some(early)) => {
+            Err(failure) => Err(given_up(failure, Changes::Perhaps)),
+            Ok(None) => Ok(()),
+            Ok(Some(early)) => {
                 self.response = None;
                 Err(refusal(&mut self.client, early, Changes::Perhaps))
             }
@@ -212,8 +216,8 @@ impl Sending {
         } = self;
         drop(chunks);
         match client.patience.wait(&client.runtime, response) {
-            None => Err(given_up(Changes::Perhaps)),
-            Some(response) => receive(&mut client, response, Changes::Perhaps),
+            Err(failure) => Err(given_up(failure, Changes::Perhaps)),
+            Ok(response) => receive(&mut client, response, Changes::Perhaps),
         }
     }
 

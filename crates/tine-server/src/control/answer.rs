@@ -172,6 +172,7 @@ fn status(kind: Kind) -> StatusCode {
         Kind::NotFound | Kind::Version => StatusCode::NOT_FOUND,
         Kind::Exists | Kind::Attached | Kind::Unconfirmed => StatusCode::CONFLICT,
         Kind::Busy | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::OtherStore => StatusCode::MISDIRECTED_REQUEST,
         Kind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use rustix::net::{Shutdown, shutdown};
@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use self::slots::Slots;
 use crate::Daemon;
 use crate::api::{API_VERSION, Failure, Kind};
-use crate::wire::{API_HEADER, Hello};
+use crate::wire::{API_HEADER, Hello, STORE_HEADER, store_mark};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
@@ -237,6 +237,7 @@ fn router(desk: Arc<Desk>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(&desk), meant_for_this_store))
         .layer(map_response(signed))
         .with_state(desk)
 }
@@ -246,6 +247,24 @@ async fn hello(State(desk): State<Arc<Desk>>) -> Response {
     match desk.check_open() {
         Ok(()) => answer::json(&Hello::of_this_process()),
         Err(failure) => failure.into_response(),
+    }
+}
+
+/// Refuses what is meant for another store: a copy of a store that was served has the link to its control socket, too.
+async fn meant_for_this_store(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let folder = desk.daemon.store().folder();
+    let ours = folder.and_then(|folder| folder.identity().ok()).map(store_mark);
+    match (request.headers().get(STORE_HEADER), ours) {
+        (Some(meant), Some(ours)) if meant.as_bytes() != ours.as_bytes() => {
+            let which = desk.daemon.served().map(|served| format!(": `{}`", served.store));
+            let pid = std::process::id();
+            let words = format!("process {pid} serves another store{}", which.unwrap_or_default());
+            let failure = Failure::new(Kind::OtherStore, words);
+            failure
+                .hint("`control.sock` in the store leads to it, as in a copy of a store that was served: remove it")
+                .into_response()
+        }
+        _ => next.run(request).await,
     }
 }
 

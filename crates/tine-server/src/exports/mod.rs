@@ -262,7 +262,8 @@ impl Exports for Disks {
                         (size, features, format!("a fork of `{source}` for one connection"))
                     }
                     Some(job) => {
-                        let made = self.daemon.jobs().size(source, job).map_err(refusal)?;
+                        let made = self.daemon.jobs().size(self.daemon.store(), source, job);
+                        let made = made.map_err(refusal)?;
                         let description = format!("a fork of `{source}` for all who name the job `{job}`");
                         (made.unwrap_or(size), WRITABLE, description)
                     }

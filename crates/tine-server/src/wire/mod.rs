@@ -16,6 +16,14 @@ pub(crate) const JSON: &str = "application/json";
 /// The header that each response carries: the version of the interface that the daemon speaks.
 pub(crate) const API_HEADER: &str = "tine-api";
 
+/// The header by which a request tells which store it is meant for: a path may lead to the daemon of another one.
+pub(crate) const STORE_HEADER: &str = "tine-store";
+
+/// Returns what that header says of a store's directory, by its device and its number there.
+pub(crate) fn store_mark((device, number): (u64, u64)) -> String {
+    format!("{device:x}:{number:x}")
+}
+
 /// Data that is sent as one frame at the most, and read at once.
 pub(crate) const DATA_BYTES_MAX: usize = 1 << 20;
 

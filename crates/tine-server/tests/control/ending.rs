@@ -1,6 +1,7 @@
 //! Goal: a daemon that stops does all of what it was sent, or nothing, and says which.
 //! Method: more connections than it serves at once wait for it with their requests when it starts, and it stops right away.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tine_server::api::{Create, Kind};
 use tine_server::client::Client;
 use tine_server::control::Control;
-use tine_server::{Daemon, Serving, socket};
+use tine_server::{Daemon, Endpoints, Serving, socket};
 use tine_store::{CreateOptions, OpenOptions, Store, Target};
 
 use crate::desk::{Desk, PATIENCE, answer, connect};
@@ -134,4 +135,51 @@ fn a_write_that_is_cut_off_is_told_what_it_has_written_and_not_that_nothing_was_
     let (status, said) = answer(&mut silent);
     assert_eq!(status, 503, "nothing was done: {said}");
     assert!(said.contains("\"stopping\""), "{said}");
+}
+
+#[test]
+fn a_store_that_was_moved_before_its_sockets_were_made_serves_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, moved, elsewhere] = ["store", "moved", "elsewhere"].map(|name| folder.path().join(name));
+    let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+    // Another takes its place: the socket for disks comes to lie in that.
+    fs::rename(&path, &moved).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    let endpoints = Endpoints {
+        socket: path.join("nbd.sock"),
+        store: path,
+        control: Some(elsewhere.join("control.sock")),
+        listen: None,
+        only: None,
+        short: folder.path().to_owned(),
+    };
+    // Whoever changes the sockets in a directory takes turns: it stands still between the first socket and the second.
+    let turn = fs::File::open(&elsewhere).unwrap();
+    turn.lock().unwrap();
+    let (socket, daemon) = (endpoints.socket.clone(), Daemon::new(store.clone()));
+    let starting = std::thread::spawn(move || Serving::start(daemon, &endpoints));
+    let begun = Instant::now();
+    let mut client = loop {
+        match UnixStream::connect(&socket) {
+            Ok(client) => break client,
+            Err(_) => assert!(begun.elapsed() < PATIENCE, "it listens"),
+        }
+    };
+    client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let greeted = client.read(&mut [0; 18]);
+    assert!(greeted.is_err(), "who connects is not served: {greeted:?}");
+    turn.unlock().unwrap();
+    let refused = starting.join().unwrap().unwrap_err();
+    assert_eq!(refused.source.to_string(), "it was moved just now");
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(!matches!(client.read(&mut [0; 18]), Ok(1..)), "not even at last");
+    for left in [
+        &socket,
+        &elsewhere.join("control.sock"),
+        &moved.join("control.sock"),
+    ] {
+        assert!(fs::symlink_metadata(left).is_err(), "{}", left.display());
+    }
+    store.close().unwrap();
 }

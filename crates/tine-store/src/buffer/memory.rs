@@ -10,7 +10,7 @@
 //! Invariant: what is held and what is spare are different blocks, and no more than `spare_max` are spare.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -116,10 +116,11 @@ impl Drop for Books {
     }
 }
 
-/// Whole blocks of one write, shared by the slots of its blocks; counts itself while it lives.
+/// Whole blocks of one write, shared by the slots of its blocks; counts itself while it lives, or until its disk is gone.
 pub(crate) struct Chunk {
     content: Content,
     memory: Arc<BufferMemory>,
+    is_counted: AtomicBool,
 }
 
 enum Content {
@@ -177,7 +178,17 @@ impl Chunk {
         Arc::new(Self {
             content,
             memory: Arc::clone(memory),
+            is_counted: AtomicBool::new(true),
         })
+    }
+
+    /// Takes it out of the count: no segment will ever have it, so that no drain could make room of it.
+    pub(crate) fn uncount(&self) {
+        if self.is_counted.swap(false, Ordering::Relaxed) {
+            self.memory
+                .held
+                .fetch_sub(self.content.bytes(), Ordering::Relaxed);
+        }
     }
 
     /// Tells whether it came by a large write.
@@ -197,8 +208,8 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        self.uncount();
         let memory = &self.memory;
-        memory.held.fetch_sub(self.content.bytes(), Ordering::Relaxed);
         if let Content::Blocks(blocks) = &mut self.content {
             let mut spare = memory.spare.lock();
             let room = memory.spare_max.saturating_sub(spare.len());

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
+use rustix::io::retry_on_intr;
 
 use self::file::{FileObject, open_direct, read_past_cache};
 use self::folder::{Folder, Inside};
@@ -300,8 +301,10 @@ fn try_lock(root: &Path) -> io::Result<Locked> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(holder(root))),
         Err(error) => return Err(error.into()),
     }
-    file.set_len(0)?;
-    file.write_all_at(own_name().as_bytes(), 0)?;
+    // Only to tell others who has it: a disk that is full has to be opened to be cleared.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.write_all_at(own_name().as_bytes(), 0));
     Ok(Ok(Some(file)))
 }
 
@@ -483,7 +486,8 @@ impl Medium for DirectoryMedium {
             return Ok(());
         };
         if bytes > *before && *allocates {
-            match fallocate(&*file, FallocateFlags::empty(), *before, bytes - *before) {
+            let more = bytes - *before;
+            match retry_on_intr(|| fallocate(&*file, FallocateFlags::empty(), *before, more)) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => *allocates = false,
                 Err(error) => {
@@ -495,7 +499,7 @@ impl Medium for DirectoryMedium {
         } else if bytes < *before && *allocates {
             ftruncate(&*file, bytes)?;
         }
-        if !*allocates && bytes > self.free_bytes()? {
+        if !*allocates && bytes > *before && bytes > self.free_bytes()? {
             return Err(io::ErrorKind::StorageFull.into());
         }
         *before = bytes;
@@ -516,5 +520,9 @@ impl Medium for DirectoryMedium {
 
     fn leased(&self) -> io::Result<Vec<SegmentId>> {
         lease::held(self.root.path())
+    }
+
+    fn folder(&self) -> Option<&Arc<Folder>> {
+        Some(&self.root)
     }
 }

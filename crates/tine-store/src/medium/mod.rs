@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use directory::folder::{Folder, Inside};
 pub use directory::{Access, DirectoryMedium};
 
 use crate::segment::SegmentId;
@@ -151,6 +152,11 @@ pub trait Medium: Send + Sync + 'static {
     ///
     /// Only who could write becomes a reader. So while a writer has the medium readers end, but none appears.
     fn leased(&self) -> io::Result<Vec<SegmentId>>;
+
+    /// Returns the directory that it is, if it is one: for what lies in it beside the store.
+    fn folder(&self) -> Option<&Arc<Folder>> {
+        None
+    }
 
     /// Returns 128 bits that nobody can guess and that were never returned before, for ids and nonces. The medium is
     /// asked because on a simulated one everything has to be the same in every run.

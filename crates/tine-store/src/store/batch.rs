@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use crate::block::{BLOCK, BLOCK_BYTES, blocks_touched};
 use crate::buffer::Chunk;
 use crate::error::{Result, StoreError};
+use crate::planted::{Bug, planted};
 use crate::store::Branch;
 use crate::store::branch::{Before, loaded};
 use crate::store::head::{GROUP_SLOTS_MAX, NewBlocks};
@@ -98,6 +99,11 @@ impl Branch {
             head.make_group_room(touched.len());
             for run in &runs {
                 head.write(run.start, &run.blocks, &run.chunk);
+                if planted(Bug::BatchSplit) {
+                    drop(head);
+                    self.engine().flush(&self.cell)?;
+                    head = self.writable(end)?;
+                }
             }
             drop(head);
             self.engine().user_written.fetch_add(bytes, Ordering::Relaxed);

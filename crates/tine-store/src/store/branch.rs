@@ -171,6 +171,16 @@ impl Branch {
     /// [`StoreError::Poisoned`] and those of the medium, then a prefix may have been written.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         check_bounds(offset, bytes.len() as u64, self.size())?;
+        self.write_pieces(bytes, offset).map_err(|error| match error {
+            // Whatever it was that found none, of all that a write may have to store first.
+            StoreError::NoSpace { .. } => StoreError::NoSpace {
+                what: "the write".into(),
+            },
+            error => error,
+        })
+    }
+
+    fn write_pieces(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let mut at = 0;
         while at < bytes.len() {
             // All pieces but the first begin on a block.

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::buffer::StretchId;
+use crate::buffer::{Source, StretchId};
 use crate::error::{Result, StoreError};
 use crate::names::{BranchName, SnapshotName};
 use crate::segment::table::SegmentTable;
@@ -103,6 +103,8 @@ pub(crate) struct Catalog {
     pub(crate) next_stretch: StretchId,
     /// Stretches that nobody refers to any more, but that are still read.
     pub(crate) departed: Vec<StretchId>,
+    /// What these had in memory, until the next drain takes it out of the count. Not at once: it may be going to a segment.
+    pub(crate) departed_sources: Vec<Weak<Source>>,
 }
 
 impl BranchEntry {
@@ -206,10 +208,12 @@ impl Catalog {
                 return;
             }
             state.dropped = true;
-            state.groups.clear();
+            let groups = std::mem::take(&mut state.groups);
             state.view = None;
             if stretch.is_read() {
                 self.departed.push(id);
+                let sources = groups.iter().map(|group| Arc::downgrade(&group.source));
+                self.departed_sources.extend(sources);
                 return;
             }
             for segment in std::mem::take(&mut state.live).into_keys() {

@@ -93,3 +93,79 @@ impl Iterator for Changed<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: of what two disks share in memory a diff looks at nothing but the nodes on the way to what differs.
+    //! Method: how often two entries are compared is counted, with a small buffer and with one four times as large.
+
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+    use crate::{BranchName, CreateOptions, OpenOptions, Store, Target, UpkeepMode};
+
+    const BLOCK: u64 = 4096;
+    const CHANGED: u64 = 10;
+
+    /// Returns how many entries are compared of a disk of so many blocks, all in memory, and a fork with ten others.
+    fn compared(blocks: u64) -> u64 {
+        let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+        let create = CreateOptions {
+            // Nothing is saved for want of room in the journal.
+            journal_file_bytes: 16 << 20,
+            ..CreateOptions::default()
+        };
+        let options = OpenOptions {
+            upkeep: UpkeepMode::Inline,
+            ..OpenOptions::default()
+        };
+        let store = Store::create_on(medium.start(), &create, options).expect("a store");
+        let [golden, web] = ["golden", "web"].map(|name| name.parse::<BranchName>().expect("a name"));
+        let branch = store.create_branch(&golden, blocks * BLOCK).expect("a branch");
+        for block in 0..blocks {
+            let bytes = [block as u8 | 1; BLOCK as usize];
+            branch.write_at(&bytes, block * BLOCK).expect("written");
+            // More at once would go to a segment.
+            if block % 100 == 0 {
+                branch.flush().expect("flushed");
+            }
+        }
+        store.fork(&Target::Branch(golden.clone()), &web).expect("a fork");
+        let fork = store.branch(&web).expect("the fork");
+        let changed_blocks: Vec<u64> = (0..CHANGED)
+            .map(|at| (2 * at + 1) * blocks / (2 * CHANGED))
+            .collect();
+        for block in &changed_blocks {
+            fork.write_at(&[0; 1], block * BLOCK).expect("written");
+        }
+        let stats = store.stats().expect("statistics");
+        assert!(stats.buffer.bytes >= blocks * BLOCK, "{:?}", stats.buffer);
+        let [a, b] = [golden, web].map(|name| store.state(&Target::Branch(name)).expect("a state"));
+        let found = changed(a.index(), &a.view, &b.view, &(0..blocks)).expect("a comparison");
+        let found: Vec<u64> = found.flat_map(|range| range.expect("a range")).collect();
+        assert_eq!(found, changed_blocks);
+        let looks = Cell::new(0);
+        let same = |x: &Entry, y: &Entry| {
+            looks.set(looks.get() + 1);
+            x.same(y)
+        };
+        assert_eq!(
+            a.view.overlay.diff_by(&b.view.overlay, same).count() as u64,
+            CHANGED
+        );
+        looks.get()
+    }
+
+    #[test]
+    fn entries_that_both_share_are_not_compared() {
+        let (small, large) = (compared(1000), compared(4000));
+        println!("{small} and {large} entries were compared");
+        assert!(small >= CHANGED, "{small}: what differs has to be looked at");
+        // No more than the leaves of what differs have, however many others there are.
+        assert!(
+            large <= small + 64 * CHANGED && large < 1000,
+            "{large} after {small}"
+        );
+    }
+}

@@ -310,7 +310,10 @@ impl Engine {
                         .and_then(|()| check_header(&header, id, SegmentKind::Index))
                 }
             };
-            if let Err(error) = result {
+            // An index that is not finished is taken back, and its segments with it.
+            if let Err(error) = result
+                && self.segments.contains(id)
+            {
                 report.damage.push(whole_store(describe(&error)));
             }
         }

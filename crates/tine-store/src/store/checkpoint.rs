@@ -3,37 +3,30 @@
 //! Order: drain, index nodes synced, a mark in the journal whose frame is P, manifest synced, its announcement durable.
 //! Only then are ring files used again, and what the older manifest alone named given back (rules 2, 3).
 
-use std::cell::RefCell;
+mod root;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::block::BLOCK_BYTES;
-use crate::buffer::Place as SourcePlace;
 use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
-use crate::index::build::NodeStore;
-use crate::index::extent::{Content, Extent};
-use crate::index::layers::{LAYERS_MAX, Layers, layers_kept};
-use crate::index::merge::{Stream, merge, overlay};
-use crate::index::node::extent_bytes;
+use crate::index::layers::Layers;
 use crate::index::tree::Tree;
-use crate::index::written::WrittenBlocks;
 use crate::journal::commit::Item;
 use crate::journal::record::{FrameRef, Record};
 use crate::journal::ring::Place;
 use crate::manifest::{BranchRecord, Manifest, SnapshotRecord, StretchRecord};
-use crate::medium::{ObjectName, Reading};
-use crate::overlay::{Entry, Overlay};
+use crate::medium::ObjectName;
 use crate::planted::{Bug, planted};
 use crate::store::Engine;
 use crate::store::catalog::{BranchCell, Catalog};
-use crate::store::content::{Applier, add_parts};
 use crate::store::durable::{Effect, NewRoot};
 use crate::store::index_writer::IndexWriter;
-use crate::store::stretch::{Deaths, PublishedPart, ReadGuard, Stretch};
+use crate::store::stretch::{PublishedPart, ReadGuard, Stretch};
 use crate::store::upkeep::Upkeep;
 use crate::store::view::View;
 
@@ -116,6 +109,8 @@ impl Engine {
                 let root = &state.root;
                 let is_due = match merging {
                     Merging::Least => false,
+                    // Only who asks for it is told again why it cannot be.
+                    _ if state.unmergeable && merging != Merging::Whole(stretch.id) => false,
                     Merging::Whole(whole) if whole == stretch.id => {
                         root.as_ref().is_some_and(|root| root.trees.len() > 1)
                     }
@@ -167,84 +162,6 @@ impl Engine {
             next = parent.parent;
         }
         Ok(Some(Layers::empty()))
-    }
-
-    fn make_root(
-        &self,
-        writer: &IndexWriter<'_>,
-        stretch: &Arc<Stretch>,
-        changed: Changed,
-        base: &Arc<Layers>,
-        merging: Merging,
-    ) -> Result<NewRoot> {
-        let deaths: RefCell<Deaths> = RefCell::default();
-        let mut run = Overlay::new();
-        {
-            let mut applier = Applier::new(self, stretch.id, &mut run);
-            for part in &changed.parts {
-                applier.part(part.segment, &part.part);
-            }
-            deaths.replace(applier.deaths);
-        }
-        let run = extents(&run, stretch.id);
-        let run_bytes: u64 = run.iter().map(|extent| extent_bytes(extent) as u64).sum();
-        let trees = &base.trees;
-        let keep = match merging {
-            Merging::Least if trees.len() < LAYERS_MAX => trees.len(),
-            Merging::Whole(whole) if whole == stretch.id => 0,
-            Merging::Deep => {
-                usize::from(base.owner != stretch.id || stretch.parent.is_some()).min(trees.len())
-            }
-            Merging::Paced | Merging::Whole(_) if run.is_empty() => trees.len(),
-            Merging::Least | Merging::Paced | Merging::Whole(_) => layers_kept(trees, run_bytes),
-        };
-        let paid = base.paid_merge().filter(|_| merging != Merging::Least);
-        let keep = paid.map_or(keep, |paid| keep.min(paid));
-        let on_hidden = |hidden: &Extent| {
-            if let (true, Content::Data { segment, .. }) = (hidden.birth == stretch.id, &hidden.content) {
-                *deaths.borrow_mut().entry(*segment).or_default() += hidden.count;
-            }
-        };
-        let mut layers = trees[..keep].to_vec();
-        if keep < trees.len() || !run.is_empty() {
-            let mut newer = Stream::new(run.into_iter().map(Ok));
-            for tree in trees.iter().skip(keep + 1).rev() {
-                newer = overlay(newer, Stream::new(tree.cursor(writer)?), &on_hidden);
-            }
-            let older = trees.get(keep).map(Arc::as_ref);
-            let bottom = keep == 0 || planted(Bug::TombstoneOverLive);
-            let merged = merge(writer, older, newer, bottom, &on_hidden)?;
-            layers.extend(merged.map(|record| Tree::new(record, &self.segments)));
-        }
-        // The set of written blocks is needed for as long as it may change; of a point its count, which cannot be found
-        // out without the parts.
-        let written = if changed.is_final && stretch.alive().is_some() {
-            None
-        } else {
-            let at = stretch.state.lock().written_at;
-            let mut written = match &at {
-                None => WrittenBlocks::default(),
-                Some(at) => WrittenBlocks::decode(&self.index.read(at, Reading::Cached)?)?,
-            };
-            add_parts(&mut written, &changed.parts);
-            if changed.is_final {
-                stretch.set_alive_if_unknown(written.count());
-                None
-            } else {
-                let mut out = Encoder::default();
-                written.encode(&mut out);
-                Some(writer.put(&out.bytes)?)
-            }
-        };
-        let upto = changed.parts.iter().map(|part| part.part.upto).max();
-        Ok(NewRoot {
-            covered: upto.unwrap_or(0).max(stretch.state.lock().covered),
-            stretch: Arc::clone(stretch),
-            layers: Layers::new(stretch.id, layers),
-            is_final: changed.is_final,
-            written,
-            deaths: deaths.into_inner(),
-        })
     }
 
     /// Lets heads stand on the new roots, and trims what these know too from the overlays of the largest heads.
@@ -490,43 +407,6 @@ impl Engine {
                 .ok_or_else(|| StoreError::damaged("the journal's log does not reach its own mark"))
         })
     }
-}
-
-/// Turns an overlay of one stretch into extents: consecutive blocks of one segment become one.
-fn extents(overlay: &Overlay, birth: StretchId) -> Vec<Extent> {
-    let mut extents: Vec<Extent> = Vec::new();
-    for (range, entry) in overlay {
-        let content = match entry {
-            Entry::Zero(zero) if zero.is_hole() => Content::Hole,
-            Entry::Zero(_) => Content::Zero,
-            Entry::Data {
-                source,
-                slot,
-                checksum,
-            } => {
-                let SourcePlace::Stored { segment, .. } = &*source.place.read() else {
-                    unreachable!("an applier makes stored sources of parts");
-                };
-                Content::Data {
-                    segment: segment.id,
-                    first: *slot,
-                    checksums: vec![*checksum],
-                }
-            }
-        };
-        let next = Extent {
-            start: range.start,
-            count: range.end - range.start,
-            birth,
-            content,
-        };
-        let alone = match extents.last_mut() {
-            Some(last) => last.append(next).err(),
-            None => Some(next),
-        };
-        extents.extend(alone);
-    }
-    extents
 }
 
 #[cfg(test)]

@@ -6,8 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::block::block_count;
 use crate::buffer::{Group, Place, Source, StretchId, Tombstone};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
+use crate::index::layers::Layers;
+use crate::index::leaf::PieceContent;
+use crate::index::node::NodeRef;
 use crate::index::written::WrittenBlocks;
 use crate::medium::Reading;
 use crate::overlay::{Entry, Overlay, Zero};
@@ -201,17 +205,14 @@ impl Engine {
     pub(crate) fn written_set(&self, stretch: &Stretch) -> Result<WrittenBlocks> {
         loop {
             // Held, so that it is not removed when a newer set takes its place before it was read.
-            let (at, root, _held) = {
+            let (at, covered, root, _held) = {
                 let state = stretch.state.lock();
                 let held = state.written_at.map(|at| self.index.segment(at.segment));
-                (state.written_at, state.covered, held)
+                (state.written_at, state.covered, state.root.clone(), held)
             };
-            let mut written = match &at {
-                None => WrittenBlocks::default(),
-                Some(at) => WrittenBlocks::decode(&self.index.read(at, Reading::Cached)?)?,
-            };
+            let mut written = self.saved_set(at.as_ref(), root.as_deref(), stretch.id)?;
             let state = stretch.state.lock();
-            if (state.written_at, state.covered) != (at, root) {
+            if (state.written_at, state.covered) != (at, covered) {
                 continue;
             }
             add_parts(&mut written, &state.parts);
@@ -225,6 +226,38 @@ impl Engine {
             }
             return Ok(written);
         }
+    }
+
+    /// Returns the set of blocks that a stretch wrote up to `root`, as it was saved at `at`. If that cannot be read, it is
+    /// found anew, at the cost of reading the whole index of the disk; the error is that of reading the set.
+    pub(crate) fn saved_set(
+        &self,
+        at: Option<&NodeRef>,
+        root: Option<&Layers>,
+        stretch: StretchId,
+    ) -> Result<WrittenBlocks> {
+        let Some(at) = at else {
+            return Ok(WrittenBlocks::default());
+        };
+        let read = self.index.read(at, Reading::Cached);
+        let saved = read.and_then(|bytes| WrittenBlocks::decode(&bytes));
+        saved.or_else(|error| self.born(root, stretch).map_err(|_| error))
+    }
+
+    /// Finds the blocks that a stretch wrote and that a root of it shows.
+    fn born(&self, root: Option<&Layers>, stretch: StretchId) -> Result<WrittenBlocks> {
+        let mut written = WrittenBlocks::default();
+        let Some(root) = root else {
+            return Err(StoreError::damaged("a set of written blocks has no root"));
+        };
+        root.resolve(&self.index, 0..block_count(u64::MAX), &mut |blocks, piece| {
+            let data = piece.filter(|piece| matches!(piece.content, PieceContent::Data { .. }));
+            if data.is_some_and(|piece| piece.birth() == stretch) {
+                written.insert(blocks);
+            }
+            Ok(true)
+        })?;
+        Ok(written)
     }
 
     /// Counts the blocks that a stretch wrote and did not overwrite.

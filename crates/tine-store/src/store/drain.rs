@@ -43,7 +43,10 @@ impl Engine {
     pub(crate) fn drain_all(&self, upkeep: &mut Upkeep) -> Result<bool> {
         let number = self.drains.begin();
         let (cells, stretches) = {
-            let catalog = self.catalog.lock();
+            let mut catalog = self.catalog.lock();
+            for source in std::mem::take(&mut catalog.departed_sources) {
+                source.upgrade().inspect(|source| source.uncount());
+            }
             let cells: Vec<_> = catalog
                 .branches
                 .values()

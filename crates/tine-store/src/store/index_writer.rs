@@ -48,6 +48,8 @@ pub(crate) struct IndexWriter<'a> {
     upkeep: RefCell<Option<&'a mut Upkeep>>,
     /// Until when they wait all the same: the merge gets half of the time.
     works_until: Cell<Instant>,
+    /// Something could not be written.
+    failed: Cell<bool>,
 }
 
 impl<'a> IndexWriter<'a> {
@@ -58,7 +60,36 @@ impl<'a> IndexWriter<'a> {
             begun: RefCell::default(),
             upkeep: RefCell::new(Some(upkeep)),
             works_until: Cell::new(Instant::now()),
+            failed: Cell::new(false),
         }
+    }
+
+    /// Tells whether something could not be written: then no more can be, and nothing of it finished.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    fn write(&self, node: &[u8]) -> Result<NodeRef> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin()?,
+        };
+        let at = NodeRef {
+            segment: open.id,
+            offset: SEGMENT_HEADER_BYTES + open.nodes.len() as u64,
+            bytes: node.len() as u32,
+            checksum: crc32c(node),
+        };
+        open.nodes.extend_from_slice(node);
+        if open.nodes.len() - open.appended >= APPEND_BYTES {
+            self.append(&mut open)?;
+        }
+        if open.nodes.len() >= INDEX_SEGMENT_BYTES {
+            self.seal(open)?;
+        } else {
+            *self.open.borrow_mut() = Some(open);
+        }
+        Ok(at)
     }
 
     /// Lets those go on who wait for a drain.
@@ -92,9 +123,6 @@ impl<'a> IndexWriter<'a> {
             .create_object(name, Writing::Cached)
             .map_err(|e| StoreError::io(name, "make", e))?;
         self.begun.borrow_mut().push(id);
-        // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out.
-        let segments = &self.engine.segments;
-        segments.add(segments.handle(id), SegmentKind::Index, 0);
         let mut open = Open {
             id,
             object,
@@ -106,6 +134,10 @@ impl<'a> IndexWriter<'a> {
             name,
             &[IoSlice::new(&encode_header(id, SegmentKind::Index))],
         )?;
+        // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out. Who checks
+        // the store finds its header there.
+        let segments = &self.engine.segments;
+        segments.add(segments.handle(id), SegmentKind::Index, 0);
         Ok(open)
     }
 
@@ -188,26 +220,9 @@ impl NodeStore for IndexWriter<'_> {
     }
 
     fn put(&self, node: &[u8]) -> Result<NodeRef> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.begin()?,
-        };
-        let at = NodeRef {
-            segment: open.id,
-            offset: SEGMENT_HEADER_BYTES + open.nodes.len() as u64,
-            bytes: node.len() as u32,
-            checksum: crc32c(node),
-        };
-        open.nodes.extend_from_slice(node);
-        if open.nodes.len() - open.appended >= APPEND_BYTES {
-            self.append(&mut open)?;
-        }
-        if open.nodes.len() >= INDEX_SEGMENT_BYTES {
-            self.seal(open)?;
-        } else {
-            *self.open.borrow_mut() = Some(open);
-        }
+        let at = self.write(node);
+        self.failed.set(self.failed.get() || at.is_err());
         self.give_way();
-        Ok(at)
+        at
     }
 }

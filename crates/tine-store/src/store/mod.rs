@@ -196,8 +196,9 @@ impl Engine {
                         self.grow_ring(bytes)?;
                         continue;
                     }
+                    // Whatever keeps the journal from being freed: what is dropped may be just that.
                     match self.make_journal_room(bytes) {
-                        Err(StoreError::NoSpace { .. }) if priority == Priority::Upkeep => presses = true,
+                        Err(_) if priority == Priority::Upkeep => presses = true,
                         result => result?,
                     }
                 }

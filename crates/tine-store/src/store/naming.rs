@@ -217,7 +217,9 @@ impl Store {
             return self.branch(branch)?.state();
         }
         self.state_at(|catalog| {
-            let is_there = catalog.stretches.contains_key(&point.id);
+            let found = catalog.stretches.get(&point.id);
+            // One that departed is read still by who found it before.
+            let is_there = found.is_some_and(|stretch| !stretch.is_dropped());
             is_there
                 .then_some(point.id)
                 .ok_or(StoreError::UnknownPoint { point: point.id })
@@ -225,24 +227,34 @@ impl Store {
     }
 
     /// Returns the state at the point that `find` names.
-    fn state_at(&self, find: impl FnOnce(&Catalog) -> Result<StretchId>) -> Result<State> {
+    fn state_at(&self, find: impl Fn(&Catalog) -> Result<StretchId>) -> Result<State> {
         let engine = self.engine();
-        let (stretch, guard) = {
-            let catalog = engine.catalog.lock();
-            let stretch = catalog.stretch(find(&catalog)?)?;
-            let guard = ReadGuard::new(&stretch);
-            (stretch, guard)
-        };
-        let size = stretch.state.lock().size();
-        Ok(State {
-            view: engine.view(&stretch)?,
-            size,
-            stretch: stretch.id,
-            pin: None,
-            _guard: guard,
-            ahead: ReadAhead::default(),
-            running: Arc::clone(&self.running),
-        })
+        loop {
+            let (stretch, guard) = {
+                let catalog = engine.catalog.lock();
+                let stretch = catalog.stretch(find(&catalog)?)?;
+                let guard = ReadGuard::new(&stretch);
+                (stretch, guard)
+            };
+            let view = engine.view(&stretch);
+            let size = {
+                let state = stretch.state.lock();
+                if state.dropped {
+                    // What it had in memory went with it, so the view may lack that; nor is it found any more.
+                    continue;
+                }
+                state.size()
+            };
+            return Ok(State {
+                view: view?,
+                size,
+                stretch: stretch.id,
+                pin: None,
+                _guard: guard,
+                ahead: ReadAhead::default(),
+                running: Arc::clone(&self.running),
+            });
+        }
     }
 
     /// Forgets branches and their snapshots, all or none. Forks of them stay what they are. Durable on return; the
@@ -340,5 +352,52 @@ impl Store {
             return Err(StoreError::InvalidSize { size });
         }
         self.branch(name)?.resize(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+    use crate::{CreateOptions, OpenOptions};
+
+    #[test]
+    fn what_is_dropped_before_it_was_read_is_not_found() {
+        let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+        let store = Store::create_on(medium.start(), &CreateOptions::default(), OpenOptions::default())
+            .expect("a store");
+        let (name, snapshot): (BranchName, SnapshotName) =
+            ("a".parse().expect("valid"), "s".parse().expect("valid"));
+        let branch = store.create_branch(&name, 1 << 20).expect("a branch");
+        branch.write_at(&[7; 4096], 0).expect("written");
+        store
+            .snapshot(&[(name.clone(), snapshot.clone())])
+            .expect("a snapshot");
+        let point = {
+            let catalog = store.engine().catalog.lock();
+            let id = catalog.snapshot(&name, &snapshot).expect("it is there");
+            catalog.stretch(id).expect("a point")
+        };
+        let target = Target::Snapshot(name.clone(), snapshot.clone());
+        std::thread::scope(|scope| {
+            // Who reads it has found it by now, and waits.
+            let mut state = point.state.lock();
+            let reader = scope.spawn(|| store.state(&target));
+            while !point.is_read() {
+                std::thread::yield_now();
+            }
+            // As a drop does it.
+            let mut catalog = store.engine().catalog.lock();
+            let entry = catalog.branches.get_mut(&name).expect("it is there");
+            entry.snapshots.remove(&snapshot);
+            (state.dropped, state.view) = (true, None);
+            state.groups.clear();
+            drop((catalog, state));
+            let found = reader.join().expect("no panic");
+            assert!(
+                matches!(found, Err(StoreError::UnknownSnapshot { .. })),
+                "{found:?}"
+            );
+        });
     }
 }

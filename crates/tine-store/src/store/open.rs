@@ -23,7 +23,7 @@ use crate::journal::record::Record;
 use crate::journal::ring::{LogFrame, Place, Ring, Shape};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
-use crate::medium::{Access, Area, DirectoryMedium, Medium, ObjectName, Writing};
+use crate::medium::{Access, Area, DirectoryMedium, Folder, Medium, ObjectName, Writing};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
@@ -311,6 +311,11 @@ impl Store {
     /// no writes. What cannot be told any more is an error when it is read.
     pub fn damage(&self) -> Option<&StoreError> {
         self.running.engine.damage.as_ref()
+    }
+
+    /// Returns the directory of the store, if it is in one: what lies there beside it stays beside it when it is moved.
+    pub fn folder(&self) -> Option<&Arc<Folder>> {
+        self.running.engine.medium.folder()
     }
 
     /// Flushes every branch and ends well: the next opening has little to replay.

@@ -295,7 +295,8 @@ impl Store {
         let engine = &self.running.engine;
         let (mut stretches, mut points) = {
             let catalog = engine.catalog.lock();
-            let stretches: Vec<_> = catalog.stretches.values().cloned().collect();
+            let stretches = catalog.stretches.values().filter(|stretch| !stretch.is_dropped());
+            let stretches: Vec<_> = stretches.cloned().collect();
             let points: std::collections::HashMap<StretchId, PointInfo> = stretches
                 .iter()
                 .map(|stretch| {
@@ -336,10 +337,12 @@ impl Store {
             .iter()
             .filter_map(|stretch| {
                 let mut point = points.remove(&stretch.id)?;
-                Some(engine.written_blocks(stretch).map(|blocks| {
-                    point.written = blocks * BLOCK_BYTES;
-                    point
-                }))
+                let written = engine.written_blocks(stretch);
+                // Dropped meanwhile, and what it had with it.
+                (!stretch.is_dropped()).then(|| {
+                    point.written = written? * BLOCK_BYTES;
+                    Ok(point)
+                })
             })
             .collect()
     }

@@ -6,6 +6,7 @@
 //! **Invariant:** what is held and what was given to objects that are being made cover together what is in memory; so
 //! a write that comes while a drain is under way cannot take the room that the drain was given.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,7 +60,8 @@ struct Held {
     ring: u64,
     /// Bytes that were held and are given to objects that are being made.
     in_use: u64,
-    /// Of these, what the index has of them that is being made: others may be finished meanwhile.
+    /// Of these, what the index has of them that is being made: others may be finished meanwhile. Never more than was held
+    /// for it.
     in_index: u64,
     /// What the runs of published blocks will take.
     index: u64,
@@ -137,10 +139,10 @@ impl Space {
             match self.medium.reserve(target) {
                 Ok(()) => {
                     held.reserved = target;
-                    held.ring = self.ring;
+                    held.ring = self.ring.min(target);
                     return Ok(());
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+                Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {}
                 Err(error) => return Err(StoreError::io("space for the store", "reserve", error)),
             }
         }
@@ -169,20 +171,30 @@ impl Space {
 
     /// Gives room back for an object that is about to be written.
     pub(crate) fn use_for_object(&self, bytes: u64) -> Result<()> {
-        // Media allocate whole blocks. What is not held, the object has to find free.
-        let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         let mut held = self.held.lock();
-        let taken = bytes.min(held.reserved - held.ring);
-        held.reserved -= taken;
-        held.in_use += taken;
-        self.tell(&held);
+        self.take(&mut held, bytes, u64::MAX);
         self.let_go(&held)
     }
 
-    /// As [`Space::use_for_object`], for the index that is being made.
+    /// As [`Space::use_for_object`], for the index that is being made: it gets what is held for new runs, and the spare
+    /// room. What a merge copies beside has to find room that is free, not that of what is in memory.
     pub(crate) fn use_for_index(&self, bytes: u64) -> Result<()> {
-        self.held.lock().in_index += bytes.next_multiple_of(BLOCK_BYTES);
-        self.use_for_object(bytes)
+        let mut held = self.held.lock();
+        let share = (held.index + self.spare).saturating_sub(held.in_index);
+        held.in_index += self.take(&mut held, bytes, share);
+        self.let_go(&held)
+    }
+
+    /// Takes at most `most` from what is held for an object of so many bytes; returns how many it got.
+    fn take(&self, held: &mut Held, bytes: u64, most: u64) -> u64 {
+        debug_assert!(held.ring <= held.reserved);
+        // Media allocate whole blocks. What is not held, the object has to find free.
+        let free = held.reserved.saturating_sub(held.ring);
+        let taken = bytes.next_multiple_of(BLOCK_BYTES).min(free).min(most);
+        held.reserved -= taken;
+        held.in_use += taken;
+        self.tell(held);
+        taken
     }
 
     /// Takes note that no index is being made any more.
@@ -204,7 +216,7 @@ impl Space {
     /// Gives back what is held for a file of the ring.
     pub(crate) fn use_for_ring(&self) -> Result<()> {
         let mut held = self.held.lock();
-        held.reserved -= std::mem::take(&mut held.ring);
+        held.reserved = held.reserved.saturating_sub(std::mem::take(&mut held.ring));
         self.tell(&held);
         self.let_go(&held)
     }
@@ -219,13 +231,15 @@ impl Space {
     /// holds what there is, which covers no more data: the next write has to find room first.
     pub(crate) fn settle(&self, due: Due) {
         let mut held = self.held.lock();
+        // More than is due for the index now would pass for room of what is in memory.
+        held.in_index = held.in_index.min(due.index + self.spare);
         held.in_use = due.streamed + held.in_index;
         held.index = due.index;
         let needed = held.needed(due.data + due.streamed) + self.constant();
         let needed = needed.saturating_sub(held.in_use);
         if self.medium.reserve(needed).is_ok() {
             held.reserved = needed;
-            held.ring = self.ring;
+            held.ring = self.ring.min(needed);
             return self.tell(&held);
         }
         let free = self.medium.free_bytes().unwrap_or(0);
@@ -245,5 +259,65 @@ impl Space {
         self.tell(&held);
         // What stays held goes with the file when the store is opened again.
         let _ = self.medium.reserve(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::Medium;
+    use crate::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+
+    const MIB: u64 = 1 << 20;
+
+    fn space(capacity: u64) -> (Arc<dyn Medium>, Space) {
+        let options = SimulatedOptions {
+            capacity: Some(capacity),
+            write_once: false,
+        };
+        let medium: Arc<dyn Medium> = SimulatedMedium::new(options, Chooser::seeded(1)).start();
+        (Arc::clone(&medium), Space::new(medium, 8 * MIB, 0, 0))
+    }
+
+    #[test]
+    fn an_index_that_outgrows_its_room_takes_nobody_elses() {
+        let (medium, space) = space(1 << 30);
+        let due = Due {
+            index: MIB,
+            data: 16 * MIB,
+            streamed: 0,
+        };
+        space.settle(due);
+        for _ in 0..50 {
+            space.use_for_index(MIB).expect("room");
+            // Somebody drains in between.
+            space.settle(due);
+            let held = space.held.lock();
+            assert!(held.ring == 8 * MIB && held.reserved >= held.ring + due.data);
+        }
+        let covered = 16 * MIB;
+        assert!(space.covers(covered) && !space.covers(2 * covered));
+        let free = medium.free_bytes().expect("told");
+        assert!(free <= (1 << 30) - 8 * MIB - covered, "{free} bytes are free");
+        space.end_index();
+        space.use_for_object(covered).expect("room");
+        space.use_for_ring().expect("the ring's file");
+    }
+
+    #[test]
+    fn what_is_held_for_the_ring_is_part_of_what_is_held() {
+        let (_, space) = space(40 * MIB);
+        space.hold(16 * MIB).expect("room");
+        space.use_for_object(20 * MIB).expect("room");
+        space.use_for_ring().expect("the ring's file");
+        // What is given to an object is not free for the next write.
+        for data in [17, 18, 40] {
+            let _ = space.hold(data * MIB);
+            let held = space.held.lock();
+            assert!(held.ring <= held.reserved, "{} of {}", held.ring, held.reserved);
+        }
+        space.use_for_object(8 * MIB).expect("room");
+        space.settle(Due::default());
+        assert_eq!(space.held.lock().ring, 8 * MIB);
     }
 }

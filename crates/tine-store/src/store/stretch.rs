@@ -91,6 +91,8 @@ pub(crate) struct StretchState {
     pub(crate) live: HashMap<SegmentId, u64>,
     /// What former roots still show those who read them; given up oldest first, when nobody does any more.
     pub(crate) deaths: VecDeque<(Option<Arc<Layers>>, Deaths)>,
+    /// A layer of its root could not be read when it was to be merged: until the store is opened again that is not tried.
+    pub(crate) unmergeable: bool,
     /// Why its content cannot be told any more, in a store that is damaged.
     pub(crate) broken: Option<StoreError>,
     /// What was queued last for it.
@@ -155,6 +157,12 @@ impl Stretch {
         self.pins.load(Ordering::Acquire) > 0
     }
 
+    /// Tells whether nobody refers to it any more; who reads it still may.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.state.lock().dropped
+    }
+
+    /// Tells whether somebody reads it.
     pub(crate) fn is_read(&self) -> bool {
         let readers = self.readers.get();
         let is_read = readers.is_some_and(|readers| Arc::strong_count(readers) > 1);

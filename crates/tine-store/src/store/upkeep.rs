@@ -129,7 +129,8 @@ impl Engine {
     /// Ends the thread when it has finished what it is at.
     pub(crate) fn stop_thread(&self) {
         self.signal.stop();
-        if let Some(thread) = self.thread.lock().take() {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
             // A panic of the thread has poisoned what it held; there is nothing more to do about it here.
             let _ = thread.join();
         }

@@ -1,6 +1,8 @@
 //! A disk as plain blocks in memory.
 
 use std::fmt::Write;
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) const BLOCK: usize = 4096;
@@ -81,13 +83,27 @@ impl Content {
         bytes
     }
 
-    /// Returns the blocks in which two disks differ; what one of them lacks counts when the other's is not zero.
-    pub(crate) fn differing_blocks(&self, other: &Self) -> Vec<usize> {
-        let count = self.blocks.len().max(other.blocks.len());
-        let at = |content: &Self, block: usize| content.blocks.get(block).cloned().flatten();
-        (0..count)
-            .filter(|&block| at(self, block) != at(other, block))
-            .collect()
+    /// Returns the ranges in which two disks differ, none touching the next: whole blocks as far as both reach, and what
+    /// one has behind the other's end. The block in which the shorter one ends counts as differing also where the longer
+    /// one has something only behind that end.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<Range<u64>> {
+        let (short, long) = (self.size.min(other.size), self.size.max(other.size));
+        let differing = self.blocks.iter().zip(&other.blocks).enumerate();
+        let blocks = differing.filter(|(_, (a, b))| a != b).map(|(at, _)| {
+            let start = (at * BLOCK) as u64;
+            start..(start + BLOCK as u64).min(short)
+        });
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for range in blocks
+            .chain(iter::once(short..long))
+            .filter(|range| !range.is_empty())
+        {
+            match ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        ranges
     }
 
     pub(crate) fn is_zero(&self, block: usize) -> bool {

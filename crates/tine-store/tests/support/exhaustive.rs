@@ -39,20 +39,15 @@ use std::thread;
 use parking_lot::Mutex;
 use tine_store::medium::simulated::{Chooser, Digester, SimulatedMedium};
 
+use super::alphabet::{Alphabet, CHECKPOINT, CONFIG, branches, write};
 use super::catch::catch;
 use super::content::BLOCK;
 use super::expect::tell;
-use super::ops::{Fate, Op, Step};
+use super::ops::{Op, Step};
 use super::outcomes::Variety;
 use super::prover::{Proved, Prover};
 use super::runner::{Config, Runner, Wrong};
 use super::world::{Target, World};
-
-/// The smallest ring that there may be, so that even a short history comes round to files that were used.
-const CONFIG: Config = Config {
-    journal_file_bytes: 32 << 10,
-    ..Config::SMALL
-};
 
 /// How far to go: the longest histories for which each thing is done.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +131,7 @@ impl fmt::Display for Explored {
 /// as it, others may be wrong too.
 pub(crate) fn explore(alphabet: Alphabet, bounds: Bounds) -> Result<Explored, String> {
     let config = alphabet.config();
-    let start = catch(|| start(&config)).unwrap_or_else(Err)?;
+    let start = catch(|| start(&config, alphabet.disk_blocks())).unwrap_or_else(Err)?;
     let search = Search {
         alphabet,
         bounds,
@@ -159,7 +154,7 @@ pub(crate) fn explore(alphabet: Alphabet, bounds: Bounds) -> Result<Explored, St
 
 /// Does some histories twice and returns how many; fails where the media differ. On that all skipping stands.
 pub(crate) fn repeat() -> Result<u64, String> {
-    let start = catch(|| start(&CONFIG)).unwrap_or_else(Err)?;
+    let start = catch(|| start(&CONFIG, 2)).unwrap_or_else(Err)?;
     // No letter, but a write of one block.
     const ONE_BLOCK: usize = usize::MAX;
     let letters = branches(&[]).len();
@@ -417,13 +412,13 @@ fn swaps(before: Option<&Op>, op: &Op) -> bool {
     }
 }
 
-/// Returns a closed store with two branches, and what it was told.
-fn start(config: &Config) -> Result<Base, Wrong> {
+/// Returns a closed store with two branches of so many blocks, and what it was told.
+fn start(config: &Config, blocks: u64) -> Result<Base, Wrong> {
     let mut runner = Runner::create(config.clone(), Chooser::fixed(Vec::new(), 0))?;
     for op in [
         Op::Create {
             name: "a".into(),
-            size: 2 * BLOCK as u64,
+            size: blocks * BLOCK as u64,
         },
         write("a", 0, 1),
         Op::Fork {
@@ -440,184 +435,4 @@ fn start(config: &Config) -> Result<Base, Wrong> {
         medium: runner.medium.fork(),
         world,
     })
-}
-
-/// A write of one block.
-pub(crate) fn write(name: &str, block: u64, id: u32) -> Op {
-    Op::Write {
-        name: name.into(),
-        offset: block * BLOCK as u64,
-        length: BLOCK as u64,
-        id,
-    }
-}
-
-/// The letter of a checkpoint.
-const CHECKPOINT: usize = 12;
-
-/// What histories are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Alphabet {
-    /// What is done to branches.
-    Branches,
-    /// What is done to throwaway forks, and forks of these.
-    Throwaways,
-    /// What is done to branches whose whole blocks go past the buffer.
-    Streams,
-}
-
-impl Alphabet {
-    fn config(self) -> Config {
-        match self {
-            Self::Branches | Self::Throwaways => CONFIG,
-            Self::Streams => Config {
-                large_write_bytes: 0,
-                ..CONFIG
-            },
-        }
-    }
-
-    /// Tells whether writes touch only their own branch; see the [module](self).
-    fn writes_swap(self) -> bool {
-        self != Self::Streams
-    }
-
-    /// Returns what may come next, always as many. Writes are numbered by branch.
-    fn letters(self, ops: &[Op]) -> Vec<Op> {
-        match self {
-            Self::Branches => branches(ops),
-            Self::Throwaways => throwaways(ops),
-            Self::Streams => streams(ops),
-        }
-    }
-}
-
-/// The next write to a branch.
-fn next_write(ops: &[Op], name: &str, blocks: u64, first: u32) -> Op {
-    let is_one = |op: &&Op| matches!(op, Op::Write { name: other, .. } if other == name);
-    Op::Write {
-        name: name.into(),
-        offset: 0,
-        length: blocks * BLOCK as u64,
-        id: first + ops.iter().filter(is_one).count() as u32,
-    }
-}
-
-fn throwaways(ops: &[Op]) -> Vec<Op> {
-    let throwaway = |source: &str, name: &str| Op::Throwaway {
-        source: Target(source.into(), None),
-        name: name.into(),
-    };
-    let keep = |from: &str, name: &str| Op::Keep {
-        from: from.into(),
-        name: name.into(),
-    };
-    vec![
-        next_write(ops, "a", 2, 10),
-        Op::Flush { name: "a".into() },
-        throwaway("a", "t0"),
-        next_write(ops, "t0", 1, 20),
-        Op::Flush { name: "t0".into() },
-        throwaway("t0", "t1"),
-        next_write(ops, "t1", 2, 30),
-        keep("t0", "c"),
-        keep("t1", "d"),
-        Op::Fork {
-            source: Target("t1".into(), None),
-            name: "e".into(),
-        },
-        Op::Snapshot {
-            snapshots: vec![("t0".into(), "s".into())],
-        },
-        Op::Rollback {
-            name: "t0".into(),
-            to: None,
-            keep: None,
-        },
-        Op::Drop {
-            names: vec!["t0".into()],
-        },
-        Op::Checkpoint,
-        Op::Reopen,
-        Op::Crash { fate: Fate::Process },
-        Op::Crash { fate: Fate::Power },
-    ]
-}
-
-fn streams(ops: &[Op]) -> Vec<Op> {
-    let flush = |name: &str| Op::Flush { name: name.into() };
-    vec![
-        next_write(ops, "a", 2, 10),
-        next_write(ops, "b", 1, 20),
-        // A part of a block goes through the buffer, into the same group.
-        Op::Write {
-            name: "a".into(),
-            offset: 700,
-            length: 300,
-            id: 80,
-        },
-        flush("a"),
-        flush("b"),
-        Op::Fork {
-            source: Target("a".into(), None),
-            name: "c".into(),
-        },
-        Op::Rollback {
-            name: "b".into(),
-            to: None,
-            keep: None,
-        },
-        Op::Drop {
-            names: vec!["a".into()],
-        },
-        Op::Drain,
-        Op::Checkpoint,
-        Op::Reclaim,
-        Op::Reopen,
-        Op::Crash { fate: Fate::Process },
-        Op::Crash { fate: Fate::Power },
-    ]
-}
-
-fn branches(ops: &[Op]) -> Vec<Op> {
-    let write = |name: &str, blocks: u64, first: u32| next_write(ops, name, blocks, first);
-    let flush = |name: &str| Op::Flush { name: name.into() };
-    let resize = |size: u64| Op::Resize {
-        name: "a".into(),
-        size,
-    };
-    vec![
-        write("a", 2, 10),
-        write("b", 1, 20),
-        flush("a"),
-        flush("b"),
-        Op::Fork {
-            source: Target("a".into(), None),
-            name: "c".into(),
-        },
-        Op::Snapshot {
-            snapshots: vec![("a".into(), "s".into())],
-        },
-        Op::Rollback {
-            name: "a".into(),
-            to: Some("s".into()),
-            keep: None,
-        },
-        Op::Rollback {
-            name: "b".into(),
-            to: None,
-            keep: None,
-        },
-        Op::Drop {
-            names: vec!["b".into()],
-        },
-        resize(100),
-        resize(2 * BLOCK as u64),
-        Op::Drain,
-        Op::Checkpoint,
-        Op::Reclaim,
-        Op::Reopen,
-        Op::Crash { fate: Fate::Process },
-        Op::Crash { fate: Fate::Power },
-    ]
 }

@@ -3,9 +3,9 @@
 
 use tine_store::medium::simulated::Chooser;
 
+use super::alphabet::write;
 use super::catch::catch;
 use super::content::BLOCK;
-use super::exhaustive::write;
 use super::expect::tell;
 use super::ops::{Op, Step};
 use super::outcomes::Variety;

@@ -4,12 +4,13 @@
 //! and their random choice. [`perform`] does one on the engine, [`expect`] in the model, [`inspect`] compares what both
 //! show, and [`runner`] carries a history through troubles and crashes on the simulated medium. On these stand
 //! [`history`], seeded random histories, which [`shrink`] makes short when they fail, and [`exhaustive`], every short
-//! history with every crash, as is [`interleaved`] for writes in the middle of upkeep: [`outcomes`] is what a crash may
+//! history over an [`alphabet`] with every crash, as is [`interleaved`] for writes in the middle of upkeep: [`outcomes`] is what a crash may
 //! leave, and [`prover`] recovers from it, once for all histories. [`seeds`] plays
 //! many on all threads. [`rot`] damages what lies still; [`gate`] holds calls up.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod alphabet;
 pub(crate) mod catch;
 pub(crate) mod content;
 pub(crate) mod exhaustive;

@@ -134,11 +134,11 @@ impl Branch {
         unflushed.changes.push(change);
     }
 
-    /// After a crash: goes back to the last of its states since it was durable that shows `found`, and returns how many
-    /// changes were lost; `None` if it was never so.
-    pub(crate) fn recover(&mut self, found: &BTreeMap<u64, u32>) -> Option<usize> {
+    /// After a crash: goes back to the last of its states since it was durable that shows `found`; `None` if it was never
+    /// so.
+    pub(crate) fn recover(&mut self, found: &BTreeMap<u64, u32>) -> Option<Recovered> {
         let Some(unflushed) = self.unflushed.take() else {
-            return (self.now.blocks == *found).then_some(0);
+            return (self.now.blocks == *found).then(Recovered::default);
         };
         let kept = unflushed.longest_that_shows(found)?;
         let Unflushed {
@@ -147,13 +147,27 @@ impl Branch {
             changed,
             changes,
         } = *unflushed;
+        let may_be_unchanged = !changed && kept > 0 && blocks == *found;
         for change in &changes[..kept] {
             apply(&mut blocks, &mut written, change, &mut |_| {});
         }
         (self.now.blocks, self.written) = (blocks, written);
         self.changed = changed || kept > 0;
-        Some(changes.len() - kept)
+        Some(Recovered {
+            lost: changes.len() - kept,
+            may_be_unchanged,
+        })
     }
+}
+
+/// What can be told of a branch after a crash.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Recovered {
+    /// Changes that were lost.
+    pub(crate) lost: usize,
+    /// It shows what its last point does, by changes that cleared what was clear or because all are lost: whether that point
+    /// would serve again cannot be seen.
+    pub(crate) may_be_unchanged: bool,
 }
 
 impl Unflushed {

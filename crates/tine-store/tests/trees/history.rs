@@ -345,13 +345,19 @@ impl History {
         self.met.throwaways += 1;
         // The point that it began at is not durable yet; what is flushed behind it makes it so.
         if let Target::Branch(source) = &target {
-            let branch = told(store.branch(source), "opening a branch")?;
-            let id = self.next_id;
-            self.next_id += 1;
-            self.write_batch(&branch, source, std::iter::once(0..1).collect(), id)?;
-            told(branch.flush(), "flushing")?;
-            self.known(source).make_durable();
+            self.change_for_certain(source)?;
         }
+        Ok(())
+    }
+
+    /// Writes a block of a branch, and flushes it.
+    fn change_for_certain(&mut self, name: &BranchName) -> Told<()> {
+        let branch = told(self.store().branch(name), "opening a branch")?;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.write_batch(&branch, name, std::iter::once(0..1).collect(), id)?;
+        told(branch.flush(), "flushing")?;
+        self.known(name).make_durable();
         Ok(())
     }
 
@@ -479,17 +485,23 @@ impl History {
             "opening",
         )?;
         self.met.recoveries += 1;
-        let mut any_lost = false;
+        let (mut any_lost, mut in_doubt) = (false, Vec::new());
         for (name, known) in &mut self.branches {
             let state = told(store.state(&Target::Branch(name.clone())), "a state")?;
             let found = told(read(&state), "reading")?;
-            let Some(lost) = known.recover(&found) else {
+            let Some(recovered) = known.recover(&found) else {
                 return Err(format!("after recovery {name} is what it never was since its flush").into());
             };
-            any_lost |= lost > 0;
+            any_lost |= recovered.lost > 0;
+            if recovered.may_be_unchanged {
+                in_doubt.push(name.clone());
+            }
         }
         self.met.losses += u64::from(any_lost);
         self.store = Some(store);
+        for name in in_doubt {
+            self.change_for_certain(&name)?;
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod serde;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::{Bound, Deref, Index, IndexMut, Range, RangeBounds};
 use core::slice::SliceIndex;
@@ -227,6 +228,42 @@ impl Bytes {
         self.0.replace(first..self.len(), &kept);
     }
 
+    /// Moves all bytes of `other` behind these; `other` is empty then. Copies them, unless there are none here.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            *self = core::mem::take(other);
+        } else {
+            self.extend_from_slice(other);
+            *other = Self::new();
+        }
+    }
+
+    /// Appends a range of the bytes once more.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within the bytes.
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        let range = within(range, self.len());
+        self.reserve(range.len());
+        let part = Self::from(&self[range]);
+        self.extend_from_slice(&part);
+    }
+
+    /// Removes the byte at `index` and returns it; the last takes its place.
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn swap_remove(&mut self, index: usize) -> u8 {
+        let removed = self[index];
+        let last = self.pop().expect("there is a byte");
+        if index < self.len() {
+            self[index] = last;
+        }
+        removed
+    }
+
     /// Puts `bytes` in the place of a range. O(n).
     ///
     /// # Panics
@@ -374,6 +411,27 @@ impl From<Box<[u8]>> for Bytes {
     }
 }
 
+impl<const N: usize> From<&[u8; N]> for Bytes {
+    /// Copies the bytes.
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+impl From<&str> for Bytes {
+    /// Copies the text's bytes.
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
+impl From<String> for Bytes {
+    /// Copies the text's bytes.
+    fn from(text: String) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
 impl From<Cow<'_, [u8]>> for Bytes {
     /// Copies the bytes.
     fn from(bytes: Cow<'_, [u8]>) -> Self {
@@ -385,6 +443,13 @@ impl From<Bytes> for Vec<u8> {
     /// Copies the bytes.
     fn from(bytes: Bytes) -> Self {
         bytes.to_vec()
+    }
+}
+
+impl From<Bytes> for Box<[u8]> {
+    /// Copies the bytes.
+    fn from(bytes: Bytes) -> Self {
+        Self::from(&bytes[..])
     }
 }
 

@@ -41,6 +41,9 @@ type Heap = Block<usize, u8>;
 /// The tag of what is not inline. What is has its length and one, so that no tag is zero, which an `Option` uses.
 const AWAY: u8 = INLINE_MOST as u8 + 2;
 
+/// What the last word of what is away is more by for each byte more.
+const LENGTH_STEP: u64 = if cfg!(target_endian = "little") { 1 } else { 1 << 8 };
+
 /// A sequence of bytes, as the drawing above shows.
 #[repr(C, align(8))]
 pub(crate) struct Raw {
@@ -174,6 +177,24 @@ impl Raw {
             }
         } else {
             self.last = last_word(length, AWAY);
+        }
+    }
+
+    /// Adds to the length, and leaves the tag of what is away as it is: who appends byte by byte waits for nothing but
+    /// the addition.
+    ///
+    /// # Safety
+    ///
+    /// As for [`set_len`](Self::set_len) with the sum.
+    #[inline]
+    unsafe fn lengthen(&mut self, more: usize) {
+        if self.is_inline() {
+            // SAFETY: as the caller vouches.
+            unsafe { self.set_len(self.len() + more) };
+        } else {
+            let step = more as u64 * LENGTH_STEP;
+            // SAFETY: the tag is not zero, and no length that memory has room for reaches it.
+            self.last = unsafe { NonZeroU64::new_unchecked(self.last.get() + step) };
         }
     }
 
@@ -334,13 +355,37 @@ impl Raw {
     /// As for [`reserve`](Self::reserve).
     #[inline]
     pub(crate) fn push(&mut self, byte: u8) {
-        self.reserve(1);
-        let length = self.len();
-        // SAFETY: there is room now, and it is unique.
-        unsafe {
-            self.start().add(length).write(byte);
-            self.set_len(length + 1);
+        if self.is_inline() {
+            let length = self.len();
+            if length < INLINE_MOST {
+                // SAFETY: there is room.
+                unsafe {
+                    self.start().add(length).write(byte);
+                    self.set_len(length + 1);
+                }
+                return;
+            }
+        } else if let Some(block) = self.block {
+            // Before the count is asked: its load lets nothing be reused that was read before it.
+            let end = self.data.cast_mut().wrapping_add(self.away_len());
+            let more = self.last.get() + LENGTH_STEP;
+            // SAFETY: `self` is an owner of the block.
+            if unsafe { block.count() }.is_one() && end.addr() < self.end_of(block) {
+                // SAFETY: there is room, and it is unique; the tag is not zero, and no length that memory has room for
+                // reaches it.
+                unsafe {
+                    end.write(byte);
+                    self.last = NonZeroU64::new_unchecked(more);
+                }
+                return;
+            }
         }
+        self.push_growing(byte);
+    }
+
+    #[cold]
+    fn push_growing(&mut self, byte: u8) {
+        self.extend(&[byte]);
     }
 
     /// Appends bytes where there is room.
@@ -350,12 +395,11 @@ impl Raw {
     /// There must be room for them, and they must not be this value's own.
     #[inline]
     unsafe fn append(&mut self, bytes: &[u8]) {
-        let length = self.len();
         // SAFETY: the room behind is unique; as the caller vouches.
         unsafe {
-            let end = self.start().add(length);
+            let end = self.start().add(self.len());
             copy(bytes, end);
-            self.set_len(length + bytes.len());
+            self.lengthen(bytes.len());
         }
     }
 

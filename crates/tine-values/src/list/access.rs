@@ -3,6 +3,7 @@
 
 use core::ops::{Index, IndexMut};
 use core::ptr;
+use core::slice::GetDisjointMutError;
 
 use super::List;
 
@@ -11,18 +12,20 @@ impl<T: Clone> List<T> {
     /// borrowed, until that element is written otherwise.
     #[inline]
     fn slot_mut(&mut self, index: usize) -> Option<*mut T> {
-        let root = self.root.as_mut()?;
-        if let Some(leaf) = root.leaf_mut() {
-            return leaf.find(index);
+        // Only this is short enough to be a part of the caller's loop.
+        if let Some(root) = &mut self.root
+            && let Some(slot) = root.own_leaf_slot(index)
+        {
+            return Some(slot);
         }
-        if !root.is_unique() {
-            return self.slot_of_shared_mut(index);
-        }
-        root.trunk_mut()?.slot_mut(index)
+        self.slot_in_tree_mut(index)
     }
 
     #[inline(never)]
-    fn slot_of_shared_mut(&mut self, index: usize) -> Option<*mut T> {
+    fn slot_in_tree_mut(&mut self, index: usize) -> Option<*mut T> {
+        if let Some(trunk) = self.root.as_mut()?.trunk_mut() {
+            return trunk.slot_mut(index);
+        }
         // What is not there is not copied for.
         if index >= self.len() {
             return None;
@@ -54,6 +57,30 @@ impl<T: Clone> List<T> {
             // SAFETY: both are initialised, and may be the same.
             unsafe { ptr::swap(first, second) };
         }
+    }
+
+    /// Returns several elements for writing at once, after a copy of what is shared on the way to them. O(log n) each.
+    ///
+    /// # Errors
+    ///
+    /// If an index is out of bounds, or two are the same.
+    pub fn get_disjoint_mut<const N: usize>(
+        &mut self,
+        indices: [usize; N],
+    ) -> Result<[&mut T; N], GetDisjointMutError> {
+        let len = self.len();
+        for (at, index) in indices.iter().enumerate() {
+            if *index >= len {
+                return Err(GetDisjointMutError::IndexOutOfBounds);
+            }
+            if indices[..at].contains(index) {
+                return Err(GetDisjointMutError::OverlappingIndices);
+            }
+        }
+        let slots = indices.map(|index| self.slot_mut(index).expect("the index was checked"));
+        // SAFETY: all are initialised, no two are the same, and `self` stays borrowed. Finding one has moved none found
+        // before, as for `swap`.
+        Ok(slots.map(|slot| unsafe { &mut *slot }))
     }
 
     /// Replaces the element at `index` and returns the old one. O(log n).

@@ -41,6 +41,17 @@ enum Runs<'a, T> {
     Edit(usize, usize),
 }
 
+impl<'a, T> Runs<'a, T> {
+    /// Two nodes with as many elements.
+    fn of_two(ours: &'a Node<T>, theirs: &'a Node<T>, len: usize) -> Self {
+        if same_shape(ours, theirs) {
+            Self::Pair(ours, theirs)
+        } else {
+            Self::Nodes(Vec::from([(ours, len)]), Vec::from([(theirs, len)]))
+        }
+    }
+}
+
 impl<T: PartialEq> List<T> {
     /// Returns the places in which `other` differs, in order; between any two there is something equal.
     ///
@@ -213,7 +224,8 @@ impl<'a, T: PartialEq> Diff<'a, T> {
                 for ((ours, len), theirs) in pairs.rev() {
                     end = (end.0 - len, end.1 - len);
                     if !ours.ptr_eq(theirs) {
-                        self.add_nodes(end, Vec::from([(ours, len)]), Vec::from([(theirs, len)]));
+                        let runs = Runs::of_two(ours, theirs, len);
+                        self.rest.push(Gap { at: end, runs });
                     }
                 }
             }
@@ -227,7 +239,7 @@ impl<'a, T: PartialEq> Diff<'a, T> {
         let runs = match (&ours[..], &theirs[..]) {
             ([], []) => return,
             ([], _) | (_, []) => Runs::Edit(length(&ours), length(&theirs)),
-            (&[(a, len)], &[(b, other)]) if len == other && same_shape(a, b) => Runs::Pair(a, b),
+            (&[(a, len)], &[(b, other)]) if len == other => Runs::of_two(a, b, len),
             _ => Runs::Nodes(ours, theirs),
         };
         self.rest.push(Gap { at, runs });
@@ -286,9 +298,15 @@ impl<'a, T: PartialEq> Diff<'a, T> {
     /// Finds the first elements that differ, in as many on each side.
     fn narrow_elements(&mut self, at: (usize, usize), ours: &'a [T], theirs: &'a [T]) {
         let pairs = || ours.iter().zip(theirs);
-        let Some(start) = pairs().position(|(a, b)| a != b) else {
+        // Equal runs are left behind by the block: without a branch for each element, and so many at once.
+        let mut blocks = ours.chunks_exact(EQUAL_RUN).zip(theirs.chunks_exact(EQUAL_RUN));
+        let same = blocks
+            .position(|(a, b)| a != b)
+            .map_or(0, |block| block * EQUAL_RUN);
+        let Some(start) = pairs().skip(same).position(|(a, b)| a != b) else {
             return;
         };
+        let start = same + start;
         let count = pairs().skip(start).take_while(|(a, b)| a != b).count();
         let end = start + count;
         self.rest.push(Gap {
@@ -382,6 +400,9 @@ fn ascending(pairs: impl Iterator<Item = (usize, usize)>) -> Vec<(usize, usize)>
 
 /// More edits than that between neighbouring leaves are not told apart: their number's square is the time it takes.
 const SCRIPT_EDITS_MAX: usize = 32;
+
+/// Equal elements are compared so many at once.
+const EQUAL_RUN: usize = 16;
 
 type Place = (usize, usize);
 

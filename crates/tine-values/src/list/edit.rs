@@ -1,6 +1,5 @@
-//! The writes to a [`List`] that change more than its ends.
+//! The writes to a [`List`] that change more than its ends; `remove.rs` has those that take many elements out.
 
-use alloc::vec::Vec;
 use core::mem;
 use core::ops::{Bound, Range, RangeBounds};
 
@@ -41,6 +40,17 @@ impl<T: Clone> List<T> {
     /// shared above.
     pub fn iter_mut(&mut self) -> IterMut<'_, T> {
         IterMut::new(self.chunks_mut())
+    }
+
+    /// Returns an iterator over the elements of `range`, to be written, as [`iter_mut`](Self::iter_mut) does over all.
+    /// O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If the range starts behind its end, or ends behind the last element.
+    pub fn range_mut(&mut self, range: impl RangeBounds<usize>) -> IterMut<'_, T> {
+        let range = self.range_of(range);
+        IterMut::new(ChunksMut::new(self, range))
     }
 
     /// Returns an iterator over the leaves, as slices to be written, from both ends. Together they have all elements, in
@@ -87,6 +97,16 @@ impl<T: Clone> List<T> {
         if let Some(trunk) = Self::make_trunk_mut(root) {
             trunk.insert(index, value);
         }
+    }
+
+    /// Does what [`insert`](Self::insert) does, and returns the element in its place.
+    ///
+    /// # Panics
+    ///
+    /// If the index is greater than the length.
+    pub fn insert_mut(&mut self, index: usize, value: T) -> &mut T {
+        self.insert(index, value);
+        &mut self[index]
     }
 
     /// Removes the element at `index` and returns it; those behind it move up. O(log n).
@@ -236,23 +256,6 @@ impl<T: Clone> List<T> {
         drop(self.split_off(len));
     }
 
-    /// Removes the elements of `range` and returns them. They are gone at once, whether the iterator is used or not.
-    /// O(log n).
-    ///
-    /// # Panics
-    ///
-    /// If the range starts behind its end, or ends behind the last element.
-    pub fn drain(&mut self, range: impl RangeBounds<usize>) -> IntoIter<T> {
-        let range = self.range_of(range);
-        if range.is_empty() {
-            return Self::new().into_iter();
-        }
-        let mut behind = self.split_off(range.end);
-        let removed = self.split_off(range.start);
-        self.append(&mut behind);
-        removed.into_iter()
-    }
-
     /// Puts the elements that `replace_with` gives in the place of those of `range`, which are returned. O(log n), and
     /// the time that the iterator takes.
     ///
@@ -278,6 +281,17 @@ impl<T: Clone> List<T> {
         self.extend(values.iter().cloned());
     }
 
+    /// Adds the elements of `range` once more, behind the last. Of a large range they are shared, not cloned: O(log n). So
+    /// elements that change behind a shared reference (a `Cell`) are the same in both places, as they are in clones of a list.
+    ///
+    /// # Panics
+    ///
+    /// If the range starts behind its end, or ends behind the last element.
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        let mut part = self.slice(range);
+        self.append(&mut part);
+    }
+
     /// Removes elements at the end, or adds clones of `value`, until there are `len`.
     pub fn resize(&mut self, len: usize, value: T) {
         match len.checked_sub(self.len()) {
@@ -294,90 +308,6 @@ impl<T: Clone> List<T> {
         }
     }
 
-    /// Removes the elements for which `keep` returns false. If none is removed, nothing is copied. If `keep` panics,
-    /// nothing has changed.
-    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        let mut removed = Runs::default();
-        for (index, element) in self.iter().enumerate() {
-            if !keep(element) {
-                removed.add(index);
-            }
-        }
-        self.remove_runs(removed);
-    }
-
-    /// Removes the elements for which `keep` returns false, which may write to them. Copies all that is shared. If
-    /// `keep` panics, no element has been removed.
-    pub fn retain_mut(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
-        let mut removed = Runs::default();
-        for (index, element) in self.iter_mut().enumerate() {
-            if !keep(element) {
-                removed.add(index);
-            }
-        }
-        self.remove_runs(removed);
-    }
-
-    /// Removes each element that is equal to the one before it. If there is none, nothing is copied.
-    pub fn dedup(&mut self)
-    where
-        T: PartialEq,
-    {
-        let mut removed = Runs::default();
-        let mut elements = self.iter().enumerate();
-        if let Some((_, mut kept)) = elements.next() {
-            for (index, element) in elements {
-                if *element == *kept {
-                    removed.add(index);
-                } else {
-                    kept = element;
-                }
-            }
-        }
-        self.remove_runs(removed);
-    }
-
-    /// Removes each element that has the same key as the one before it. Copies all that is shared.
-    pub fn dedup_by_key<K: PartialEq>(&mut self, mut key: impl FnMut(&mut T) -> K) {
-        self.dedup_by(|element, kept| key(element) == key(kept));
-    }
-
-    /// Removes each element for which `same` returns true, called with it and with the one before it that is kept.
-    /// Copies all that is shared.
-    pub fn dedup_by(&mut self, mut same: impl FnMut(&mut T, &mut T) -> bool) {
-        let mut removed = Runs::default();
-        let mut elements = self.iter_mut().enumerate();
-        if let Some((_, mut kept)) = elements.next() {
-            for (index, element) in elements {
-                if same(element, kept) {
-                    removed.add(index);
-                } else {
-                    kept = element;
-                }
-            }
-        }
-        self.remove_runs(removed);
-    }
-
-    /// Removes the elements of these ranges: a few are cut out, else the others are moved together.
-    fn remove_runs(&mut self, removed: Runs) {
-        let runs = removed.runs;
-        if runs.len() * Node::<T>::LEAF <= self.len() {
-            for run in runs.into_iter().rev() {
-                drop(self.drain(run));
-            }
-            return;
-        }
-        let mut rest = mem::take(self).into_iter();
-        let mut index = 0;
-        for run in runs {
-            self.extend(rest.by_ref().take(run.start - index));
-            rest.by_ref().take(run.len()).for_each(drop);
-            index = run.end;
-        }
-        self.extend(rest);
-    }
-
     /// Reverses the order of the elements.
     pub fn reverse(&mut self) {
         let mut elements = self.iter_mut();
@@ -390,19 +320,19 @@ impl<T: Clone> List<T> {
     pub fn fill(&mut self, value: T) {
         *self = core::iter::repeat_n(value, self.len()).collect();
     }
-}
 
-/// The indices of elements to be removed, in ascending order.
-#[derive(Default)]
-struct Runs {
-    runs: Vec<Range<usize>>,
-}
+    /// Sets every element to what `value` returns, called for each in order. If it panics, nothing has changed.
+    pub fn fill_with(&mut self, value: impl FnMut() -> T) {
+        *self = core::iter::repeat_with(value).take(self.len()).collect();
+    }
 
-impl Runs {
-    fn add(&mut self, index: usize) {
-        match self.runs.last_mut() {
-            Some(last) if last.end == index => last.end += 1,
-            _ => self.runs.push(index..index + 1),
+    /// Gives back the room that a list of one block has at its ends, if nobody else has the block. A longer one has room
+    /// in its first and last leaf only, and keeps it.
+    pub fn shrink_to_fit(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        } else if let Some(mut leaf) = self.root.as_mut().and_then(Node::leaf_mut) {
+            leaf.shrink();
         }
     }
 }

@@ -27,8 +27,9 @@ impl<T> Node<T> {
         match self.ends() {
             Some(ends) => at.checked_sub(1).map_or(0, |before| ends[before])..ends[at],
             None => {
-                let start = at * Self::full(self.height() - 1);
-                start..start + self.children()[at].len()
+                let (full, children) = (Self::full(self.height() - 1), self.children());
+                let is_last = at + 1 == children.len();
+                at * full..at * full + if is_last { children[at].len() } else { full }
             }
         }
     }

@@ -245,25 +245,21 @@ impl<'a, T> InnerMut<'a, T> {
             return;
         }
         // Being the last child of a regular node, or the only one, it may have any size, but not any shape.
-        if at + 1 < self.len() || !Node::would_be_regular(self.parts().next_back().into_iter()) {
+        if at + 1 < self.len() || !self.node.children()[at].may_be_last_of_regular() {
             self.relax();
         }
     }
 
     /// Adds a child before child `at`. There have to be fewer than [`FANOUT`].
     pub(super) fn insert(&mut self, at: usize, child: Node<T>) {
-        let size = child.len();
         let len = self.len();
         assert!(at <= len);
-        let stays_regular = !self.head().is_relaxed && {
-            let added = core::iter::once((&child, size));
-            if at == len {
-                let last = self.parts().next_back();
-                Node::would_be_regular(last.into_iter().chain(added))
+        let stays_regular = !self.head().is_relaxed
+            && if at == len {
+                self.node.children().last().is_none_or(Node::is_full) && child.may_be_last_of_regular()
             } else {
                 child.is_full()
-            }
-        };
+            };
         if !stays_regular {
             self.relax();
         }
@@ -282,7 +278,7 @@ impl<'a, T> InnerMut<'a, T> {
         }
         self.head_mut().len += 1;
         if !stays_regular {
-            self.resized(at, size);
+            self.resized(at, self.node.children()[at].len());
         }
     }
 

@@ -22,6 +22,20 @@ impl<T> Node<T> {
         (self.is_leaf() && self.is_unique()).then_some(LeafMut { node: self })
     }
 
+    /// Returns where the element at `index` is, for writing, if this is a leaf without another owner that has it.
+    #[inline]
+    pub(super) fn own_leaf_slot(&mut self, index: usize) -> Option<*mut T> {
+        // Read once: the count's load lets nothing be reused that was read before it.
+        let block = self.leaf_block();
+        if !self.is_leaf() || !self.is_unique() {
+            return None;
+        }
+        // SAFETY: it is a leaf, borrowed, so not written.
+        let head = unsafe { block.header() };
+        let start = usize::from(head.start);
+        (index < head.len()).then(|| block.slots().wrapping_add(start + index))
+    }
+
     /// Returns the leaf at the end of a root, the root itself or a trunk's tail, if no other list reaches it.
     #[inline]
     pub(super) fn last_leaf_mut(&mut self) -> Option<LeafMut<'_, T>> {
@@ -336,6 +350,21 @@ impl<'a, T> LeafMut<'a, T> {
             self.node.set_block(block);
         }
         self.head_mut().capacity = capacity as u16;
+    }
+
+    /// Gives back the room at both ends.
+    pub(super) fn shrink(&mut self) {
+        let (len, old) = (self.len(), self.capacity());
+        if len == old {
+            return;
+        }
+        self.slide(0);
+        // SAFETY: that is its capacity, all elements fit, and the node that is its only owner forgets where it was.
+        unsafe {
+            let block = self.block().resized(old, len);
+            self.node.set_block(block);
+        }
+        self.head_mut().capacity = len as u16;
     }
 
     /// How many elements the first allocation has room for, as a `Vec`'s.

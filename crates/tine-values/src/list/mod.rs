@@ -30,6 +30,7 @@ mod node;
 mod proptest;
 #[cfg(feature = "rayon")]
 mod rayon;
+mod remove;
 mod sequence;
 #[cfg(feature = "serde")]
 mod serde;
@@ -52,6 +53,7 @@ pub use self::iter::{Chunks, ChunksMut, IntoIter, Iter, IterMut};
 pub use self::proptest::strategy;
 #[cfg(feature = "rayon")]
 pub use self::rayon::{IntoParIter, IterChunksMut, ParIter, ParIterMut};
+pub use self::remove::ExtractIf;
 
 /// A sequence that is cloned in nanoseconds: a `Vec` whose clones share what neither has written since.
 ///
@@ -323,6 +325,20 @@ impl<T: Clone> List<T> {
         if let Some(mut tail) = tail.leaf_mut() {
             tail.push(value);
         }
+    }
+
+    /// Does what [`push`](Self::push) does, and returns the element in its place.
+    #[inline]
+    pub fn push_mut(&mut self, value: T) -> &mut T {
+        self.push(value);
+        self.last_mut().expect("an element was pushed")
+    }
+
+    /// Does what [`push_front`](Self::push_front) does, and returns the element in its place.
+    #[inline]
+    pub fn push_front_mut(&mut self, value: T) -> &mut T {
+        self.push_front(value);
+        self.first_mut().expect("an element was pushed")
     }
 
     /// Adds an element before the first. Amortised O(1).

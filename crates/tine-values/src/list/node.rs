@@ -25,6 +25,7 @@ use core::slice;
 
 use crate::block::Block;
 use crate::count::Count;
+use crate::prefetch::prefetch;
 
 use super::trunk::Trunk;
 
@@ -57,7 +58,7 @@ pub(super) struct LeafHead {
 
 impl LeafHead {
     #[inline]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         usize::from(self.end) - usize::from(self.start)
     }
 }
@@ -327,17 +328,21 @@ impl<T> Node<T> {
         self.is_regular() && self.height() <= REGULAR_HEIGHT_MAX && self.len() == Self::full(self.height())
     }
 
+    /// Returns whether a node whose other children are full is regular with this one as its last. O(1).
+    pub(super) fn may_be_last_of_regular(&self) -> bool {
+        // An inner node that is regular has no more than a full one.
+        self.height() < REGULAR_HEIGHT_MAX && self.is_regular() && self.leaf_len() <= Self::LEAF
+    }
+
     /// Returns whether an inner node with these children, of these sizes, is regular.
     pub(super) fn would_be_regular<'a>(mut parts: impl DoubleEndedIterator<Item = (&'a Self, usize)>) -> bool
     where
         T: 'a,
     {
-        let Some((last, size)) = parts.next_back() else {
+        let Some((last, _)) = parts.next_back() else {
             return true;
         };
-        last.height() < REGULAR_HEIGHT_MAX
-            && last.is_regular()
-            && size <= Self::full(last.height())
+        last.may_be_last_of_regular()
             && parts.all(|(child, size)| size == Self::full(child.height()) && child.is_regular())
     }
 
@@ -425,7 +430,12 @@ impl<T> Node<T> {
                     let head = block.header();
                     let (len, capacity) = (usize::from(head.len), usize::from(head.capacity));
                     let _free = Free(block, slots(capacity, head.is_relaxed));
-                    ptr::slice_from_raw_parts_mut(block.slots(), len).drop_in_place();
+                    let children = ptr::slice_from_raw_parts_mut(block.slots(), len);
+                    // Each child's count is read, and its allocation's size beside it.
+                    for child in &*children {
+                        prefetch(child.block.header_ptr());
+                    }
+                    children.drop_in_place();
                 }
             }
         }

@@ -131,6 +131,16 @@ impl<T> List<T> {
     {
         self.iter().is_sorted()
     }
+
+    /// Returns whether `ordered` returns true for each element and the next.
+    pub fn is_sorted_by(&self, mut ordered: impl FnMut(&T, &T) -> bool) -> bool {
+        self.iter().is_sorted_by(|a, b| ordered(a, b))
+    }
+
+    /// Returns whether the elements' keys are in ascending order.
+    pub fn is_sorted_by_key<K: PartialOrd>(&self, key: impl FnMut(&T) -> K) -> bool {
+        self.iter().is_sorted_by_key(key)
+    }
 }
 
 impl<T: Clone> List<T> {

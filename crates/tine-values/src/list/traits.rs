@@ -1,5 +1,8 @@
 //! The traits of std that a [`List`] has as a `Vec` does.
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -76,11 +79,18 @@ macro_rules! eq_slice {
 
 eq_slice!([] [U], [] &[U], [] &mut [U], [] Vec<U>, [N] [U; N], [N] &[U; N]);
 
-impl<T: PartialEq<U>, U> PartialEq<List<U>> for Vec<T> {
-    fn eq(&self, other: &List<U>) -> bool {
-        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a == b)
-    }
+/// The same the other way around.
+macro_rules! slice_eq {
+    ($([$($n:ident)?] $slice:ty),+ $(,)?) => {$(
+        impl<T: PartialEq<U>, U $(, const $n: usize)?> PartialEq<List<U>> for $slice {
+            fn eq(&self, other: &List<U>) -> bool {
+                self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a == b)
+            }
+        }
+    )+};
 }
+
+slice_eq!([] [T], [] &[T], [] &mut [T], [] Vec<T>, [N] [T; N], [N] &[T; N]);
 
 fn eq_slice<T: PartialEq<U>, U>(list: &List<T>, mut slice: &[U]) -> bool {
     list.len() == slice.len()
@@ -140,6 +150,45 @@ impl<T: Clone> From<&[T]> for List<T> {
 impl<T: Clone, const N: usize> From<[T; N]> for List<T> {
     fn from(values: [T; N]) -> Self {
         values.into_iter().collect()
+    }
+}
+
+impl<T: Clone, const N: usize> From<&[T; N]> for List<T> {
+    fn from(values: &[T; N]) -> Self {
+        Self::from(&values[..])
+    }
+}
+
+impl<T: Clone> From<Box<[T]>> for List<T> {
+    fn from(values: Box<[T]>) -> Self {
+        Vec::from(values).into()
+    }
+}
+
+impl<T: Clone> From<VecDeque<T>> for List<T> {
+    fn from(values: VecDeque<T>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+impl<T: Clone> From<Cow<'_, [T]>> for List<T> {
+    fn from(values: Cow<'_, [T]>) -> Self {
+        match values {
+            Cow::Borrowed(values) => values.into(),
+            Cow::Owned(values) => values.into(),
+        }
+    }
+}
+
+impl<T: Clone> From<List<T>> for Box<[T]> {
+    fn from(list: List<T>) -> Self {
+        Vec::from(list).into()
+    }
+}
+
+impl<T: Clone> From<List<T>> for VecDeque<T> {
+    fn from(list: List<T>) -> Self {
+        list.into_iter().collect()
     }
 }
 

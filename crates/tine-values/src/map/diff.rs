@@ -47,6 +47,14 @@ struct Region<K, V> {
     pair: Option<(Leaf<K, V>, Leaf<K, V>)>,
 }
 
+impl<K, V> Clone for Region<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Region<K, V> {}
+
 /// Returns the first region at or after `point`.
 fn region<K, V>(ours: &Tree<K, V>, theirs: &Tree<K, V>, mut point: u64) -> Option<Region<K, V>> {
     let pair = |a: Node<K, V>, b: Node<K, V>| match (a.view(), b.view()) {
@@ -105,6 +113,24 @@ fn region<K, V>(ours: &Tree<K, V>, theirs: &Tree<K, V>, mut point: u64) -> Optio
     None
 }
 
+/// Returns the entry of the same key in the other side's map, `map`. `place` is where this side has the key in
+/// `leaves.0`; `leaves.1` is the other side's leaf.
+fn counterpart<'a, K: Eq + Hash, V, S: BuildHasher>(
+    map: &'a Map<K, V, S>,
+    leaves: Option<(Leaf<K, V>, Leaf<K, V>)>,
+    place: Place,
+    key: &K,
+) -> Option<&'a Entry<K, V>> {
+    if let Some((leaf, other)) = leaves {
+        // SAFETY: both leaves are of maps that are borrowed, and the place is the first one's.
+        let opposite = unsafe { leaf.opposite(other, place).map(|entry| &*entry) };
+        if let Some(entry) = opposite.filter(|entry| entry.key == *key) {
+            return Some(entry);
+        }
+    }
+    map.find(key)
+}
+
 impl<K, V, S> Map<K, V, S> {
     /// Returns the keys at which the maps differ, and how: from this version to `other`. In no particular order.
     ///
@@ -144,24 +170,6 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> Diff<'a, K, V, 
         }
     }
 
-    /// Returns the entry of the same key in the other side's map, `map`. `place` is where this side has the key in
-    /// `leaves.0`; `leaves.1` is the other side's leaf.
-    fn counterpart(
-        map: &'a Map<K, V, S>,
-        leaves: Option<(Leaf<K, V>, Leaf<K, V>)>,
-        place: Place,
-        key: &K,
-    ) -> Option<&'a Entry<K, V>> {
-        if let Some((leaf, other)) = leaves {
-            // SAFETY: both leaves are of maps that are borrowed, and the place is the first one's.
-            let opposite = unsafe { leaf.opposite(other, place).map(|entry| &*entry) };
-            if let Some(entry) = opposite.filter(|entry| entry.key == *key) {
-                return Some(entry);
-            }
-        }
-        map.find(key)
-    }
-
     fn enter(&mut self, region: &Region<K, V>) {
         self.point = region.end;
         self.pair = region.pair;
@@ -181,7 +189,7 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> Iterator for Di
             while let Some((leaf, place)) = unsafe { self.our_walk.next_place(&self.ours.tree) } {
                 // SAFETY: the place has an entry of a map that is borrowed.
                 let Entry { key, value } = unsafe { &*leaf.entry(place) };
-                match Self::counterpart(self.theirs, self.pair, place, key) {
+                match counterpart(self.theirs, self.pair, place, key) {
                     None => return Some(Change::Removed { key, value }),
                     Some(other) if !(self.same)(value, &other.value) => {
                         let (old, new) = (value, &other.value);
@@ -195,12 +203,99 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher, F: Fn(&V, &V) -> bool> Iterator for Di
             while let Some((leaf, place)) = unsafe { self.their_walk.next_place(&self.theirs.tree) } {
                 // SAFETY: as above.
                 let Entry { key, value } = unsafe { &*leaf.entry(place) };
-                if Self::counterpart(self.ours, pair, place, key).is_none() {
+                if counterpart(self.ours, pair, place, key).is_none() {
                     return Some(Change::Added { key, value });
                 }
             }
             let region = region(&self.ours.tree, &self.theirs.tree, self.point)?;
             self.enter(&region);
+        }
+    }
+}
+
+/// The entries of a map whose keys another map has too: what an intersection of sets is. Where both share a node, its
+/// entries are given without a look-up.
+pub(crate) struct Common<'a, K, V, S> {
+    ours: &'a Map<K, V, S>,
+    theirs: &'a Map<K, V, S>,
+    /// What is left of the stretch at hand, which is shared, or a region.
+    walk: Walk<K, V>,
+    is_shared: bool,
+    pair: Option<(Leaf<K, V>, Leaf<K, V>)>,
+    /// The region that follows the stretch at hand.
+    region: Option<Region<K, V>>,
+    /// Where the stretch at hand ends.
+    point: u64,
+}
+
+// SAFETY: it is two shared maps; pointers are into the maps.
+unsafe impl<K: Send + Sync, V: Send + Sync, S: Sync> Send for Common<'_, K, V, S> {}
+// SAFETY: as for `Send`.
+unsafe impl<K: Send + Sync, V: Send + Sync, S: Sync> Sync for Common<'_, K, V, S> {}
+
+impl<K, V, S> Map<K, V, S> {
+    /// Returns the entries whose keys `other` has too.
+    pub(crate) fn common<'a>(&'a self, other: &'a Self) -> Common<'a, K, V, S> {
+        Common {
+            ours: self,
+            theirs: other,
+            walk: Walk::new(END, END),
+            is_shared: true,
+            pair: None,
+            region: None,
+            point: 0,
+        }
+    }
+}
+
+impl<K, V, S> Common<'_, K, V, S> {
+    /// Goes on to the next stretch. Returns whether there is one.
+    fn advance(&mut self) -> bool {
+        let region = self
+            .region
+            .take()
+            .or_else(|| region(&self.ours.tree, &self.theirs.tree, self.point));
+        match region {
+            Some(region) if region.start <= self.point => {
+                self.walk = Walk::new(region.start, region.end);
+                (self.is_shared, self.pair, self.point) = (false, region.pair, region.end);
+            }
+            shared_until if self.point < END => {
+                let end = shared_until.as_ref().map_or(END, |region| region.start);
+                self.walk = Walk::new(self.point, end);
+                (self.is_shared, self.region, self.point) = (true, shared_until, end);
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl<'a, K: Eq + Hash, V, S: BuildHasher> Iterator for Common<'a, K, V, S> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            // SAFETY: the walk is always given the same tree, which is borrowed.
+            while let Some((leaf, place)) = unsafe { self.walk.next_place(&self.ours.tree) } {
+                // SAFETY: the place has an entry of a map that is borrowed.
+                let Entry { key, value } = unsafe { &*leaf.entry(place) };
+                if self.is_shared || counterpart(self.theirs, self.pair, place, key).is_some() {
+                    return Some((key, value));
+                }
+            }
+            if !self.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+impl<K, V, S> Clone for Common<'_, K, V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            walk: self.walk.clone(),
+            ..*self
         }
     }
 }

@@ -1,17 +1,66 @@
 #![allow(unsafe_code)]
-//! Leaves that are made of the entries of others: larger, smaller, halved, joined.
+//! Leaves that are made of the entries of others: copied, larger, smaller, halved, joined.
 //!
-//! Entries move as bits. **Invariant:** until a new leaf is finished, they are the old one's, and the new one is freed
-//! without them; no code of the caller's runs between that and the end of the old one.
+//! But for a copy's, entries move as bits. **Invariant:** until a new leaf is finished, they are the old one's, and the new
+//! one is freed without them; no code of the caller's runs between that and the end of the old one.
 
 use alloc::vec::Vec;
 use core::mem;
 use core::ptr;
 
-use super::leaf::{Entry, Leaf, Shape};
-use super::tags::{SLOTS, Tags, tag_of};
+use super::leaf::{Entry, Leaf};
+use super::room::Shape;
+use super::tags::{SLOTS, TAG_BYTES, Tags, tag_of};
 
 impl<K, V> Leaf<K, V> {
+    /// Returns a copy, with every entry at the same place. If a clone panics, the clones made are dropped.
+    pub(super) unsafe fn copied(self) -> Self
+    where
+        K: Clone,
+        V: Clone,
+    {
+        /// The copy, whose groups have their tags when they are whole, and the entries of the group at work.
+        struct Unfinished<K, V> {
+            copy: Leaf<K, V>,
+            group: usize,
+            done: usize,
+        }
+        impl<K, V> Drop for Unfinished<K, V> {
+            fn drop(&mut self) {
+                // SAFETY: the entries are initialised and have no tags; the others have; nobody else has the copy.
+                unsafe {
+                    let begun = self.copy.entries_at(self.group);
+                    ptr::slice_from_raw_parts_mut(begun, self.done).drop_in_place();
+                    self.copy.free_with_entries();
+                }
+            }
+        }
+        // SAFETY: the leaf is live and not written; the copy has the same shape, so the same places.
+        unsafe {
+            let shape = self.shape();
+            let mut unfinished = Unfinished {
+                copy: Self::with_shape(shape),
+                group: 0,
+                done: 0,
+            };
+            let copy = unfinished.copy;
+            for group in 0..shape.groups() {
+                unfinished.group = group;
+                let (from, to) = (self.entries_at(group), copy.entries_at(group));
+                let len = Tags::load(self.tags_at(group)).len();
+                for slot in 0..len {
+                    to.add(slot).write((*from.add(slot)).clone());
+                    unfinished.done = slot + 1;
+                }
+                ptr::copy_nonoverlapping(self.tags_at(group), copy.tags_at(group), TAG_BYTES);
+                unfinished.done = 0;
+            }
+            mem::forget(unfinished);
+            (*copy.0.untagged().header_ptr()).len = self.len() as u32;
+            copy
+        }
+    }
+
     /// Returns a leaf of another shape with the entries of this one, which is freed. If `hash` panics, nothing
     /// has happened.
     pub(super) unsafe fn reshaped(self, shape: Shape, hash: &impl Fn(&K) -> u64) -> Self {

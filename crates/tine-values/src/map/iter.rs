@@ -27,6 +27,29 @@ impl<'a, K, V> Iter<'a, K, V> {
     }
 }
 
+impl<'a, K, V> Iter<'a, K, V> {
+    const NO_TREE: &'a Tree<K, V> = &Tree::new();
+}
+
+impl<K, V> Default for Iter<'_, K, V> {
+    /// Returns the entries of an empty map.
+    fn default() -> Self {
+        Self::new(Self::NO_TREE)
+    }
+}
+
+impl<K, V> Default for Keys<'_, K, V> {
+    fn default() -> Self {
+        Self(Iter::default())
+    }
+}
+
+impl<K, V> Default for Values<'_, K, V> {
+    fn default() -> Self {
+        Self(Iter::default())
+    }
+}
+
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);
 

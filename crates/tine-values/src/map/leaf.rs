@@ -24,12 +24,10 @@
 use core::mem;
 use core::ptr;
 
+use super::room::Shape;
 use super::tags::{SLOTS, TAG_BYTES, Tags, tag_of};
 use crate::block::Block;
 use crate::count::Count;
-
-/// A leaf of a tree takes no more than this: a copied leaf is cheap beside the counts of a copied inner node.
-const LEAF_BYTES: usize = 2048 + 512;
 
 /// A key and its value.
 #[derive(Clone)]
@@ -44,51 +42,6 @@ pub(super) struct Head {
     shape: Shape,
 }
 
-/// How much room a leaf has: how many groups, less one, in the lower bits; the slots of a leaf of one group above.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape(u32);
-
-const GROUP_BITS: u32 = 28;
-const GROUP_MASK: u32 = (1 << GROUP_BITS) - 1;
-
-impl Shape {
-    const fn single(slots: usize) -> Self {
-        debug_assert!(slots > 0 && slots <= SLOTS);
-        Self((slots as u32) << GROUP_BITS)
-    }
-
-    /// `groups` is a power of two.
-    fn groups_of(groups: usize) -> Self {
-        assert!(groups <= GROUP_MASK as usize, "a leaf has fewer than 2^28 groups");
-        Self(groups as u32 - 1)
-    }
-
-    #[inline]
-    pub(super) fn mask(self) -> usize {
-        (self.0 & GROUP_MASK) as usize
-    }
-
-    #[inline]
-    fn groups(self) -> usize {
-        self.mask() + 1
-    }
-
-    /// Returns the tag of a pointer to such a leaf.
-    fn tag(self) -> usize {
-        (self.groups().ilog2() as usize + 1).min(TAG_LARGE)
-    }
-
-    /// Returns how many entries fit.
-    #[inline]
-    pub(super) fn limit(self) -> usize {
-        match self.0 >> GROUP_BITS {
-            // Two of fifteen stay free, so that few keys have to leave their group.
-            0 => self.groups() * (SLOTS - 2),
-            slots => slots as usize,
-        }
-    }
-}
-
 /// Bytes, aligned as entries are: what the room of a leaf is counted in.
 pub(super) struct Unit<K, V> {
     _align: [Entry<K, V>; 0],
@@ -100,7 +53,7 @@ pub(super) struct Unit<K, V> {
 /// methods vouches that the leaf is live, and that nobody else reads or writes it while it is written.
 pub(super) struct Leaf<K, V>(pub(super) Block<Head, Unit<K, V>>);
 
-const TAG_LARGE: usize = Block::<Head, u8>::TAGS - 1;
+pub(super) const TAG_LARGE: usize = Block::<Head, u8>::TAGS - 1;
 
 impl<K, V> Clone for Leaf<K, V> {
     fn clone(&self) -> Self {
@@ -131,57 +84,11 @@ pub(super) struct Found<K, V> {
 }
 
 impl<K, V> Leaf<K, V> {
-    const ALIGN: usize = align_of::<Entry<K, V>>();
+    pub(super) const ALIGN: usize = align_of::<Entry<K, V>>();
     /// Where in a group its entries begin, behind the tags.
-    const ENTRIES_AT: usize = TAG_BYTES.next_multiple_of(Self::ALIGN);
+    pub(super) const ENTRIES_AT: usize = TAG_BYTES.next_multiple_of(Self::ALIGN);
     /// How many bytes a group takes.
-    const GROUP_BYTES: usize = Self::ENTRIES_AT + SLOTS * size_of::<Entry<K, V>>();
-
-    /// The most room that a leaf has unless it cannot be split.
-    pub(super) const SHAPE_MAX: Shape = {
-        let groups = LEAF_BYTES / Self::GROUP_BYTES;
-        if groups > 1 {
-            Shape(1 << groups.ilog2()).less_one()
-        } else {
-            let entry = if size_of::<Entry<K, V>>() == 0 {
-                1
-            } else {
-                size_of::<Entry<K, V>>()
-            };
-            let slots = LEAF_BYTES.saturating_sub(TAG_BYTES) / entry;
-            // Large entries: few of them, but not so few that the tree is larger than its content.
-            Shape::single(if slots < 4 {
-                4
-            } else if slots > SLOTS {
-                SLOTS
-            } else {
-                slots
-            })
-        }
-    };
-
-    /// Returns the least room that `len` entries fit in; `len` is not 0. Small leaves grow by half or more each time.
-    pub(super) fn shape_for(len: usize) -> Shape {
-        let most = Self::SHAPE_MAX.limit().min(SLOTS);
-        if len > most {
-            let groups = len.div_ceil(SLOTS - 2).next_power_of_two();
-            return Shape::groups_of(groups.max(2));
-        }
-        let slots = [1, 3, 6, 10].into_iter().find(|&slots| slots >= len);
-        Shape::single(slots.unwrap_or(most).min(most))
-    }
-
-    fn units(shape: Shape) -> usize {
-        let bytes = match shape.0 >> GROUP_BITS {
-            0 => shape.groups().checked_mul(Self::GROUP_BYTES),
-            slots => (slots as usize)
-                .checked_mul(size_of::<Entry<K, V>>())
-                .and_then(|bytes| bytes.checked_add(Self::ENTRIES_AT)),
-        };
-        bytes
-            .expect("a leaf fits the address space")
-            .div_ceil(Self::ALIGN)
-    }
+    pub(super) const GROUP_BYTES: usize = Self::ENTRIES_AT + SLOTS * size_of::<Entry<K, V>>();
 
     /// Returns a leaf without entries. One allocation.
     pub(super) fn with_shape(shape: Shape) -> Self {
@@ -270,7 +177,9 @@ impl<K, V> Leaf<K, V> {
             // SAFETY: the leaf is live.
             return unsafe { self.shape().mask() };
         }
-        !(usize::MAX << tag) >> 1
+        // A shift by a number that is not known takes three steps of the processor, this one.
+        const MASKS: [u8; TAG_LARGE] = [0, 0, 1, 3, 7, 15, 31];
+        usize::from(MASKS[tag])
     }
 
     /// Returns the number of the group that a key belongs to.
@@ -427,54 +336,6 @@ impl<K, V> Leaf<K, V> {
         }
     }
 
-    /// Returns a copy, with every entry at the same place. If a clone panics, the clones made are dropped.
-    pub(super) unsafe fn copied(self) -> Self
-    where
-        K: Clone,
-        V: Clone,
-    {
-        /// The copy, whose groups have their tags when they are whole, and the entries of the group at work.
-        struct Unfinished<K, V> {
-            copy: Leaf<K, V>,
-            group: usize,
-            done: usize,
-        }
-        impl<K, V> Drop for Unfinished<K, V> {
-            fn drop(&mut self) {
-                // SAFETY: the entries are initialised and have no tags; the others have; nobody else has the copy.
-                unsafe {
-                    let begun = self.copy.entries_at(self.group);
-                    ptr::slice_from_raw_parts_mut(begun, self.done).drop_in_place();
-                    self.copy.free_with_entries();
-                }
-            }
-        }
-        // SAFETY: the leaf is live and not written; the copy has the same shape, so the same places.
-        unsafe {
-            let shape = self.shape();
-            let mut unfinished = Unfinished {
-                copy: Self::with_shape(shape),
-                group: 0,
-                done: 0,
-            };
-            let copy = unfinished.copy;
-            for group in 0..shape.groups() {
-                unfinished.group = group;
-                let (from, to) = (self.entries_at(group), copy.entries_at(group));
-                let len = Tags::load(self.tags_at(group)).len();
-                for slot in 0..len {
-                    to.add(slot).write((*from.add(slot)).clone());
-                    unfinished.done = slot + 1;
-                }
-                ptr::copy_nonoverlapping(self.tags_at(group), copy.tags_at(group), TAG_BYTES);
-                unfinished.done = 0;
-            }
-            mem::forget(unfinished);
-            (*copy.0.untagged().header_ptr()).len = self.len() as u32;
-            copy
-        }
-    }
-
     /// Returns the groups that have entries. The caller vouches for the leaf while they come.
     #[inline]
     pub(super) unsafe fn used_groups(self) -> Groups<K, V> {
@@ -577,12 +438,6 @@ impl<K, V> Iterator for Groups<K, V> {
             }
         }
         None
-    }
-}
-
-impl Shape {
-    const fn less_one(self) -> Self {
-        Self(self.0 - 1)
     }
 }
 

@@ -3,7 +3,7 @@
 use core::hash::{BuildHasher, Hash};
 
 use super::Map;
-use crate::change::{Change, Conflict};
+use crate::change::{Change, Conflict, Merged};
 
 impl<K: Eq + Hash + Clone, V: Clone + PartialEq, S: BuildHasher + Clone> Map<K, V, S> {
     /// Returns a map with the changes that both sides have made since this version, which is what both come from.
@@ -36,28 +36,11 @@ impl<K: Eq + Hash + Clone, V: Clone + PartialEq, S: BuildHasher + Clone> Map<K, 
         }
         let mut merged = ours.clone();
         for change in self.diff(theirs) {
-            let (key, base, theirs) = match change {
-                Change::Added { key, value } => (key, None, Some(value)),
-                Change::Removed { key, value } => (key, Some(value), None),
-                Change::Changed { key, old, new } => (key, Some(old), Some(new)),
-            };
-            let ours = ours.get(key);
-            if ours == theirs {
-                continue;
-            }
-            let value = if ours == base {
-                theirs.cloned()
-            } else {
-                resolve(Conflict {
-                    key,
-                    base,
-                    ours,
-                    theirs,
-                })
-            };
-            match value {
-                Some(value) => drop(merged.insert(key.clone(), value)),
-                None => drop(merged.remove(key)),
+            let key = change.key();
+            match change.merged(ours.get(key), &mut resolve) {
+                Merged::Stays => {}
+                Merged::Becomes(value) => drop(merged.insert(key.clone(), value)),
+                Merged::Goes => drop(merged.remove(key)),
             }
         }
         merged

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! (104 for entries of 16 bytes: a leaf is limited in bytes.) The layers: `tags` (sixteen bytes compared at once), `leaf`
-//! (the hash table), `fill` (leaves made of leaves), `node` (what is counted), `tree` (ways to a key), `shape` (leaves that
-//! split and join), `walk` (all entries in turn). Above those nothing is `unsafe` but what an iterator lends out.
+//! (the hash table), `room` (how large one is), `fill` (leaves made of leaves), `node` (what is counted), `tree` (ways to a
+//! key), `shape` (leaves that split and join), `walk` (all entries in turn). Above those nothing is `unsafe` but what an
+//! iterator lends out.
 //!
 //! **Invariant:** an entry is in the leaf, and the group, that its key's hash leads to, as far as the caller's `Hash` and
 //! `Eq` tell the truth. Memory is safe whatever they tell.
@@ -29,6 +30,7 @@ mod owned;
 mod proptest;
 #[cfg(feature = "rayon")]
 mod rayon;
+mod room;
 #[cfg(feature = "serde")]
 mod serde;
 mod shape;
@@ -39,11 +41,13 @@ mod traits;
 mod tree;
 mod walk;
 
+use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
 use core::mem;
 
 use equivalent::Equivalent;
 
+pub(crate) use self::diff::Common;
 pub use self::diff::Diff;
 pub use self::entry::{Entry, OccupiedEntry, VacantEntry};
 pub use self::iter::{ExtractIf, Iter, IterMut, Keys, Values, ValuesMut};
@@ -101,6 +105,12 @@ pub struct Map<K, V, S = DefaultHashBuilder> {
     tree: Tree<K, V>,
     hasher: S,
 }
+
+/// Above this, a map that is built is written part by part. With less, sorting entries by parts costs what it saves.
+const CACHES_BYTES: usize = 4 << 20;
+
+/// How many parts of a tree are written one after the other, as a power of two.
+const PARTS_BITS: u32 = 10;
 
 /// Returns the hash by which the tree knows a key.
 #[inline]
@@ -256,6 +266,28 @@ impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher> Map<K, V, S> {
         Self { tree, hasher }
     }
 
+    /// Returns whether so many entries are more than what is near the processor holds.
+    fn is_larger_than_caches(len: usize) -> bool {
+        len.saturating_mul(size_of::<leaf::Entry<K, V>>()) >= CACHES_BYTES
+    }
+
+    /// Inserts so many entries, or about: those first that go to one part of the tree, then those that go to the next, so
+    /// that each part is in the cache while it is written. Meanwhile they are in memory once more.
+    fn insert_in_parts(&mut self, len: usize, entries: impl Iterator<Item = (K, V)>) {
+        let mut parts = Vec::new();
+        // Shares of chance differ: an eighth more is room enough for most.
+        parts.resize_with(1 << PARTS_BITS, || {
+            Vec::with_capacity((len + len / 8) >> PARTS_BITS)
+        });
+        for (key, value) in entries {
+            let hash = hash_of(&self.hasher, &key);
+            parts[(hash >> (u64::BITS - PARTS_BITS)) as usize].push((hash, key, value));
+        }
+        for (hash, key, value) in parts.into_iter().flatten() {
+            self.insert_hashed(hash, key, value);
+        }
+    }
+
     /// Joins the leaves that were prepared for entries that did not come.
     fn give_room_back(&mut self) {
         self.tree.settle_all(&|key| hash_of(&self.hasher, key));
@@ -271,6 +303,12 @@ impl<K: Eq + Hash + Clone, V: Clone, S: BuildHasher> Map<K, V, S> {
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let hash = hash_of(&self.hasher, &key);
+        self.insert_hashed(hash, key, value)
+    }
+
+    /// Does what [`insert`](Self::insert) does, for a key with this hash.
+    #[inline]
+    fn insert_hashed(&mut self, hash: u64, key: K, value: V) -> Option<V> {
         match self.tree.search(hash, |found| *found == key) {
             Ok(mut occupied) => {
                 let old = mem::replace(&mut occupied.get_mut().value, value);

@@ -146,9 +146,16 @@ impl<K, V> Node<K, V> {
     pub(super) unsafe fn release(self) {
         // SAFETY: the caller gives up its share; the last owner may free, once.
         unsafe {
-            if !self.count().remove_owner() {
-                return;
+            if self.count().remove_owner() {
+                self.free();
             }
+        }
+    }
+
+    /// Frees a node that has no owner any more, and what only it owned.
+    unsafe fn free(self) {
+        // SAFETY: nobody else reaches the node.
+        unsafe {
             match self.view() {
                 View::Leaf(leaf) => leaf.free_with_entries(),
                 View::Inner(slots) => drop(
@@ -191,7 +198,9 @@ impl<K, V> Orphans<K, V> {
             unsafe {
                 let child = self.slots.get(self.slot);
                 self.slot = self.slots.end_of(self.slot);
-                child.release();
+                if child.count().remove_likely_sole_owner() {
+                    child.free();
+                }
             }
         }
     }

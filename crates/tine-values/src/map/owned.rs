@@ -38,6 +38,25 @@ impl<K, V> IntoIter<K, V> {
     }
 }
 
+impl<K, V> Default for IntoIter<K, V> {
+    /// Returns the entries of an empty map.
+    fn default() -> Self {
+        Self::new(Tree::new())
+    }
+}
+
+impl<K, V> Default for IntoKeys<K, V> {
+    fn default() -> Self {
+        Self(IntoIter::default())
+    }
+}
+
+impl<K, V> Default for IntoValues<K, V> {
+    fn default() -> Self {
+        Self(IntoIter::default())
+    }
+}
+
 impl<K: Clone, V: Clone> Iterator for IntoIter<K, V> {
     type Item = (K, V);
 

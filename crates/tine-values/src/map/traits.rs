@@ -67,10 +67,18 @@ where
     S: BuildHasher + Default,
 {
     /// Returns a map of all entries; of those with the same key, the last value. Uses the iterator's size hint.
+    ///
+    /// Entries that are said to take 4 MB or more are collected first, in the order in which they lie in the tree: meanwhile
+    /// they are in memory twice.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let entries = entries.into_iter();
-        let mut map = Self::with_room_for(entries.size_hint().0, S::default());
-        entries.for_each(|(key, value)| drop(map.insert(key, value)));
+        let len = entries.size_hint().0;
+        let mut map = Self::with_room_for(len, S::default());
+        if Self::is_larger_than_caches(len) {
+            map.insert_in_parts(len, entries);
+        } else {
+            entries.for_each(|(key, value)| drop(map.insert(key, value)));
+        }
         map.give_room_back();
         map
     }

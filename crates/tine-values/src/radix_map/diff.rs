@@ -127,9 +127,11 @@ impl<'a, T> Pair<'a, T> {
         self.left.is_constant() && self.right.is_constant()
     }
 
-    /// Returns whether both pairs are constant, and the same on each side.
+    /// Returns whether both pairs are constant, and the same on each side, and a range can tell of both.
     fn continues(&self, next: &Self) -> bool {
-        self.last.checked_add(1) == Some(next.first)
+        // Values without a size all have one address: of them the last key could seem to be a piece with others.
+        next.last != u64::MAX
+            && self.last.checked_add(1) == Some(next.first)
             && self.is_constant()
             && self.left.is_identical(next.left)
             && self.right.is_identical(next.right)

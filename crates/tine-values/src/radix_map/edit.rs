@@ -3,7 +3,8 @@
 //! Keys are given as the map's own at the root, and counted from a node's first key further down, so that
 //! no sum overflows at the end of the key space.
 
-use super::node::{Builder, Node, SlotsMut, View};
+use super::node::{Node, View};
+use super::slots::{Builder, SlotsMut};
 use super::{LEAF_SLOTS, NODE_SLOTS, RadixMap, height_for, last_key, slot_of};
 use crate::shared::Shared;
 

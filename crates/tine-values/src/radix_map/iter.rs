@@ -7,7 +7,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::node::{Node, Slots, View};
+use super::node::{Node, View};
+use super::slots::Slots;
 use super::{RadixMap, bits_at, last_key, slot_of};
 
 /// The pieces of a map or of a range of it, in key order: what [`RadixMap::iter`] and [`RadixMap::range`]

@@ -20,9 +20,16 @@
 mod diff;
 mod edit;
 mod iter;
+mod memory;
+mod merge;
 mod node;
+#[cfg(feature = "proptest")]
+mod proptest;
+#[cfg(feature = "serde")]
+mod serde;
+mod slots;
+mod traits;
 
-use core::fmt;
 use core::ops::Range;
 
 use alloc::collections::BTreeMap;
@@ -381,62 +388,4 @@ const fn height_for(key: u64) -> u32 {
     (u64::BITS - key.leading_zeros())
         .saturating_sub(LEAF_BITS)
         .div_ceil(NODE_BITS)
-}
-
-impl<T> Clone for RadixMap<T> {
-    /// Returns a map that shares every node: one atomic increment, whatever the size.
-    #[inline]
-    fn clone(&self) -> Self {
-        Self {
-            root: self.root.clone(),
-            height: self.height,
-        }
-    }
-}
-
-impl<T> Default for RadixMap<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for RadixMap<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self).finish()
-    }
-}
-
-impl<T: PartialEq> PartialEq for RadixMap<T> {
-    /// Returns whether both have the same values at the same keys; costs what [`diff`](RadixMap::diff) costs up
-    /// to the first difference.
-    fn eq(&self, other: &Self) -> bool {
-        self.diff(other).next().is_none()
-    }
-}
-
-impl<T: Eq> Eq for RadixMap<T> {}
-
-impl<T: Clone> FromIterator<(u64, T)> for RadixMap<T> {
-    fn from_iter<I: IntoIterator<Item = (u64, T)>>(entries: I) -> Self {
-        let mut map = Self::new();
-        map.extend(entries);
-        map
-    }
-}
-
-impl<T: Clone> Extend<(u64, T)> for RadixMap<T> {
-    fn extend<I: IntoIterator<Item = (u64, T)>>(&mut self, entries: I) {
-        for (key, value) in entries {
-            self.insert(key, value);
-        }
-    }
-}
-
-impl<'a, T> IntoIterator for &'a RadixMap<T> {
-    type Item = (Range<u64>, &'a T);
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
-    }
 }

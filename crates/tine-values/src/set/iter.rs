@@ -43,6 +43,18 @@ impl<'a, T, S, F> ExtractIf<'a, T, S, F> {
     }
 }
 
+impl<T> Default for Iter<'_, T> {
+    fn default() -> Self {
+        Self(map::Keys::default())
+    }
+}
+
+impl<T> Default for IntoIter<T> {
+    fn default() -> Self {
+        Self(map::IntoKeys::default())
+    }
+}
+
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

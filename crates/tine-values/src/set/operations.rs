@@ -7,10 +7,8 @@ use core::iter::FusedIterator;
 use core::ops::{BitAnd, BitOr, BitXor, Sub};
 
 use super::{Iter, Set};
-use crate::map::Diff;
-
-/// A set is written element by element for so many times as few, and made anew for more.
-const FEW: usize = 16;
+use crate::few::is_few;
+use crate::map::{Common, Diff};
 
 /// Elements have no values that could differ.
 type Same = fn(&(), &()) -> bool;
@@ -27,8 +25,8 @@ pub struct Union<'a, T, S> {
 
 /// The elements of both sets: what [`Set::intersection`] returns.
 pub struct Intersection<'a, T, S> {
-    smaller: Iter<'a, T>,
-    larger: &'a Set<T, S>,
+    common: Common<'a, T, (), S>,
+    most: usize,
 }
 
 /// The elements of one set that are not in the other: what [`Set::difference`] returns.
@@ -56,12 +54,13 @@ impl<T: Eq + Hash, S: BuildHasher> Set<T, S> {
         }
     }
 
-    /// Returns the elements that are in this set and in `other`, as the smaller set has them, which is gone through.
+    /// Returns the elements that are in this set and in `other`, as the smaller set has them. What both share is given
+    /// without a look-up; the rest of the smaller set is looked up in the larger.
     pub fn intersection<'a>(&'a self, other: &'a Self) -> Intersection<'a, T, S> {
         let (smaller, larger) = by_size(self, other);
         Intersection {
-            smaller: smaller.iter(),
-            larger,
+            common: smaller.map.common(&larger.map),
+            most: smaller.len(),
         }
     }
 
@@ -89,13 +88,14 @@ impl<T: Eq + Hash, S: BuildHasher> Set<T, S> {
         other.is_subset(self)
     }
 
-    /// Returns whether no element is in both. Goes through the smaller set, up to the first that is.
+    /// Returns whether no element is in both. Goes through the smaller set, up to the first that is, or to the first node
+    /// that both share.
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.intersection(other).next().is_none()
     }
 
     fn is_few(&self, count: usize) -> bool {
-        count < self.len() / FEW
+        is_few(count, self.len())
     }
 }
 
@@ -209,11 +209,11 @@ impl<'a, T: Eq + Hash, S: BuildHasher> Iterator for Intersection<'a, T, S> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {
-        self.smaller.find(|value| self.larger.contains(*value))
+        self.common.next().map(|(element, ())| element)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, self.smaller.size_hint().1)
+        (0, Some(self.most))
     }
 }
 
@@ -254,7 +254,7 @@ macro_rules! operations {
 
 operations! {
     Union { larger, rest }
-    Intersection { smaller, larger }
+    Intersection { common, most }
     Difference { changes }
     SymmetricDifference { changes }
 }

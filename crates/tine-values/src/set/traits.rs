@@ -38,7 +38,8 @@ impl<T: Eq + Hash, S: BuildHasher> PartialEq for Set<T, S> {
 impl<T: Eq + Hash, S: BuildHasher> Eq for Set<T, S> {}
 
 impl<T: Eq + Hash + Clone, S: BuildHasher + Default> FromIterator<T> for Set<T, S> {
-    /// Returns a set of all elements; of equal ones, the first. Uses the iterator's size hint.
+    /// Returns a set of all elements; of equal ones, the first. Uses the iterator's size hint, and
+    /// memory as a [`Map`] does that is made of entries.
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         let map = values.into_iter().map(|value| (value, ())).collect();
         Self { map }
@@ -47,7 +48,10 @@ impl<T: Eq + Hash + Clone, S: BuildHasher + Default> FromIterator<T> for Set<T, 
 
 impl<T: Eq + Hash + Clone, S: BuildHasher> Extend<T> for Set<T, S> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
-        self.map.extend(values.into_iter().map(|value| (value, ())));
+        // Not by the map, which would write the value of an element that is there.
+        for value in values {
+            self.insert(value);
+        }
     }
 }
 

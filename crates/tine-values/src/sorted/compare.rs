@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ptr;
 use core::slice;
 
 use super::node::{Node, View};
@@ -159,7 +160,7 @@ pub(super) fn step<'a, K: Ord, V>(
     step_by::<K, V, true>(left, right)
 }
 
-/// Returns the next entry, and goes past it.
+/// Returns the next entry, and goes past it. Does not compare the keys of nodes that both sides share.
 #[inline]
 pub(super) fn step_all<'a, K: Ord, V>(
     left: &mut Side<'a, K, V>,
@@ -184,7 +185,12 @@ fn step_by<'a, K: Ord, V, const SKIPS_SHARED: bool>(
                 return Some(Found::Right(key, value));
             }
             (Some(Head::Entry(key, value)), Some(Head::Entry(other_key, other_value))) => {
-                let order = key.cmp(other_key);
+                // One entry, in a node that both share, is equal to itself.
+                let order = if ptr::eq(key, other_key) {
+                    Ordering::Equal
+                } else {
+                    key.cmp(other_key)
+                };
                 if order.is_le() {
                     left.skip();
                 }
@@ -206,8 +212,13 @@ fn step_by<'a, K: Ord, V, const SKIPS_SHARED: bool>(
                 return Some(Found::Right(key, value));
             }
             (Some(Head::Node(node, before)), Some(Head::Node(other, other_before))) => {
-                if SKIPS_SHARED && node.ptr_eq(other) {
-                    skip_shared(left, right);
+                if node.ptr_eq(other) {
+                    if SKIPS_SHARED {
+                        skip_shared(left, right);
+                    } else {
+                        left.enter();
+                        right.enter();
+                    }
                     continue;
                 }
                 // Nothing (`None`) is before the first nodes, and comes first.

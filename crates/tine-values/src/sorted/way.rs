@@ -14,8 +14,12 @@ use super::node::{self, Node, View};
 use super::path::{Path, Place, is_at, lower_bound, upper_bound};
 
 /// Where a key is, or would be, in a tree that is mutably borrowed.
-pub(super) struct Way<'a, K, V> {
-    pub(super) place: Place,
+///
+/// The path is the caller's, and only referred to: a way that had it inside would be copied with what has just been
+/// written to it, and wait for the writes.
+pub(super) struct Way<'a, 'p, K, V> {
+    path: &'p Path,
+    pub(super) index: usize,
     /// Whether an entry with the key is at the place.
     pub(super) is_found: bool,
     /// Whether the leaf and all nodes above have one owner each.
@@ -26,11 +30,14 @@ pub(super) struct Way<'a, K, V> {
     borrows: PhantomData<&'a mut Node<K, V>>,
 }
 
-impl<'a, K, V> Way<'a, K, V> {
-    /// Returns the way to `key`. O(log n).
+impl<'a, 'p, K, V> Way<'a, 'p, K, V> {
+    /// Returns the way to `key`, whose `path` is the first one before. O(log n).
     #[inline]
-    pub(super) fn to<Q: ?Sized + Comparable<K>>(root: &'a mut Node<K, V>, key: &Q) -> Self {
-        let mut path = Path::first();
+    pub(super) fn to<Q: ?Sized + Comparable<K>>(
+        root: &'a mut Node<K, V>,
+        key: &Q,
+        path: &'p mut Path,
+    ) -> Self {
         let mut is_own = true;
         let root = NonNull::from(root);
         let mut slot = root;
@@ -53,7 +60,8 @@ impl<'a, K, V> Way<'a, K, V> {
                 View::Leaf(leaf) => {
                     let index = lower_bound(leaf.keys, key);
                     return Self {
-                        place: Place { path, index },
+                        path,
+                        index,
                         is_found: is_at(leaf.keys, index, key),
                         is_own,
                         leaf: slot,
@@ -62,6 +70,14 @@ impl<'a, K, V> Way<'a, K, V> {
                     };
                 }
             }
+        }
+    }
+
+    /// Returns the place of the key, which does not borrow the tree.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            path: *self.path,
+            index: self.index,
         }
     }
 
@@ -84,9 +100,9 @@ impl<'a, K, V> Way<'a, K, V> {
             unsafe { LeafMut::new(self.leaf.as_mut()) }
         } else {
             // SAFETY: the root is mutably borrowed for 'a, and `self` is gone.
-            self.place.path.leaf_mut(unsafe { self.root.as_mut() })
+            self.path.leaf_mut(unsafe { self.root.as_mut() })
         };
-        &mut leaf.into_entries().1[self.place.index]
+        &mut leaf.into_entries().1[self.index]
     }
 
     /// Counts entries that have come or gone, in the nodes above.
@@ -107,7 +123,7 @@ impl<'a, K, V> Way<'a, K, V> {
                 let head = block.header_ptr();
                 (*head).entries = (*head).entries.wrapping_add_signed(count);
                 let children = node::children(block, usize::from((*head).capacity));
-                slot = NonNull::new_unchecked(children.add(self.place.path.slot(level)));
+                slot = NonNull::new_unchecked(children.add(self.path.slot(level)));
                 level -= 1;
             }
         }

@@ -26,14 +26,31 @@ impl Text {
         if character.is_ascii() {
             self.0.push(character as u8);
         } else {
-            self.push_str(character.encode_utf8(&mut [0; 4]));
+            self.push_wide(character);
         }
+    }
+
+    /// Appends a character of several bytes: apart, so that a loop of pushes is short.
+    #[inline(never)]
+    fn push_wide(&mut self, character: char) {
+        self.push_str(character.encode_utf8(&mut [0; 4]));
     }
 
     /// Appends a text.
     #[inline]
     pub fn push_str(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Appends a range of the text once more.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within the text or cuts a character.
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        let range = within(range, self.len());
+        let range = self.checked(range);
+        self.0.extend_from_within(range);
     }
 
     /// Removes the last character and returns it.

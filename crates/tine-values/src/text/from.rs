@@ -2,8 +2,12 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::error::Error;
 use core::str::FromStr;
 
 use super::{FromUtf8Error, Text};
@@ -110,6 +114,26 @@ impl From<Text> for Box<str> {
     fn from(text: Text) -> Self {
         Self::from(text.as_str())
     }
+}
+
+/// Copies the text into what owns a `str`, or takes one.
+macro_rules! into_owned {
+    ($($other:ty;)*) => {$(
+        impl From<Text> for $other {
+            /// Copies the text.
+            fn from(text: Text) -> Self {
+                Self::from(text.as_str())
+            }
+        }
+    )*};
+}
+
+into_owned! {
+    Arc<str>;
+    Rc<str>;
+    Vec<u8>;
+    Box<dyn Error>;
+    Box<dyn Error + Send + Sync>;
 }
 
 impl From<Text> for Cow<'_, str> {

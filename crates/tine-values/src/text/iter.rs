@@ -104,3 +104,17 @@ extends_by! {
     Cow<'a, str>, 'a;
     Text;
 }
+
+impl Extend<Text> for String {
+    fn extend<I: IntoIterator<Item = Text>>(&mut self, texts: I) {
+        texts.into_iter().for_each(|text| self.push_str(&text));
+    }
+}
+
+impl FromIterator<Text> for String {
+    fn from_iter<I: IntoIterator<Item = Text>>(texts: I) -> Self {
+        let mut string = Self::new();
+        string.extend(texts);
+        string
+    }
+}

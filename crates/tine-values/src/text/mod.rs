@@ -11,7 +11,7 @@ mod proptest;
 #[cfg(feature = "serde")]
 mod serde;
 
-use alloc::string::String;
+use alloc::string::{FromUtf16Error, String};
 use core::fmt::{self, Write};
 use core::ops::{Deref, Index, IndexMut, RangeBounds};
 use core::slice::SliceIndex;
@@ -102,6 +102,23 @@ impl Text {
     /// Returns the bytes as a text; what is not UTF-8 is replaced, and then the text is copied.
     pub fn from_utf8_lossy(bytes: Bytes) -> Self {
         Self::from_utf8(bytes).unwrap_or_else(|error| Self::from(String::from_utf8_lossy(&error.bytes)))
+    }
+
+    /// Returns the text that is written in UTF-16.
+    ///
+    /// # Errors
+    ///
+    /// When a surrogate stands alone.
+    pub fn from_utf16(units: &[u16]) -> Result<Self, FromUtf16Error> {
+        String::from_utf16(units).map(Self::from)
+    }
+
+    /// Returns the text that is written in UTF-16; surrogates that stand alone are replaced.
+    pub fn from_utf16_lossy(units: &[u16]) -> Self {
+        let characters = char::decode_utf16(units.iter().copied());
+        characters
+            .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect()
     }
 
     /// Returns the bytes of the text. Copies nothing.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use tine_server::api::Read;
 use tine_server::words::human;
@@ -210,21 +211,30 @@ where
     }
 }
 
-/// Names the file and its size where the file system takes none of that size.
+/// Names the file and its size where none of that size may be.
 fn too_large(error: StoreError, args: &Args, size: u64) -> CommandError {
-    match &error {
-        StoreError::Caller { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-            CommandError::new(format!(
-                "`{}`: its file system takes no file of {}",
-                args.file.display(),
-                human(size)
-            ))
-            .hint(format!(
-                "name a file on another, or `tine export {} - | …` without one",
-                args.target
-            ))
-        }
-        _ => error.into(),
+    let StoreError::Caller { source, .. } = &error else {
+        return error.into();
+    };
+    if source.kind() != io::ErrorKind::FileTooLarge {
+        return error.into();
+    }
+    let (file, target) = (args.file.display(), &args.target);
+    let stream = format!("`tine export {target} - | …`");
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < size => CommandError::new(format!(
+            "`{file}`: the limit of the size of files (`ulimit -f`) is {}, and {} are needed",
+            human(limit),
+            human(size)
+        ))
+        .hint(format!(
+            "raise the limit (`ulimit -f unlimited`), or {stream} without a file"
+        )),
+        _ => CommandError::new(format!(
+            "`{file}`: its file system takes no file of {}",
+            human(size)
+        ))
+        .hint(format!("name a file on another, or {stream} without one")),
     }
 }
 

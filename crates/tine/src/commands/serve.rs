@@ -10,11 +10,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tine_server::{Daemon, Endpoints, Policy, Serving};
+use tine_server::words::{count, list};
+use tine_server::{Daemon, Endpoints, Policy, Serving, Stopped};
 
 use crate::args::{self, Refused};
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
+use crate::signals;
 
 /// What is in flight when the daemon is told to end has so long to finish.
 const GRACE: Duration = Duration::from_secs(10);
@@ -66,8 +68,8 @@ struct Announced<'a> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     // Before anybody is told that it is there.
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| CommandError::io("catch signals", error))?;
+    let mut signals = Signals::new(signals::catchable(&[SIGINT, SIGTERM, SIGHUP]))
+        .map_err(|error| CommandError::io("catch signals", error))?;
     raise_descriptor_limit();
     let (store, path) = context.open_to_serve()?;
     let policy = Policy {
@@ -93,13 +95,33 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         }
     });
     context.ui.say("Stopping: what is in flight finishes");
-    let in_time = serving.stop(GRACE)?;
-    context.ui.say(if in_time {
+    context.ui.say(in_words(&serving.stop(GRACE)?));
+    Ok(Exit::Done)
+}
+
+/// Says how it ended: what is saved, and what is not.
+fn in_words(stopped: &Stopped) -> String {
+    let mut words = String::from(if stopped.in_time {
         "Stopped; everything is saved"
     } else {
         "Stopped; requests that took too long were cut off, everything that was answered is saved"
     });
-    Ok(Exit::Done)
+    let mut gone = Vec::new();
+    match stopped.jobs.as_slice() {
+        [] => {}
+        [job] => gone.push(format!("of the job `{job}`")),
+        jobs => gone.push(format!("of the jobs {}", list(jobs))),
+    }
+    if stopped.forks > 0 {
+        gone.push(format!("of {}", count(stopped.forks, "connection")));
+    }
+    if !gone.is_empty() {
+        let forks = stopped.jobs.len() as u64 + stopped.forks;
+        words.push_str(", but for the throwaway ");
+        words.push_str(if forks == 1 { "fork " } else { "forks " });
+        words.push_str(&gone.join(" and "));
+    }
+    words
 }
 
 /// Allows as many descriptors as there may be: each connection has one, and each segment that is read.
@@ -167,7 +189,25 @@ fn loopback(text: &str) -> Result<SocketAddr, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use super::loopback;
+    use super::{Stopped, in_words, loopback};
+
+    #[test]
+    fn what_is_not_saved_is_said() {
+        let said = |in_time, jobs: &[&str], forks| {
+            let jobs = jobs.iter().map(|job| job.parse().unwrap()).collect();
+            in_words(&Stopped { in_time, jobs, forks })
+        };
+        assert_eq!(said(true, &[], 0), "Stopped; everything is saved");
+        assert_eq!(
+            said(true, &["a"], 0),
+            "Stopped; everything is saved, but for the throwaway fork of the job `a`"
+        );
+        assert_eq!(
+            said(true, &["a", "b"], 1),
+            "Stopped; everything is saved, but for the throwaway forks of the jobs `a` and `b` and of 1 connection"
+        );
+        assert!(said(false, &[], 2).ends_with("is saved, but for the throwaway forks of 2 connections"));
+    }
 
     #[test]
     fn only_this_machine_is_listened_to() {

@@ -5,9 +5,10 @@
 
 mod open;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tine_server::api::{
     Failure, Import, Imported, Kind, LongRequest, Pieces, Read, Request, Step, Write, Written, perform,
 };
 use tine_server::client::Client;
+use tine_store::medium::Folder;
 use tine_store::{BranchName, ImportSource, Piece, Progress, Store};
 
 use crate::cli::Global;
@@ -36,6 +38,7 @@ pub(crate) struct Context {
     /// The command's voice.
     pub(crate) ui: Ui,
     store: Option<PathBuf>,
+    held: OnceCell<Arc<Folder>>,
     quiet: bool,
     wait: Duration,
     read_damaged: bool,
@@ -47,14 +50,28 @@ impl Context {
         Self {
             ui: Ui::new(global.json, global.quiet),
             store: global.store.clone().or_else(open::environments_store),
+            held: OnceCell::new(),
             quiet: global.quiet,
             wait: if global.no_wait { Duration::ZERO } else { WAIT },
             read_damaged: global.read_damaged,
         }
     }
 
+    /// Goes on with the store that is there now, wherever it is moved and whatever takes its place.
+    pub(crate) fn hold_store(&self) -> Outcome<()> {
+        let path = self.store_path()?;
+        let held = Folder::hold(&path)
+            .map_err(|error| CommandError::io(format_args!("open the store `{}`", path.display()), error))?;
+        // Of two that are held the first is meant.
+        let _ = self.held.set(held);
+        Ok(())
+    }
+
     /// Returns where the store is: as told, or in the user's data directory.
     pub(crate) fn store_path(&self) -> Outcome<PathBuf> {
+        if let Some(held) = self.held.get() {
+            return Ok(held.path().to_owned());
+        }
         match &self.store {
             Some(path) => Ok(path.clone()),
             None => open::users_store(),
@@ -210,13 +227,22 @@ impl Context {
                 Reached::Store(store) => return Ok(Through::Alone(store)),
                 Reached::Daemon(client) => client,
             };
-            match ask(client) {
-                Err(failure) if failure.kind == Kind::Stopping && begun.elapsed() < self.wait => {
-                    thread::sleep(AGAIN);
-                    interrupt::check()?;
-                }
-                asked => return Ok(Through::Daemon(asked?)),
+            let pid = client.pid();
+            let failure = match ask(client) {
+                Ok(answer) => return Ok(Through::Daemon(answer)),
+                Err(failure) => failure,
+            };
+            if matches!(failure.kind, Kind::Stopping | Kind::Connection | Kind::Version)
+                && let store = self.store_path()?
+                && open::is_somebody_elses(&store)
+            {
+                return Err(open::no_daemon(&store, pid).into());
             }
+            if failure.kind != Kind::Stopping || begun.elapsed() >= self.wait {
+                return Err(failure.into());
+            }
+            thread::sleep(AGAIN);
+            interrupt::check()?;
         }
     }
 
@@ -226,7 +252,7 @@ impl Context {
         store: Store,
         work: impl FnOnce(&Daemon) -> Result<T, E>,
     ) -> Outcome<T> {
-        let daemon = Daemon::new(store).in_folder(self.store_path()?);
+        let daemon = Daemon::new(store);
         let result = work(&daemon).map_err(|error| self.in_vain(error.into()));
         let closed = daemon.into_store().close();
         let done = result?;

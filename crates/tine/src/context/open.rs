@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use tine_server::Serving;
+use tine_server::api::{Failure, Kind};
 use tine_server::client::Client;
+use tine_server::{Serving, socket};
 use tine_store::{CreateOptions, LockHolder, OpenOptions, Store, StoreError};
 
 use super::Context;
@@ -91,6 +93,7 @@ impl Context {
         let path = self.store_path()?;
         match self.reach(Missing::Refuse, Damage::IsAnObstacle)? {
             Reached::Store(store) => Ok((store, path)),
+            Reached::Daemon(client) if is_somebody_elses(&path) => Err(no_daemon(&path, client.pid()).into()),
             Reached::Daemon(client) => Err(served_already(&path, client.pid())),
         }
     }
@@ -100,12 +103,9 @@ impl Context {
         let begun = Instant::now();
         let mut told = false;
         loop {
-            let found = Client::find(&path);
-            let asked =
-                |error| CommandError::io(format_args!("ask the daemon of `{}`", path.display()), error);
-            if let Some(mut client) = found.map_err(asked)? {
-                let mut silence = Silence::new(&path, client.pid(), self.quiet);
-                client.while_waiting(move |waited| silence.go_on(waited));
+            if !self.leads_elsewhere(&path)?
+                && let Some(client) = self.client(&path)?
+            {
                 return Ok(Reached::Daemon(client));
             }
             let options = OpenOptions {
@@ -145,6 +145,39 @@ impl Context {
         }
     }
 
+    /// Connects to the daemon, if there is one.
+    fn client(&self, store: &Path) -> Outcome<Option<Client>> {
+        let found = Client::find(store).map_err(|error| not_looked(store, error))?;
+        Ok(found.map(|mut client| {
+            let mut silence = Silence::new(store, client.pid(), self.quiet);
+            client.while_waiting(move |waited| silence.go_on(waited));
+            client
+        }))
+    }
+
+    /// Tells whether what leads to a daemon leads to that of another store: a copy of a store has its links, too. A socket is
+    /// not copied.
+    fn leads_elsewhere(&self, store: &Path) -> Outcome<bool> {
+        if !store.join(Serving::CONTROL).is_symlink() {
+            return Ok(false);
+        }
+        // A daemon has its store as long as it listens.
+        if is_free(store) {
+            return Ok(true);
+        }
+        let found = Client::find(store).map_err(|error| not_looked(store, error))?;
+        let Some(mut client) = found else {
+            return Ok(false);
+        };
+        // Who does not answer, and who answers something else, does so again when it is asked in earnest.
+        client.while_waiting(|waited| match interrupt::go_on() {
+            ControlFlow::Continue(()) if waited < SILENT_DAEMON => Ok(()),
+            _ => Err(Failure::cancelled()),
+        });
+        let said = client.hello();
+        Ok(said.is_err_and(|failure| failure.kind == Kind::OtherStore))
+    }
+
     /// Makes the store, unless another process is quicker.
     fn create(&self, path: &Path) -> Outcome<Option<Store>> {
         let elsewhere = "`--store DIR` or TINE_STORE names another place for the store";
@@ -161,7 +194,10 @@ impl Context {
                 Ok(Some(store))
             }
             Err(StoreError::StoreExists { .. }) => Ok(None),
-            Err(error @ StoreError::Io { .. }) => Err(CommandError::from(error).hint(elsewhere)),
+            // Another place is no remedy for a limit of this process.
+            Err(error @ StoreError::Io { .. }) if !is_too_large(&error) => {
+                Err(CommandError::from(error).hint(elsewhere))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -190,6 +226,18 @@ impl Context {
     }
 }
 
+/// Returns the error of who cannot even look whether there is a daemon.
+fn not_looked(store: &Path, error: io::Error) -> CommandError {
+    let socket = shown(store).join(Serving::CONTROL);
+    let leads_nowhere = Errno::from_io_error(&error) == Some(Errno::LOOP) && socket.is_symlink();
+    let what = format!("look for a daemon at `{}`", socket.display());
+    let error = CommandError::io(what, error);
+    if leads_nowhere {
+        return error.hint("it is a symbolic link in a circle: remove it");
+    }
+    error
+}
+
 /// Returns the error of who would serve a store that is served: that would not end by waiting.
 fn served_already(store: &Path, pid: Option<u32>) -> CommandError {
     let (process, end) = match pid {
@@ -198,9 +246,16 @@ fn served_already(store: &Path, pid: Option<u32>) -> CommandError {
     };
     CommandError::new(format!(
         "{process} serves the store `{}` already",
-        store.display()
+        shown(store).display()
     ))
     .hint(format!("{end}, or use it: clients and commands go through it"))
+}
+
+/// Returns a store's path as people know it: that of one that is held is where that is now.
+fn shown(store: &Path) -> PathBuf {
+    let is_held = store.starts_with("/proc/self/fd");
+    let place = is_held.then(|| std::fs::read_link(store).ok()).flatten();
+    place.unwrap_or_else(|| store.to_owned())
 }
 
 fn say_who_has_it(holder: Option<&LockHolder>) {
@@ -215,7 +270,7 @@ fn say_who_has_it(holder: Option<&LockHolder>) {
 
 /// A daemon that does not answer: the user is told once, and may give up.
 struct Silence {
-    socket: PathBuf,
+    store: PathBuf,
     pid: Option<u32>,
     told: bool,
 }
@@ -223,16 +278,20 @@ struct Silence {
 impl Silence {
     fn new(store: &Path, pid: Option<u32>, quiet: bool) -> Self {
         Self {
-            socket: store.join(Serving::CONTROL),
+            store: store.to_owned(),
             pid,
             told: quiet,
         }
     }
 
-    fn go_on(&mut self, waited: Duration) -> ControlFlow<()> {
+    fn go_on(&mut self, waited: Duration) -> Result<(), Failure> {
+        if waited >= SILENT_DAEMON && is_free(&self.store) {
+            return Err(no_daemon(&self.store, self.pid));
+        }
         if waited >= SILENT_DAEMON && !self.told {
             self.told = true;
-            let socket = self.socket.display();
+            let socket = shown(&self.store).join(Serving::CONTROL);
+            let socket = socket.display();
             match self.pid {
                 Some(pid) if is_stopped(pid) => tell(format_args!(
                     "Waiting for the daemon at `{socket}`: process {pid} was stopped by a signal\n\
@@ -247,7 +306,10 @@ impl Silence {
                 )),
             }
         }
-        interrupt::go_on()
+        match interrupt::go_on() {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Failure::cancelled()),
+        }
     }
 }
 
@@ -266,13 +328,46 @@ fn is_store(path: &Path) -> bool {
 
 /// Tells whether another process holds the lock of a store, or of what will be one.
 fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path.join("LOCK")) else {
-        return false;
+    look_at_lock(path) == Some(Err(Errno::WOULDBLOCK))
+}
+
+/// Tells whether nobody has a store. Who looks has its lock for a moment, so this is for who found something amiss.
+fn is_free(path: &Path) -> bool {
+    look_at_lock(path) == Some(Ok(()))
+}
+
+/// Tells whether it is no daemon of tine that listens where that of a store would: a daemon has the store as long as it
+/// listens.
+pub(super) fn is_somebody_elses(store: &Path) -> bool {
+    is_free(store) && socket::connect(&store.join(Serving::CONTROL)).is_ok() && is_free(store)
+}
+
+/// Returns what comes of trying the lock of a store, if it has one.
+fn look_at_lock(path: &Path) -> Option<Result<(), Errno>> {
+    let file = File::open(path.join("LOCK")).ok()?;
+    Some(flock(&file, FlockOperation::NonBlockingLockShared))
+}
+
+/// Returns the failure of who asks somebody that listens in a daemon's place, while nobody has the store.
+pub(super) fn no_daemon(store: &Path, pid: Option<u32>) -> Failure {
+    let socket = shown(store).join(Serving::CONTROL);
+    let socket = socket.display();
+    let (who, end) = match pid {
+        // Through a link it may be the daemon of another store.
+        _ if store.join(Serving::CONTROL).is_symlink() => ("another process".to_owned(), String::new()),
+        Some(pid) => (format!("process {pid}"), format!("end it (`kill {pid}`), or ")),
+        None => ("another process".to_owned(), "end it, or ".to_owned()),
     };
-    matches!(
-        flock(&file, FlockOperation::NonBlockingLockShared),
-        Err(Errno::WOULDBLOCK)
+    Failure::new(
+        Kind::Connection,
+        format!("{who} listens at `{socket}` and is no daemon of this store: nobody has it"),
     )
+    .hint(format!("{end}remove `{socket}`; nothing was changed"))
+}
+
+/// Tells whether a file of the store may not be as large as it has to be.
+fn is_too_large(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge)
 }
 
 fn no_directory(path: &Path) -> CommandError {

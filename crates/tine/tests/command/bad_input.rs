@@ -345,3 +345,60 @@ fn a_path_that_will_not_do_is_named_with_the_remedy() {
     ");
     }
 }
+
+#[test]
+fn a_path_that_leads_nowhere_is_told_with_its_remedy() {
+    let bench = Bench::unserved();
+    let long = "x".repeat(300);
+    let deep = "y/".repeat(2100);
+    bench.succeeds("ln -s b a && ln -s a b");
+    bench.succeeds("tine create disk 1M && ln -s control.sock \"$TINE_STORE/control.sock\"");
+    // Nobody has the store, so that there is nobody to look for.
+    bench.succeeds("tine show disk");
+    let held = fs::File::open(bench.store().join("LOCK")).unwrap();
+    held.lock().unwrap();
+    for (line, parts) in [
+        (
+            format!("TINE_STORE={long} tine ls"),
+            ["File name too long", "name another place"],
+        ),
+        (
+            format!("tine --store {deep} ls"),
+            ["File name too long", "name another place"],
+        ),
+        (
+            format!("tine --store {deep} create disk 1M"),
+            ["File name too long", "name another place"],
+        ),
+        (
+            format!("tine serve --store {long}"),
+            ["File name too long", "name another place"],
+        ),
+        (
+            format!("tine serve --socket {long} --store other"),
+            ["no store", "other"],
+        ),
+        (
+            "tine --store a/store ls".to_owned(),
+            ["symbolic links", "in a circle"],
+        ),
+        ("tine import a new".to_owned(), ["symbolic links", "in a circle"]),
+        (
+            "tine ls".to_owned(),
+            ["control.sock`: Too many levels of symbolic links", "remove it"],
+        ),
+        (
+            "tine serve".to_owned(),
+            ["control.sock`: Too many levels of symbolic links", "remove it"],
+        ),
+    ] {
+        let output = bench.run(&line);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        for part in parts.into_iter().chain(["hint: "]) {
+            assert!(said.contains(part), "{line}: {said}");
+        }
+    }
+    drop(held);
+    bench.succeeds("tine show disk");
+}

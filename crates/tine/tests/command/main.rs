@@ -19,4 +19,5 @@ mod help;
 mod losing;
 mod names;
 mod process;
+mod size_limit;
 mod story;

@@ -101,9 +101,10 @@ impl Bench {
             tine.parent().unwrap().display(),
             std::env::var("PATH").unwrap_or_default()
         );
-        let mut command = Command::new("sh");
+        // What runs the tests may ignore signals, and tine goes on ignoring them.
+        let mut command = Command::new("env");
         command
-            .args(["-c", line])
+            .args(["--default-signal", "sh", "-c", line])
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("TINE_STORE", self.store())
@@ -163,6 +164,18 @@ pub(crate) fn tool(program: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
+}
+
+/// Returns a Python that has libnbd's bindings; says which test is skipped if there is none.
+pub(crate) fn python_with_libnbd(bench: &Bench, test: &str) -> Option<&'static str> {
+    // The bindings are the system's, which need not be the first Python on the path.
+    let python = ["python3", "/usr/bin/python3"]
+        .into_iter()
+        .find(|python| bench.run(&format!("{python} -c 'import nbd'")).status.success());
+    if python.is_none() {
+        eprintln!("skipped: {test}: python3-libnbd is missing");
+    }
+    python
 }
 
 /// Tells whether a test is to be left out, because it is of what only a command does that opens the store itself.

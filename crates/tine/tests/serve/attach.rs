@@ -207,3 +207,138 @@ fn signals_are_the_commands_and_other_commands_work_meanwhile() {
     assert!(bench.path("told").exists());
     assert_eq!(names(&bench), ["golden", "web1"]);
 }
+
+#[test]
+fn on_a_terminal_it_is_asked_what_becomes_of_the_fork() {
+    if !have(&["script"], "on_a_terminal_it_is_asked") {
+        return;
+    }
+    both_ways(|bench| {
+        let mut expected = vec!["golden".to_owned()];
+        for (answer, kept) in [
+            ("n", None),
+            ("y", Some("golden-1")),
+            ("", Some("golden-2")),
+            ("web1", Some("web1")),
+        ] {
+            let line = "script -qec 'tine attach golden+fork -- true' /dev/null";
+            let shown = bench.succeeds(&format!("(sleep 0.3; echo {answer}) | NO_COLOR=1 {line}"));
+            assert!(shown.contains("Keep the fork of `golden`? [Y/n/NAME]"), "{shown}");
+            expected.extend(kept.map(str::to_owned));
+            expected.sort();
+            assert_eq!(names(bench), expected, "`{answer}`: {shown}");
+        }
+    });
+}
+
+#[test]
+fn a_fork_is_kept_in_its_store_wherever_that_is_moved_meanwhile() {
+    if !have(&["qemu-io"], "a_fork_is_kept_in_its_store") {
+        return;
+    }
+    // What takes its place: nothing, another store, and another store that is served and has such a job.
+    for place in ["nothing", "free", "served"] {
+        let bench = golden();
+        let moved = bench.store().with_extension("moved");
+        let moved = moved.display();
+        bench.succeeds("cp -a \"$TINE_STORE\" backup");
+        let daemon = Daemon::start(&bench, "--linger 0");
+        let others = (place == "served").then(|| Daemon::start(&bench, "--store backup"));
+        let other = others.as_ref().map(|others| others.connect("golden+fork=ci"));
+        let write = "qemu-io -f raw -c \"write -P 9 0 64k\" \"$TINE_URI\"";
+        let take_place = if place == "nothing" {
+            ":"
+        } else {
+            "mv backup \"$TINE_STORE\""
+        };
+        let moving = format!("mv \"$TINE_STORE\" {moved}; {take_place}");
+        let back = format!(
+            "if [ {place} != nothing ]; then mv \"$TINE_STORE\" backup; fi; mv {moved} \"$TINE_STORE\""
+        );
+        for (fork, fate) in [
+            ("golden+fork", "--keep own"),
+            ("golden+fork=ci", "--keep named"),
+            ("golden+fork=ci", "--drop"),
+        ] {
+            bench.succeeds(&format!(
+                "tine attach {fork} {fate} -- sh -c '{write}; {moving}' && {back}"
+            ));
+        }
+        assert_eq!(names(&bench), ["golden", "named", "own"], "{place}");
+        for name in ["named", "own"] {
+            let read = bench.succeeds(&format!(
+                "tine read {name} --offset 4096 --length 1 | od -An -tu1"
+            ));
+            assert_eq!(read.trim(), "9", "{place}: {name}");
+        }
+        let listed = bench.succeeds("tine --store backup ls --json");
+        assert_eq!(listed.lines().count(), 1, "{place}: {listed}");
+        if let Some(others) = others {
+            let jobs = bench.succeeds("tine --store backup stats --json");
+            assert!(
+                jobs.contains("\"job\":\"ci\""),
+                "the other's job is nobody's business: {jobs}"
+            );
+            drop(other);
+            others.stop();
+        }
+        daemon.stop();
+    }
+}
+
+#[test]
+fn whose_fork_went_with_its_daemon_is_told_so() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let line = format!(
+        "tine attach golden+fork --keep web1 -- sh -c 'kill -9 {}; sleep 0.2'",
+        daemon.pid()
+    );
+    let output = bench.run(&line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the fork of `golden` went with the daemon"),
+        "{said}"
+    );
+    assert_eq!(names(&bench), ["golden"]);
+}
+
+#[test]
+fn the_command_ignores_the_signals_that_tine_was_to_ignore_and_no_others() {
+    let bench = golden();
+    let ignored = "grep SigIgn /proc/self/status";
+    for signals in [
+        "",
+        "PIPE",
+        "XFSZ",
+        "HUP",
+        "INT QUIT",
+        "PIPE XFSZ HUP INT QUIT TERM USR1 USR2",
+    ] {
+        let ignoring = if signals.is_empty() {
+            ":".to_owned()
+        } else {
+            format!("trap '' {signals}")
+        };
+        let shown = bench.succeeds(&format!(
+            "{ignoring}; {ignored}; tine attach golden -- {ignored}; \
+             tine snapshot golden@$(date +%s%N) --quiet --freeze-hook '{ignored} #' 2>&1"
+        ));
+        let masks = shown.lines().map(|line| line.split_whitespace().last().unwrap());
+        // The C library's own are above.
+        let shown: Vec<_> = masks
+            .map(|mask| u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff)
+            .collect();
+        assert_eq!(shown.len(), 4, "freeze and thaw: {shown:?}");
+        assert!(
+            shown.iter().all(|mask| *mask == shown[0]),
+            "`{signals}`: {shown:x?}"
+        );
+        assert_eq!(
+            shown[0].count_ones() as usize,
+            signals.split_whitespace().count(),
+            "{shown:x?}"
+        );
+    }
+}

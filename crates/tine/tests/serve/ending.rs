@@ -1,7 +1,7 @@
 //! How a daemon begins and ends: sockets, a second one, signals.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,6 +61,19 @@ fn sigterm_finishes_what_is_in_flight_and_loses_nothing_that_was_answered() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_when_it_began_ends_no_daemon() {
+    let bench = golden();
+    // As `nohup` has it, and a script what it runs in the background.
+    let daemon = Daemon::start_after(&bench, "trap '' HUP INT", "");
+    for signal in ["-HUP", "-INT", "-HUP"] {
+        daemon.signal(signal);
+        thread::sleep(Duration::from_millis(100));
+        daemon.connect("golden").leave().unwrap();
+    }
+    daemon.stop();
+}
+
+#[test]
 fn a_second_daemon_is_told_who_is_the_first() {
     let bench = golden();
     let daemon = Daemon::start(&bench, "");
@@ -95,6 +108,17 @@ fn the_sockets_of_a_killed_daemon_are_replaced_and_those_of_others_are_not() {
     fs::write(bench.path("file"), "mine").unwrap();
     assert_eq!(bench.run("tine serve --socket file").status.code(), Some(2));
     assert_eq!(fs::read(bench.path("file")).unwrap(), b"mine");
+    for one in [
+        "--socket s.sock --control s.sock",
+        "--socket \"$TINE_STORE/control.sock\"",
+        "--control \"$TINE_STORE/nbd.sock\"",
+    ] {
+        let refused = bench.run(&format!("tine serve {one}"));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{one}: {said}");
+        assert!(said.contains("commands need one of their own"), "{one}: {said}");
+    }
+    assert!(!bench.path("s.sock").exists() && !bench.store().join("nbd.sock").exists());
     bench.succeeds("tine check");
 }
 
@@ -153,6 +177,21 @@ fn other_places_for_the_sockets_are_found_through_the_store() {
 }
 
 #[test]
+fn the_usual_place_for_commands_is_that_however_it_is_spelled() {
+    let bench = golden();
+    let name = bench.store().file_name().unwrap().to_string_lossy().into_owned();
+    let daemon = Daemon::start(
+        &bench,
+        &format!("--control \"$TINE_STORE/../{name}/control.sock\""),
+    );
+    let found = fs::symlink_metadata(bench.store().join("control.sock")).unwrap();
+    assert!(found.file_type().is_socket());
+    bench.succeeds("tine --no-wait fork golden web1");
+    daemon.stop();
+    assert_eq!(bench.succeeds("tine ls --json").lines().count(), 2);
+}
+
+#[test]
 fn tcp_is_for_loopback_and_for_who_insists() {
     let bench = golden();
     for refused in [
@@ -192,7 +231,30 @@ fn a_store_that_is_moved_while_it_is_served_is_written_to_where_it_is() {
     ));
     bench.succeeds("tine fork golden other && tine write other <noise");
     bench.succeeds(&format!("tine {there} stats && tine {there} check --data"));
+    // New jobs, and commands with a disk, find their way, too; and so do those of the other store.
+    let mut client = Client::connect(&moved.join("nbd.sock"), "golden+fork=job").unwrap();
+    client.write(&[7; 4096], 0).unwrap();
+    bench.succeeds(&format!(
+        "tine {there} attach golden+fork=job --keep job -- sh -c 'echo \"$TINE_URI\" >uri'"
+    ));
+    let uri = fs::read_to_string(bench.path("uri")).unwrap();
+    assert!(uri.contains(&moved.display().to_string()), "{uri}");
+    let others = Daemon::start(&bench, "--control there.sock");
+    let [mut one, mut two] = [
+        Client::connect(&moved.join("nbd.sock"), "job"),
+        Client::connect(&others.socket, "golden+fork=job"),
+    ]
+    .map(Result::unwrap);
+    let mut byte = [0; 2];
+    one.read(&mut byte[..1], 0).unwrap();
+    two.read(&mut byte[1..], 0).unwrap();
+    assert_eq!(byte, [7, 0]);
+    assert!(other.join("jobs/job").exists());
+    drop(client);
     daemon.stop();
+    assert!(!moved.join("nbd.sock").exists() && !moved.join("control.sock").exists());
+    others.connect("other").leave().unwrap();
+    others.stop();
     bench.succeeds(&format!(
         "tine {there} check --data && tine {there} read web1 --length 8M | cmp - more"
     ));

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::client::{READ, WRITE, option, request};
+use crate::common::python_with_libnbd;
 use crate::daemon::{Daemon, Random, golden, noise, setting};
 
 /// Fails unless a well-behaved client is served.
@@ -145,13 +146,7 @@ fn garbage_of_every_kind_is_survived() {
 #[test]
 fn libnbd_is_told_what_it_may_not_do_by_the_book() {
     let bench = golden();
-    // The bindings are the system's, which need not be the first Python on the path.
-    let pythons = ["python3", "/usr/bin/python3"];
-    let Some(python) = pythons
-        .into_iter()
-        .find(|python| bench.run(&format!("{python} -c 'import nbd'")).status.success())
-    else {
-        eprintln!("skipped: libnbd_is_told: python3-libnbd is missing");
+    let Some(python) = python_with_libnbd(&bench, "libnbd is told") else {
         return;
     };
     let daemon = Daemon::start(&bench, "");

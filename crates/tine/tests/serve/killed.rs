@@ -4,6 +4,7 @@
 //! TINE_KILLS rounds (3), for at most TINE_SECONDS, from the seed TINE_SEED.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -103,12 +104,14 @@ fn every_flushed_write_is_there_after_kill_9() {
         killed += 1;
         let daemon = Daemon::start(&bench, "");
         let stop = AtomicBool::new(false);
+        let (verified, all_verified) = mpsc::channel();
         thread::scope(|scope| {
             for disk in &mut disks {
-                let (daemon, stop) = (&daemon, &stop);
+                let (daemon, stop, verified) = (&daemon, &stop, verified.clone());
                 scope.spawn(move || {
                     let mut client = daemon.connect(&disk.name);
                     disk.verify(&mut client);
+                    verified.send(()).unwrap();
                     // It ends with an error when the daemon is killed.
                     let _ = disk.write_until_it_dies(&mut client, stop);
                 });
@@ -121,7 +124,11 @@ fn every_flushed_write_is_there_after_kill_9() {
                     }
                 }
             });
-            thread::sleep(Duration::from_millis(300 + random.below(700)));
+            for _ in 0..DISKS {
+                // If one never is, its thread says why.
+                let _ = all_verified.recv_timeout(Duration::from_secs(60));
+            }
+            thread::sleep(Duration::from_millis(random.below(700)));
             daemon.signal("-KILL");
             stop.store(true, Ordering::Relaxed);
         });

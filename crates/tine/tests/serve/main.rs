@@ -15,5 +15,6 @@ mod hostile;
 mod killed;
 mod load;
 mod looking;
+mod size_limit;
 mod spelling;
 mod throwaway;

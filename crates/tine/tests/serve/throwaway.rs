@@ -82,6 +82,30 @@ fn what_is_kept_survives_kill_9_and_what_is_not_is_gone_with_its_space() {
 }
 
 #[test]
+fn what_goes_with_a_daemon_is_said() {
+    let bench = golden();
+    let (code, said) = Daemon::start(&bench, "").end("-TERM");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.trim_end().ends_with("everything is saved"), "{said}");
+
+    let daemon = Daemon::start(&bench, "");
+    let _attached = ["one", "two", "kept"].map(|job| daemon.connect(&format!("golden+fork={job}")));
+    let _own = [daemon.connect("golden+fork"), daemon.connect("golden@v1+fork")];
+    let _branch = daemon.connect("golden");
+    daemon.connect("golden+fork=over").leave().unwrap();
+    bench.succeeds("tine keep kept web1 && tine forget over");
+    daemon.wait_until("it is forgotten", || {
+        !bench.succeeds("tine stats").contains("over")
+    });
+    let (code, said) = daemon.end("-TERM");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("everything is saved, but for the throwaway forks of the jobs `one` and `two` and of 2 connections\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() {
     let bench = golden();
     for signal in ["-KILL", "-TERM"] {
@@ -91,6 +115,9 @@ fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() 
         client.flush().unwrap();
         daemon.connect("golden+fork=ended").leave().unwrap();
         bench.succeeds("tine forget ended");
+        let mut kept = daemon.connect("golden+fork=kept");
+        kept.write(&[6; 4096], 0).unwrap();
+        bench.succeeds("tine keep kept web1");
         daemon.wait_until("it is forgotten", || {
             !bench.succeeds("tine stats").contains("ended")
         });
@@ -105,6 +132,15 @@ fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() 
             refused.contains("went with the daemon") && refused.contains("`tine forget job`"),
             "{refused}"
         );
+        let refused = Client::connect(&daemon.socket, "golden+fork=kept")
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refused.contains("is the branch `web1`") && refused.contains("attach `web1`"),
+            "{refused}"
+        );
+        bench.succeeds("tine forget kept && tine drop web1 --yes");
         daemon.connect("golden+fork=other");
         daemon.connect("golden+fork=ended");
         bench.succeeds("tine forget job");
@@ -119,6 +155,42 @@ fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() 
         });
         daemon.stop();
     }
+}
+
+#[test]
+fn who_comes_back_to_a_fork_that_was_kept_is_told_what_it_is_called_by_now() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let _attached = ["renamed", "then", "dropped"].map(|job| daemon.connect(&format!("golden+fork={job}")));
+    bench.succeeds("tine keep renamed web1 && tine keep then web2 && tine keep dropped web3");
+    // While a daemon has it, while none has, and another branch has come to its name.
+    bench.succeeds("tine rename web1 shop && tine fork golden web1");
+    daemon.stop();
+    bench.succeeds("tine rename web2 till && tine drop web3 --yes && tine fork golden web3");
+    let daemon = Daemon::start(&bench, "");
+    for (job, words) in [
+        ("renamed", ["is the branch `shop`", "attach `shop`"]),
+        ("then", ["is the branch `till`", "attach `till`"]),
+        (
+            "dropped",
+            [
+                "was kept as `web3`, which was dropped since",
+                "`tine forget dropped`",
+            ],
+        ),
+    ] {
+        let refused = Client::connect(&daemon.socket, &format!("golden+fork={job}"));
+        let refused = refused.err().unwrap().to_string();
+        assert!(words.iter().all(|part| refused.contains(part)), "{refused}");
+        assert!(!refused.contains("attach `web"), "{refused}");
+    }
+    bench.succeeds("tine rename shop store");
+    let refused = Client::connect(&daemon.socket, "golden+fork=renamed")
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(refused.contains("attach `store`"), "{refused}");
+    daemon.stop();
 }
 
 #[test]

@@ -16,44 +16,79 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, fstat, open};
 
 /// A directory that is held.
-pub(in super::super) struct Folder {
+#[derive(Debug)]
+pub struct Folder {
     path: PathBuf,
-    _descriptor: OwnedFd,
+    descriptor: OwnedFd,
 }
 
 /// A path of something in a directory that is held.
-#[derive(Clone)]
-pub(in super::super) struct Inside {
+#[derive(Clone, Debug)]
+pub struct Inside {
     path: PathBuf,
-    _folder: Arc<Folder>,
+    folder: Arc<Folder>,
 }
 
 impl Folder {
     /// Holds the directory that is at `root` now.
-    pub(in super::super) fn hold(root: &Path) -> io::Result<Arc<Self>> {
+    ///
+    /// # Errors
+    /// Those of the operating system: `NotADirectory` if something else is there.
+    pub fn hold(root: &Path) -> io::Result<Arc<Self>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = open(root, flags, Mode::empty())?;
         let through = PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
-        let held = fstat(&descriptor)?;
-        let is_it = fs::metadata(&through)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (held.st_dev, held.st_ino));
-        Ok(Arc::new(Self {
-            path: if is_it { through } else { root.to_path_buf() },
-            _descriptor: descriptor,
-        }))
+        let mut folder = Self {
+            path: root.to_path_buf(),
+            descriptor,
+        };
+        if folder.is_at(&through) {
+            folder.path = through;
+        }
+        Ok(Arc::new(folder))
     }
 
     /// Returns a path to it, for as long as this is borrowed.
-    pub(in super::super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Returns its device and its number there, which no two directories share.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let held = fstat(&self.descriptor)?;
+        Ok((held.st_dev, held.st_ino))
+    }
+
+    /// Tells whether it is what a path leads to.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let (Ok(held), Ok(found)) = (self.identity(), fs::metadata(path)) else {
+            return false;
+        };
+        held == (found.dev(), found.ino())
+    }
+
+    /// Returns where it is now, if that can be told.
+    pub fn place(&self) -> Option<PathBuf> {
+        // The kernel's words for what was removed are no path of it.
+        fs::read_link(&self.path).ok().filter(|place| self.is_at(place))
+    }
+
     /// Returns the path of something in it.
-    pub(in super::super) fn inside(self: &Arc<Self>, path: impl AsRef<Path>) -> Inside {
+    pub fn inside(self: &Arc<Self>, path: impl AsRef<Path>) -> Inside {
         Inside {
             path: self.path.join(path),
-            _folder: Arc::clone(self),
+            folder: Arc::clone(self),
         }
+    }
+}
+
+impl Inside {
+    /// Returns the directory that it is in.
+    pub fn folder(&self) -> &Arc<Folder> {
+        &self.folder
     }
 }
 
@@ -79,6 +114,10 @@ mod tests {
         fs::write(&inside, b"bytes").unwrap();
         assert_eq!(fs::read(moved.join("segment")).unwrap(), b"bytes");
         assert_eq!(fs::read_dir(&store).unwrap().count(), 0);
+        assert_eq!(inside.folder().place().unwrap(), moved.canonicalize().unwrap());
+        assert!(inside.folder().is_at(&moved) && !inside.folder().is_at(&store));
+        fs::remove_dir_all(&moved).unwrap();
+        assert_eq!(inside.folder().place(), None);
     }
 
     #[test]

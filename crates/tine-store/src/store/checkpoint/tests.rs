@@ -7,14 +7,19 @@
 //!
 //! Goal: what many forks stand on is merged once, for all of them; a disk's layers reach their bounds and keep them.
 //! Method: the bytes that a checkpoint writes are counted, with one fork and with a hundred; checkpoints add run after run.
+//!
+//! Goal: what cannot be read of one disk's index keeps no other disk from being written, and the damaged one can be dropped.
+//! Method: nodes are damaged on the medium, and more is written than the journal can hold.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Merging;
 use crate::index::leaf::{Piece, PieceContent};
+use crate::index::node::NodeRef;
 use crate::medium::ObjectName;
 use crate::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions};
-use crate::{Branch, BranchName, CreateOptions, OpenOptions, Store, Target, UpkeepMode};
+use crate::{Branch, BranchName, CreateOptions, OpenOptions, Store, StoreError, Target, UpkeepMode};
 
 fn options() -> OpenOptions {
     OpenOptions {
@@ -265,6 +270,36 @@ fn a_point_is_merged_once_for_all_forks_that_stand_on_it() {
 }
 
 #[test]
+fn an_open_fork_that_wrote_nothing_stands_on_what_its_point_was_merged_to() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+    let [golden, fork]: [BranchName; 2] = ["golden", "fork"].map(|name| name.parse().expect("a valid name"));
+    let branch = store.create_branch(&golden, 64 << 20).expect("a branch");
+    for (count, stride) in [(4000, 2), (80, 100)] {
+        add_run(&store, &branch, (0..count).map(|at| at * stride), Merging::Paced);
+    }
+    store.fork(&Target::Branch(golden), &fork).expect("a fork");
+    let fork = store.branch(&fork).expect("the fork");
+    let base = || {
+        let head = fork.cell.head.read();
+        Arc::clone(&head.view.as_ref().expect("it is open").base)
+    };
+    let before = base();
+    assert_eq!(before.trees.len(), 2);
+    while before.paid_merge() != Some(0) {
+        let look = before.resolve(&store.engine().index, 9..10, &mut |_, _| Ok(true));
+        look.expect("read");
+    }
+    let engine = store.engine();
+    let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+    saved.expect("a checkpoint");
+    assert_eq!((base().owner, base().trees.len()), (before.owner, 1));
+    let mut bytes = [0; 4096];
+    fork.read_at(&mut bytes, 100 * 4096).expect("read");
+    assert_eq!(bytes, [101; 4096]);
+}
+
+#[test]
 fn layers_reach_their_bounds_and_keep_them() {
     let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
     let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
@@ -287,4 +322,106 @@ fn layers_reach_their_bounds_and_keep_them() {
     let least = 60..60 + index.layers_hard + 20;
     assert_eq!(most(least, Merging::Least), index.layers_hard);
     assert!(most(200..201, Merging::Paced) <= index.layers_soft);
+}
+
+/// Damages every node, or what else lies there, within some bytes of a segment.
+fn damage(medium: &SimulatedMedium, at: &NodeRef) {
+    let file = FileName::Object(ObjectName::Segment(at.segment));
+    for offset in (at.offset..at.offset + u64::from(at.bytes)).step_by(64) {
+        assert!(medium.flip(file, offset, 1), "nothing lies there");
+    }
+}
+
+/// A store with a small journal and two disks, `a` with a tree, opened again after what was written to `a` since was flushed.
+fn store_to_damage() -> (SimulatedMedium, Store, [BranchName; 2]) {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let create = CreateOptions {
+        journal_file_bytes: 256 << 10,
+        journal_files: 4,
+    };
+    let store = Store::create_on(medium.start(), &create, options()).expect("a store");
+    let names: [BranchName; 2] = ["a", "b"].map(|name| name.parse().expect("a valid name"));
+    let [a, _] = names
+        .each_ref()
+        .map(|name| store.create_branch(name, 64 << 20).expect("a branch"));
+    add_run(&store, &a, (0..100).map(|at| at * 2), Merging::Paced);
+    for block in 0..100 {
+        a.write_at(&[7; 4096], block * 4 * 4096).expect("written");
+    }
+    a.flush().expect("flushed");
+    drop(a);
+    medium.crash_process(false);
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    (medium, store, names)
+}
+
+#[test]
+fn a_disk_whose_index_cannot_be_read_keeps_no_other_from_being_written() {
+    let (medium, store, [a, b]) = store_to_damage();
+    let trees: Vec<NodeRef> = {
+        let catalog = store.engine().catalog.lock();
+        let head = catalog.branches[&a].cell.head.read();
+        let state = head.stretch.state.lock();
+        let root = state.root.as_ref().expect("a root");
+        root.trees.iter().map(|tree| tree.record.root).collect()
+    };
+    assert_eq!(trees.len(), 1);
+    damage(&medium, &trees[0]);
+    let branch = store.branch(&b).expect("the other disk");
+    let ring = store.stats().expect("stats").journal.hard;
+    for write in 0..3 * ring / 8192 {
+        let block = write % 1000;
+        branch
+            .write_at(&[write as u8 | 1; 4096], block * 4096)
+            .expect("written");
+        branch.flush().expect("flushed");
+    }
+    let engine = store.engine();
+    let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+    saved.expect("a checkpoint");
+    // What was written of it since can be read; what its tree had cannot, and is not told as zeroes.
+    let damaged = store.state(&Target::Branch(a.clone())).expect("a view");
+    let mut bytes = [0; 4096];
+    damaged.read_at(&mut bytes, 4 * 4096).expect("read");
+    assert_eq!(bytes, [7; 4096]);
+    let lost = damaged.read_at(&mut bytes, 2 * 4096);
+    assert!(matches!(lost, Err(StoreError::Damaged { .. })), "{lost:?}");
+    let stretch = engine.catalog.lock().branches[&a].cell.head.read().stretch.id;
+    let whole = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Whole(stretch));
+    assert!(matches!(whole, Err(StoreError::Damaged { .. })), "{whole:?}");
+    drop(damaged);
+    store.drop_branches(&[a]).expect("dropped");
+    drop(branch);
+    store.close().expect("closed");
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    assert_eq!(store.branches().expect("told").len(), 1);
+    let report = store.check(true, &mut |_| std::ops::ControlFlow::Continue(()));
+    assert!(report.expect("checked").damage.is_empty());
+}
+
+#[test]
+fn a_set_of_written_blocks_that_cannot_be_read_is_found_anew() {
+    let (medium, store, [a, _]) = store_to_damage();
+    let written = |store: &Store| store.branch_info(&a).expect("told").written;
+    let expected = written(&store);
+    // A hundred, and a hundred of which fifty are among them.
+    assert_eq!(expected, 150 * 4096);
+    medium.crash_process(false);
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    let at = {
+        let catalog = store.engine().catalog.lock();
+        let head = catalog.branches[&a].cell.head.read();
+        let state = head.stretch.state.lock();
+        state.written_at.expect("a set")
+    };
+    damage(&medium, &at);
+    let branch = store.branch(&a).expect("the disk");
+    branch.write_at(&[9; 4096], 1001 * 4096).expect("written");
+    let engine = store.engine();
+    let saved = engine.checkpoint(&mut engine.upkeep.lock(), Merging::Paced);
+    saved.expect("a checkpoint");
+    drop(branch);
+    store.close().expect("closed");
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    assert_eq!(written(&store), expected + 4096);
 }

@@ -40,6 +40,24 @@ impl<K: Clone, V: Clone> IntoValues<K, V> {
     }
 }
 
+impl<K: Clone, V: Clone> Default for IntoIter<K, V> {
+    fn default() -> Self {
+        SortedMap::new().into_iter()
+    }
+}
+
+impl<K: Clone, V: Clone> Default for IntoKeys<K, V> {
+    fn default() -> Self {
+        Self::new(IntoIter::default())
+    }
+}
+
+impl<K: Clone, V: Clone> Default for IntoValues<K, V> {
+    fn default() -> Self {
+        Self::new(IntoIter::default())
+    }
+}
+
 impl<K: Clone, V: Clone> IntoIterator for SortedMap<K, V> {
     type Item = (K, V);
     type IntoIter = IntoIter<K, V>;

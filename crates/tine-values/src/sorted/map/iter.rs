@@ -309,6 +309,30 @@ impl<K, V> Default for Iter<'_, K, V> {
     }
 }
 
+impl<K, V> Default for Keys<'_, K, V> {
+    fn default() -> Self {
+        Self::new(Iter::default())
+    }
+}
+
+impl<K, V> Default for Values<'_, K, V> {
+    fn default() -> Self {
+        Self::new(Iter::default())
+    }
+}
+
+impl<K: Clone, V: Clone> Default for IterMut<'_, K, V> {
+    fn default() -> Self {
+        Self::new(None, 0)
+    }
+}
+
+impl<K: Clone, V: Clone> Default for ValuesMut<'_, K, V> {
+    fn default() -> Self {
+        Self::new(IterMut::default())
+    }
+}
+
 impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Range<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.clone()).finish()

@@ -1,7 +1,7 @@
 //! Maps made of several versions. What the versions share is neither looked at nor copied.
 
 use super::SortedMap;
-use crate::change::{Change, Conflict};
+use crate::change::{Change, Conflict, Merged};
 
 impl<K: Ord + Clone, V: Clone + PartialEq> SortedMap<K, V> {
     /// Returns a map with the changes that both sides have made since this version, which is what both come from.
@@ -34,28 +34,11 @@ impl<K: Ord + Clone, V: Clone + PartialEq> SortedMap<K, V> {
         }
         let mut merged = ours.clone();
         for change in self.diff(theirs) {
-            let (key, base, theirs) = match change {
-                Change::Added { key, value } => (key, None, Some(value)),
-                Change::Removed { key, value } => (key, Some(value), None),
-                Change::Changed { key, old, new } => (key, Some(old), Some(new)),
-            };
-            let ours = ours.get(key);
-            if ours == theirs {
-                continue;
-            }
-            let value = if ours == base {
-                theirs.cloned()
-            } else {
-                resolve(Conflict {
-                    key,
-                    base,
-                    ours,
-                    theirs,
-                })
-            };
-            match value {
-                Some(value) => drop(merged.insert(key.clone(), value)),
-                None => drop(merged.remove(key)),
+            let key = change.key();
+            match change.merged(ours.get(key), &mut resolve) {
+                Merged::Stays => {}
+                Merged::Becomes(value) => drop(merged.insert(key.clone(), value)),
+                Merged::Goes => drop(merged.remove(key)),
             }
         }
         merged

@@ -14,6 +14,7 @@ mod rayon;
 mod serde;
 mod traits;
 
+use core::borrow::Borrow;
 use core::cmp::Ordering;
 use core::mem;
 use core::ops::{Bound, RangeBounds};
@@ -29,7 +30,7 @@ pub use self::iter::{Iter, IterMut, Keys, Range, RangeMut, Values, ValuesMut};
 use super::insert::insert_at;
 use super::join::{self, Tree};
 use super::node::Node;
-use super::path::{self, Place, find};
+use super::path::{self, Path, Place, find};
 use super::remove::remove_at;
 use super::walk::{LeavesRef, Walk};
 use super::way::Way;
@@ -56,7 +57,8 @@ use crate::radix_map::NodeBytes;
 /// # Look-ups
 ///
 /// A key is looked up by anything that compares with it: what it borrows as, as in std, or what implements
-/// [`Comparable`].
+/// [`Comparable`]. The bounds of a range are of what it borrows as, as in std, so that `range(..)` and `range(&a..&b)` need
+/// no word on their type.
 ///
 /// # Keys that change, and panics in the caller's code
 ///
@@ -174,10 +176,11 @@ impl<K, V> SortedMap<K, V> {
     /// # Panics
     ///
     /// If the range starts behind its end, or starts and ends at the same key and contains neither bound.
-    pub fn range<Q, R>(&self, range: R) -> Range<'_, K, V>
+    pub fn range<T, R>(&self, range: R) -> Range<'_, K, V>
     where
-        Q: ?Sized + Comparable<K> + Ord,
-        R: RangeBounds<Q>,
+        T: ?Sized + Ord,
+        K: Borrow<T>,
+        R: RangeBounds<T>,
     {
         check_order(&range);
         Range::new(self.root.as_ref().map(|root| {
@@ -197,7 +200,8 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
     /// nothing if the key is absent.
     #[inline]
     pub fn get_mut<Q: ?Sized + Comparable<K>>(&mut self, key: &Q) -> Option<&mut V> {
-        let way = Way::to(self.root.as_mut()?, key);
+        let mut path = Path::first();
+        let way = Way::to(self.root.as_mut()?, key, &mut path);
         way.is_found.then(|| way.into_value())
     }
 
@@ -222,10 +226,11 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
     /// # Panics
     ///
     /// As [`range`](Self::range).
-    pub fn range_mut<Q, R>(&mut self, range: R) -> RangeMut<'_, K, V>
+    pub fn range_mut<T, R>(&mut self, range: R) -> RangeMut<'_, K, V>
     where
-        Q: ?Sized + Comparable<K> + Ord,
-        R: RangeBounds<Q>,
+        T: ?Sized + Ord,
+        K: Borrow<T>,
+        R: RangeBounds<T>,
     {
         check_order(&range);
         RangeMut::new(self.root.as_mut().map(|root| {
@@ -255,18 +260,20 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
 
     /// Removes the entry that has `key` and returns it. O(log n). Copies nothing if the key is absent.
     pub fn remove_entry<Q: ?Sized + Comparable<K>>(&mut self, key: &Q) -> Option<(K, V)> {
-        let mut way = Way::to(self.root.as_mut()?, key);
+        let mut path = Path::first();
+        let mut way = Way::to(self.root.as_mut()?, key, &mut path);
         if !way.is_found {
             return None;
         }
-        let place = way.place;
+        let index = way.index;
         if let Some(mut leaf) = way.leaf_mut()
             && leaf.len() > Node::<K, V>::LEAF_MIN
         {
-            let entry = leaf.remove(place.index);
+            let entry = leaf.remove(index);
             way.add_entries(-1);
             return Some(entry);
         }
+        let place = way.place();
         Some(remove_at(&mut self.root, &place))
     }
 
@@ -351,25 +358,29 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         &mut self,
         key: K,
         value: V,
-        found: impl FnOnce(Way<'_, K, V>, V) -> R,
+        found: impl FnOnce(Way<'_, '_, K, V>, V) -> R,
     ) -> Option<R> {
         let Some(root) = &mut self.root else {
             insert_at(&mut self.root, Place::first(), key, value);
             return None;
         };
-        let mut way = Way::to(root, &key);
-        let place = way.place;
+        let mut path = Path::first();
+        let mut way = Way::to(root, &key, &mut path);
         if way.is_found {
             // Before there is a result: what is on its way to the caller is lost if it panics.
             drop(key);
             return Some(found(way, value));
         }
+        let index = way.index;
         match way.leaf_mut() {
             Some(mut leaf) if !leaf.is_full() => {
-                leaf.insert(place.index, key, value);
+                leaf.insert(index, key, value);
                 way.add_entries(1);
             }
-            _ => drop(insert_at(&mut self.root, place, key, value)),
+            _ => {
+                let place = way.place();
+                insert_at(&mut self.root, place, key, value);
+            }
         }
         None
     }

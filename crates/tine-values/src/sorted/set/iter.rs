@@ -107,6 +107,24 @@ impl<T: Clone, F: FnMut(&T) -> bool> Iterator for ExtractIf<'_, T, F> {
 
 impl<T: Clone, F: FnMut(&T) -> bool> FusedIterator for ExtractIf<'_, T, F> {}
 
+impl<T> Default for Iter<'_, T> {
+    fn default() -> Self {
+        Self::new(map::Keys::default())
+    }
+}
+
+impl<T> Default for Range<'_, T> {
+    fn default() -> Self {
+        Self::new(map::Range::default())
+    }
+}
+
+impl<T: Clone> Default for IntoIter<T> {
+    fn default() -> Self {
+        Self::new(map::IntoKeys::default())
+    }
+}
+
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
         Self {

@@ -10,6 +10,7 @@ mod rayon;
 mod serde;
 mod traits;
 
+use core::borrow::Borrow;
 use core::ops::RangeBounds;
 
 use equivalent::Comparable;
@@ -117,10 +118,11 @@ impl<T> SortedSet<T> {
     /// # Panics
     ///
     /// If the range starts behind its end, or starts and ends at the same element and contains neither bound.
-    pub fn range<Q, R>(&self, range: R) -> Range<'_, T>
+    pub fn range<K, R>(&self, range: R) -> Range<'_, T>
     where
-        Q: ?Sized + Comparable<T> + Ord,
-        R: RangeBounds<Q>,
+        K: ?Sized + Ord,
+        T: Borrow<K>,
+        R: RangeBounds<K>,
     {
         Range::new(self.map.range(range))
     }

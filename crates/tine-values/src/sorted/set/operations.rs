@@ -7,10 +7,8 @@ use core::iter::FusedIterator;
 use core::ops::{BitAnd, BitOr, BitXor, Sub};
 
 use super::SortedSet;
+use crate::few::is_few;
 use crate::sorted::compare::{Found, Side, step, step_all};
-
-/// A set is written element by element for so many times as few, and made anew for more.
-const FEW: usize = 16;
 
 /// The elements of one set or the other: what [`SortedSet::union`] returns.
 pub struct Union<'a, T> {
@@ -176,7 +174,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     }
 
     fn is_few(&self, count: usize) -> bool {
-        count < self.len() / FEW
+        is_few(count, self.len())
     }
 }
 

@@ -14,8 +14,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::error::{CommandError, Exit, Outcome};
+use crate::signals;
 
-/// A command that runs. Signals are the command's.
+/// A command that runs. Signals are the command's; those that were ignored it ignores, too.
 pub(super) struct Running {
     child: Child,
     signals: Signals,
@@ -27,13 +28,15 @@ pub(super) fn start(command: &[OsString], uri: &str) -> Outcome<Running> {
         return Err(CommandError::new("no command is given"));
     };
     // From before it runs until it has ended: it ends by a signal, not this process.
-    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])
+    let caught = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
+    let signals = Signals::new(signals::catchable(&caught))
         .map_err(|error| CommandError::io("catch signals", error))?;
-    let child = Command::new(with_uri(program, uri))
+    let mut command = Command::new(with_uri(program, uri));
+    command
         .args(args.iter().map(|arg| with_uri(arg, uri)))
-        .env("TINE_URI", uri)
-        .spawn()
-        .map_err(|error| not_run(program, error))?;
+        .env("TINE_URI", uri);
+    signals::pass_on(&mut command);
+    let child = command.spawn().map_err(|error| not_run(program, error))?;
     Ok(Running { child, signals })
 }
 

@@ -5,7 +5,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tine_server::{ExportName, socket};
 
@@ -23,7 +23,7 @@ const ACK: u32 = 1;
 const ERROR: u32 = 1 << 31;
 /// No reply to these options is longer.
 const REPLY_BYTES_MAX: u32 = 64 << 10;
-/// The daemon answers at once, but for who waits for another client to leave.
+/// The daemon answers at once, but for who waits for another client to leave. So long its whole answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked of the server.
@@ -36,13 +36,34 @@ pub(super) enum Option {
     Have = 7,
 }
 
+/// Fills `into`, if what is read comes in time, whether at once or byte by byte.
+fn read_until(end: Instant, mut stream: &UnixStream, mut into: &mut [u8]) -> io::Result<()> {
+    while !into.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(into) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => into = &mut into[read..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Asks for an export, which the user called `disk`; as long as the connection lives, it is held if it was to be had.
 pub(super) fn ask(server: &Path, export: &str, disk: &ExportName, option: Option) -> Outcome<UnixStream> {
     let asking = || -> io::Result<Result<UnixStream, String>> {
         let mut stream = socket::connect(server)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let end = Instant::now() + PATIENCE;
         let mut greeting = [0; 18];
-        stream.read_exact(&mut greeting)?;
+        read_until(end, &stream, &mut greeting)?;
         if greeting[..16] != GREETING {
             return Err(io::Error::other("that is no NBD server"));
         }
@@ -59,14 +80,14 @@ pub(super) fn ask(server: &Path, export: &str, disk: &ExportName, option: Option
         stream.write_all(&request)?;
         loop {
             let mut head = [0; 20];
-            stream.read_exact(&mut head)?;
+            read_until(end, &stream, &mut head)?;
             let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
             let (kind, length) = (number(12), number(16));
             if head[..8] != REPLY_MAGIC || length > REPLY_BYTES_MAX {
                 return Err(io::Error::other("the NBD server's answer makes no sense"));
             }
             let mut payload = vec![0; length as usize];
-            stream.read_exact(&mut payload)?;
+            read_until(end, &stream, &mut payload)?;
             if kind == ACK {
                 return Ok(Ok(stream));
             }
@@ -99,5 +120,31 @@ pub(super) fn ask(server: &Path, export: &str, disk: &ExportName, option: Option
                 error
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_drips_is_not_waited_for_longer_than_who_is_silent() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let dripping = thread::spawn(move || {
+            while there.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let begun = Instant::now();
+        let mut bytes = [0; 1000];
+        let end = begun + Duration::from_millis(200);
+        let late = read_until(end, &here, &mut bytes).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert!(bytes[0] == b'x' && begun.elapsed() < Duration::from_secs(10));
+        read_until(begun + PATIENCE, &here, &mut bytes[..3]).unwrap();
+        drop(here);
+        dripping.join().unwrap();
     }
 }

@@ -158,7 +158,7 @@ fn keep(
                 .failure()
                 .is_some_and(|failure| failure.kind == Kind::Exists) =>
         {
-            let kept = ask(None)?;
+            let kept = ask(None).map_err(|error| place.not_kept(error, source, job))?;
             context
                 .ui
                 .error(&format!("there is already a branch named `{name}`"));
@@ -167,7 +167,7 @@ fn keep(
                 .hint(&format!("`tine rename {} NAME` gives it another name", kept.name));
             kept
         }
-        (asked, _) => asked?,
+        (asked, _) => asked.map_err(|error| place.not_kept(error, source, job))?,
     };
     if context.ui.json {
         context.ui.object(&kept)?;
@@ -226,7 +226,7 @@ fn answers() -> Option<impl BufRead> {
 
 /// Who serves the disk.
 enum Place {
-    /// A daemon that was there.
+    /// A daemon that was there. Its store is held.
     Daemon(Served),
     /// This process, as long as the command runs; by a socket in a folder of its own.
     Own(Box<Serving>, TempDir),
@@ -247,7 +247,12 @@ impl Place {
                     "wait until its command ends; with `tine serve` any number of commands can be attached",
                 ));
             }
-            Ok(served) => return Ok(Self::Daemon(served)),
+            Ok(_) => {
+                // It may be moved while the command runs: its daemon is asked in the end, not that of what took its place. So
+                // whatever is known from here on is of what is held.
+                context.hold_store()?;
+                return Ok(Self::Daemon(context.ask(Missing::Refuse, Status {})?));
+            }
             Err(error) if is_unserved(&error) => {}
             Err(error) => return Err(error),
         }
@@ -308,6 +313,21 @@ impl Place {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Adds to the error of keeping a fork what becomes of that.
+    fn not_kept(&self, error: CommandError, source: &Target, job: &BranchName) -> CommandError {
+        let kind = error.failure().map(|failure| failure.kind);
+        match (self, kind) {
+            (Self::Own(..), _) => error.hint_more("the fork is lost, with all that was written to it"),
+            (Self::Daemon(_), Some(Kind::NotFound)) => CommandError::new(format!(
+                "the fork of `{source}` went with the daemon that had it, and all that was written to it"
+            ))
+            .hint("what is to outlive a daemon is written to a branch: `tine fork`, then `tine attach`"),
+            (Self::Daemon(_), _) => error.hint_more(format!(
+                "as long as its daemon has the fork, `tine keep {job}` keeps it"
+            )),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Goal: the cost of a diff follows what differs, however large the disks are.
+//! Goal: the cost of a diff follows what differs, and that of opening a branch what it wrote, however large the disks are.
 //! Method: reads are counted on the simulated medium, from which each node comes alone; no clock.
 
 mod support;
@@ -127,5 +127,45 @@ fn a_diff_costs_what_differs_not_what_the_disks_hold() {
         let large = reads_of_diff(2 * extents, byte, how);
         // A level more, at the most.
         assert!(large <= small + 20, "{how:?}: {large} reads after {small}");
+    }
+}
+
+/// Returns how many reads opening branches of a store takes that was just opened: a fork to which nothing was written, and
+/// one with ten blocks of its own that are in the index.
+fn reads_of_opening(extents: u64) -> [u64; 2] {
+    let (medium, store) = new_store();
+    let [golden, fresh, wrote] = ["golden", "fresh", "wrote"].map(branch_name);
+    store
+        .create_branch(&golden, 2 * extents * BLOCK)
+        .expect("a branch");
+    write_extents(&store, "golden", 0..extents, None);
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    let forks = [&fresh, &wrote].map(|name| (Target::Branch(golden.clone()), name.clone()));
+    store.fork_many(&forks).expect("forks");
+    write_extents(&store, "wrote", 0..10, Some(3));
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    let store = again(&medium, store);
+    assert!(store.stats().expect("stats").index.levels > 1);
+    [(fresh, 0), (wrote, 3)].map(|(name, byte)| {
+        let before = medium.counters().reads;
+        let branch = store.branch(&name).expect("a branch");
+        let reads = medium.counters().reads - before;
+        // The first read looks into the index.
+        let mut bytes = [9; BLOCK as usize];
+        branch.read_at(&mut bytes, 0).expect("read");
+        assert_eq!(bytes, [byte; BLOCK as usize]);
+        assert!(
+            medium.counters().reads > before + reads,
+            "{name}: read without the index"
+        );
+        reads
+    })
+}
+
+#[test]
+fn opening_a_branch_reads_what_it_wrote_and_no_index() {
+    for extents in [2000, 50_000] {
+        // Of its own blocks the one read is that of the set of them.
+        assert_eq!(reads_of_opening(extents), [0, 1], "{extents} extents");
     }
 }

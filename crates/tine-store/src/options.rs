@@ -47,7 +47,9 @@ pub struct OpenOptions {
     /// looked for room at the same moment may pass it by one piece of 1 MiB, a batch by 16 MiB; half as much again stays
     /// allocated for the next writes.
     pub buffer_bytes: u64,
-    /// A write of at least so many bytes that begins and ends on blocks passes the buffer by, unless little is unflushed.
+    /// The whole blocks of a write that has at least so many bytes of them pass the buffer by: while the buffer is above its
+    /// soft bound (with [`UpkeepMode::Inline`] always), if the branch has more unflushed than eight such writes or one frame.
+    /// Those of throwaway forks never do.
     pub large_write_bytes: u64,
     /// Bytes of index nodes that are kept in memory at about the most, for the whole store.
     pub index_cache_bytes: u64,

@@ -1,13 +1,15 @@
-//! Goal: the cost of a diff follows what differs, and that of opening a branch what it wrote, however large the disks are.
-//! Method: reads are counted on the simulated medium, from which each node comes alone; no clock.
+//! Goal: the cost of a diff follows what differs, that of opening a branch what it wrote, and that of an import its extents,
+//! however large the disks are; nodes that many disks share are in memory once, and within their bound.
+//! Method: reads and bytes are counted on the simulated medium, from which each node comes alone; no clock.
 
 mod support;
 
-use std::ops::Range;
+use std::io::Cursor;
+use std::ops::ControlFlow;
 
 use support::perform::branch_name;
 use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
-use tine_store::{CreateOptions, OpenOptions, Store, Target, UpkeepMode, UpkeepStep};
+use tine_store::{CreateOptions, ImportSource, OpenOptions, Store, Target, UpkeepMode, UpkeepStep};
 
 const BLOCK: u64 = 4096;
 
@@ -31,7 +33,7 @@ fn again(medium: &SimulatedMedium, store: Store) -> Store {
 }
 
 /// Writes every other block of a range: an extent each.
-fn write_extents(store: &Store, name: &str, extents: Range<u64>, byte: Option<u8>) {
+fn write_extents(store: &Store, name: &str, extents: impl IntoIterator<Item = u64>, byte: Option<u8>) {
     let branch = store.branch(&branch_name(name)).expect("a branch");
     for extent in extents {
         let offset = 2 * extent * BLOCK;
@@ -168,4 +170,148 @@ fn opening_a_branch_reads_what_it_wrote_and_no_index() {
         // Of its own blocks the one read is that of the set of them.
         assert_eq!(reads_of_opening(extents), [0, 1], "{extents} extents");
     }
+}
+
+#[test]
+fn a_diff_skips_what_layers_share() {
+    const TREE: u64 = 200_000;
+    /// Far enough from each other that a merge with the tree would write most of its leaves.
+    const RUN: u64 = 5000;
+    const CHANGED: u64 = 10;
+    let spread = |extents: u64| (0..TREE).step_by((TREE / extents) as usize);
+    let (medium, store) = new_store();
+    let [golden, web] = ["golden", "web"].map(branch_name);
+    store.create_branch(&golden, 2 * TREE * BLOCK).expect("a branch");
+    write_extents(&store, "golden", 0..TREE, None);
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    write_extents(&store, "golden", spread(RUN), Some(1));
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    store.fork(&Target::Branch(golden.clone()), &web).expect("a fork");
+    write_extents(&store, "web", spread(CHANGED), Some(2));
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    let store = again(&medium, store);
+    let index = store.stats().expect("stats").index;
+    assert_eq!(index.layers, 2, "a tree and a run");
+    let states = [golden, web].map(|name| store.state(&Target::Branch(name)).expect("a state"));
+    let before = medium.counters().reads;
+    let differ = store.diff(&states[0], &states[1]).expect("a diff");
+    let differ: Vec<u64> = differ
+        .map(|range| range.expect("a range").offset / BLOCK)
+        .collect();
+    let reads = medium.counters().reads - before;
+    assert_eq!(
+        differ,
+        spread(CHANGED).map(|extent| 2 * extent).collect::<Vec<_>>()
+    );
+    println!("{reads} reads, {} levels", index.levels);
+    // Of both runs the root, and the leaves that the fork's run does not share; of the tree, which both have, none.
+    let most = 2 + 2 * CHANGED;
+    assert!(reads <= most, "{reads} reads, of at most {most}");
+}
+
+/// Every other block is data.
+fn image(extents: u64) -> Vec<u8> {
+    let mut image = vec![0; (2 * extents * BLOCK) as usize];
+    for (at, block) in image.chunks_mut(2 * BLOCK as usize).enumerate() {
+        block[..8].copy_from_slice(&(at as u64 + 1).to_le_bytes());
+    }
+    image
+}
+
+#[test]
+fn an_import_makes_its_index_at_once() {
+    let imported = |extents: u64| {
+        let (medium, store) = new_store();
+        let before = medium.counters().written_bytes;
+        let mut source = Cursor::new(image(extents));
+        let mut go_on = |_| ControlFlow::Continue(());
+        store
+            .import(
+                &branch_name("golden"),
+                ImportSource::Stream(&mut source),
+                &mut go_on,
+            )
+            .expect("an import");
+        store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+        let stats = store.stats().expect("stats");
+        assert_eq!(stats.index.layers, 1, "one tree, and no run beside it");
+        // What was written of the index and thrown away again counts too.
+        let beside_data = medium.counters().written_bytes - before - extents * BLOCK;
+        println!(
+            "{extents} extents: {} bytes of index, {beside_data} written beside the data",
+            stats.segments.index_bytes
+        );
+        [stats.segments.index_bytes, beside_data].map(|bytes| bytes / extents)
+    };
+    for extents in [4000, 16_000, 64_000] {
+        let [index, beside_data] = imported(extents);
+        assert!(index <= 70, "{index} bytes of index for an extent");
+        assert!(beside_data <= 130, "{beside_data} bytes beside an extent's data");
+    }
+}
+
+#[test]
+fn the_nodes_of_all_disks_are_in_memory_once_and_within_their_bound() {
+    const EXTENTS: u64 = 50_000;
+    let (medium, store) = new_store();
+    let golden = branch_name("golden");
+    store
+        .create_branch(&golden, 2 * EXTENTS * BLOCK)
+        .expect("a branch");
+    write_extents(&store, "golden", 0..EXTENTS, None);
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    let forks: Vec<_> = (0..20).map(|at| branch_name(&format!("web{at}"))).collect();
+    let asked: Vec<_> = forks
+        .iter()
+        .map(|name| (Target::Branch(golden.clone()), name.clone()))
+        .collect();
+    store.fork_many(&asked).expect("forks");
+    for (at, _) in forks.iter().enumerate() {
+        write_extents(&store, &format!("web{at}"), 0..10, Some(3));
+    }
+    store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
+    store.close().expect("closed");
+    // Reads all of each fork and returns how often the medium was read for it, and the most that was in memory.
+    let look_through = |index_cache_bytes: u64| {
+        let options = OpenOptions {
+            index_cache_bytes,
+            ..options()
+        };
+        let store = Store::open_on(medium.start(), options).expect("opened");
+        let branches: Vec<_> = forks
+            .iter()
+            .map(|name| store.branch(name).expect("a fork"))
+            .collect();
+        let mut bytes = vec![0; 1 << 20];
+        let mut most = 0;
+        let reads: Vec<u64> = branches
+            .iter()
+            .map(|branch| {
+                let before = medium.counters().reads;
+                for offset in (0..2 * EXTENTS * BLOCK).step_by(bytes.len()) {
+                    let length = (2 * EXTENTS * BLOCK - offset).min(bytes.len() as u64);
+                    branch
+                        .read_at(&mut bytes[..length as usize], offset)
+                        .expect("read");
+                    most = most.max(store.stats().expect("stats").index.cached_bytes);
+                }
+                medium.counters().reads - before
+            })
+            .collect();
+        store.close().expect("closed");
+        (reads, most)
+    };
+    let (reads, all) = look_through(64 << 20);
+    let own = reads[1..].iter().max().expect("reads");
+    assert!(
+        *own <= 30 && reads[0] > 2 * own,
+        "{reads:?} reads: those after the first find the golden's nodes"
+    );
+    let bound = all / 4;
+    let (reads, most) = look_through(bound);
+    assert!(most <= bound, "{most} bytes in memory, of at most {bound}");
+    assert!(
+        reads[1] > 2 * own,
+        "{reads:?} reads: the nodes are more than what is kept"
+    );
 }

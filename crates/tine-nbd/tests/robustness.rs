@@ -411,7 +411,7 @@ fn draining_takes_no_longer_than_it_may() {
     eventually("it is being flushed", || troubled.flushing.waiting() == 1);
     let begin = Instant::now();
     assert!(!server.drain(Duration::from_millis(200)));
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     flushing.expect_end();
     deaf.expect_end();
     troubled.flushing.open();

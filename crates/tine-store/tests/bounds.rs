@@ -33,13 +33,13 @@ fn descriptors(below: &Path) -> u64 {
 
 #[test]
 fn descriptors_are_bounded_however_many_segments_are_read() {
-    const BRANCHES: u64 = 1600;
+    const BRANCHES: u64 = 400;
     const THREADS: u64 = 16;
     let _alone = ALONE.lock();
     let limit = getrlimit(Resource::Nofile);
     // The bound follows from it.
     let lower = Rlimit {
-        current: Some(1024),
+        current: Some(256),
         ..limit
     };
     setrlimit(Resource::Nofile, lower).expect("a lower limit");

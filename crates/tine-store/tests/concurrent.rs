@@ -377,7 +377,7 @@ fn a_check_keeps_no_writer_waiting() {
             store.upkeep(UpkeepStep::Reclaim).expect("a reclaim");
             done.send(()).expect("the check waits");
         });
-        let patience = std::time::Duration::from_secs(20);
+        let patience = std::time::Duration::from_secs(60);
         assert_eq!(
             finished.recv_timeout(patience),
             Ok(()),

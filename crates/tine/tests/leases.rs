@@ -93,6 +93,13 @@ fn signal(child: &Child, signal: &str) -> bool {
 fn others_go_on_while_an_export_is_slow() {
     let bench = Bench::new();
     let image = with_full_disk(&bench);
+    let begun = Instant::now();
+    for number in 0..5 {
+        bench.succeeds(&format!(
+            "tine fork disk before-{number} --quiet --no-wait && tine drop before-{number} --yes --quiet"
+        ));
+    }
+    let alone = begun.elapsed();
     let mut export = start(&bench, "tine export disk -", Stdio::piped());
 
     let mut times: Vec<Duration> = (0..20)
@@ -104,7 +111,8 @@ fn others_go_on_while_an_export_is_slow() {
         .collect();
     times.sort();
     println!("20 forks beside an export: {:?} to {:?}", times[0], times[19]);
-    assert!(times[10] < Duration::from_secs(1), "{times:?}");
+    // None waits for the export's end; a slow machine was as slow before it.
+    assert!(times[10] < Duration::from_secs(1) + alone, "{times:?}, {alone:?}");
 
     bench.succeeds("yes | head -c 5M | tine write disk --no-wait");
     bench.succeeds("yes no | head -c 9M | tine write disk-1 --offset 3M --no-wait");

@@ -135,6 +135,23 @@ fn what_a_daemon_has_not_read_when_it_dies_is_done_without_it() {
     bench.succeeds("tine show disk@a && tine check --data");
 }
 
+/// Attaches to a disk by the oldest of NBD's options; nothing, if the daemon has no descriptor for that.
+fn attached(daemon: &Daemon, disk: &str) -> Option<UnixStream> {
+    let mut stream = UnixStream::connect(&daemon.socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // "NBDMAGICIHAVEOPT" and its flags.
+    stream.read_exact(&mut [0; 18]).ok()?;
+    // What newer clients know, and no zeroes behind the answer; option 1: EXPORT_NAME.
+    let mut request = [&3_u32.to_be_bytes()[..], b"IHAVEOPT", &1_u32.to_be_bytes()].concat();
+    request.extend((disk.len() as u32).to_be_bytes());
+    request.extend(disk.as_bytes());
+    stream.write_all(&request).unwrap();
+    // The size, and more flags.
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.read_exact(&mut [0; 10]).ok()?;
+    Some(stream)
+}
+
 #[test]
 fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
     let bench = Bench::with_disk();
@@ -144,25 +161,23 @@ fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
             .unwrap()
             .count()
     };
-    // Clients of disks, who stay, have all that there are.
+    // Clients of a disk, who stay, have all that there are; the last waits in vain.
     let mut clients = Vec::new();
-    let mut most = 0;
-    while taken() > most {
-        most = taken();
-        clients.push(UnixStream::connect(&daemon.socket).unwrap());
-        thread::sleep(Duration::from_millis(50));
+    while let Some(client) = attached(&daemon, "disk") {
+        clients.push(client);
     }
-    // The last waits in vain. One of the others leaves its place to one command after the other.
+    let most = taken();
+    assert!(clients.len() > 8, "{} clients", clients.len());
+    // One of them leaves its place to one command after the other.
     clients.pop();
-    clients.pop();
-    daemon.wait_until("one is free", || taken() == most - 1);
+    daemon.wait_until("one is free", || taken() < most);
     for _ in 0..3 {
         bench.succeeds("tine ls && tine fork disk");
-        daemon.wait_until("it is free again", || taken() == most - 1);
+        daemon.wait_until("it is free again", || taken() < most);
     }
     // And now nobody leaves.
     clients.extend((0..16).map(|_| UnixStream::connect(&daemon.socket).unwrap()));
-    daemon.wait_until("it has none left", || taken() == most);
+    daemon.wait_until("it has none left", || taken() >= most);
     let mut asking: Vec<_> = (0..8)
         .map(|number| {
             let mut command = bench.command(&format!("exec tine fork disk fork-{number}"));
@@ -282,8 +297,8 @@ fn who_waits_for_a_daemon_that_hangs_is_told_so_and_may_give_up() {
     for line in ["tine check", "tine ls"] {
         let mut child = start(line);
         let _more = told(&mut child);
-        let sent = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -INT {}", child.id())])
             .status();
         assert!(sent.unwrap().success());
         let status = child.wait().unwrap();
@@ -352,7 +367,7 @@ fn a_slow_reader_of_one_disk_keeps_no_command_waiting() {
     ] {
         bench.succeeds(&format!("{line} --no-wait --quiet"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     // What is dropped is read on to its end, as it was.
     let rest = std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
     assert_eq!(rest + 4096, 1 << 30);
@@ -434,7 +449,7 @@ fn who_listens_in_a_daemons_place_is_told_apart_from_one_in_bounded_time() {
                     let output = bench.run(line);
                     let said = String::from_utf8_lossy(&output.stderr).into_owned();
                     assert_eq!(output.status.code(), Some(2), "{what}: {line}: {said}");
-                    assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {line}");
+                    assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {line}");
                     for part in [
                         &format!("process {} listens at `{}`", std::process::id(), path.display()),
                         "is no daemon of this store",
@@ -515,7 +530,7 @@ fn a_copy_of_a_store_that_is_served_is_another_store() {
         said.contains(&format!("process {} serves the store", daemon.pid())),
         "{said}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(15), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{said}");
     daemon.signal("-CONT");
     // A link that leads to the socket itself is no way around.
     bench.succeeds("tine fork disk web2");

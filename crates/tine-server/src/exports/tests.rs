@@ -4,7 +4,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tine_nbd::{
@@ -79,9 +79,30 @@ impl Served {
         self.daemon.store().branches().expect("branches").len()
     }
 
-    /// All branches, also those without a name.
-    fn all_branches(&self) -> u64 {
-        self.daemon.store().stats().expect("statistics").branches
+    /// All heads and points, also of forks without a name.
+    fn stretches(&self) -> u64 {
+        self.daemon.store().stats().expect("statistics").points
+    }
+
+    /// How many there are without a fork, golden's newest point among them: the next fork of golden adds its own alone.
+    fn stretches_without_forks(&self) -> u64 {
+        let fork = self.open("golden+fork", 99);
+        let with_one = self.stretches();
+        drop(fork);
+        self.wait_until_there_are(with_one - 1);
+        with_one - 1
+    }
+
+    fn wait_until_there_are(&self, stretches: u64) {
+        let begun = Instant::now();
+        while self.stretches() != stretches {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{} stretches, not {stretches}",
+                self.stretches()
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
@@ -120,7 +141,7 @@ fn every_branch_and_snapshot_is_listed_and_forks_at_once() {
 #[test]
 fn looking_at_a_fork_makes_none_and_opening_it_makes_one() {
     let served = served(Duration::ZERO);
-    let before = served.all_branches();
+    let before = served.stretches_without_forks();
     for export in ["golden+fork", "golden@v1+fork", "golden+fork=job"] {
         let info = served.disks.info(export, &me(1)).expect("its description");
         assert_eq!((info.size, info.name.as_str()), (SIZE, export));
@@ -129,8 +150,9 @@ fn looking_at_a_fork_makes_none_and_opening_it_makes_one() {
         let contexts = served.disks.contexts(export, &me(1)).expect("its contexts");
         assert_eq!(contexts, [BASE_ALLOCATION, "tine:changed:golden@v1"]);
     }
-    assert_eq!(served.all_branches(), before);
+    assert_eq!(served.stretches(), before);
     let fork = served.open("golden+fork", 1);
+    assert_eq!(served.stretches(), before + 1);
     assert_eq!(served.branches(), 1, "it has no name");
     fork.write(&[9; BLOCK], 0).expect("a write");
     fork.flush().expect("a flush");
@@ -142,7 +164,7 @@ fn looking_at_a_fork_makes_none_and_opening_it_makes_one() {
     served.open("golden", 2).read(&mut byte, 0).expect("a read");
     assert_eq!(byte, [1]);
     drop(fork);
-    assert_eq!(served.all_branches(), before);
+    served.wait_until_there_are(before);
 }
 
 #[test]
@@ -184,20 +206,15 @@ fn a_job_has_one_fork_however_many_ask_for_it_at_once_and_of_one_source() {
 
 #[test]
 fn a_jobs_fork_is_dropped_a_while_after_its_last_connection() {
-    let served = served(Duration::from_millis(50));
-    let before = served.all_branches();
+    let served = served(Duration::from_secs(1));
+    let before = served.stretches_without_forks();
     thread::scope(|scope| {
         scope.spawn(|| served.daemon.jobs().sweep(served.daemon.store()));
         drop(served.open("golden+fork=job", 1));
         let jobs = served.daemon.throwaways();
         assert_eq!((jobs.len(), jobs[0].connections), (1, 0));
-        for _ in 0..500 {
-            if served.daemon.throwaways().is_empty() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        assert_eq!(served.all_branches(), before);
+        served.wait_until_there_are(before);
+        assert!(served.daemon.throwaways().is_empty());
         // Without waiting, if it is to be forgotten.
         let used = served.open("golden+fork=other", 2);
         served.daemon.end_job(&name("other")).expect("ending it");

@@ -123,7 +123,7 @@ fn stopping_refuses_what_is_new_and_cuts_off_what_takes_too_long() {
     };
     let begun = Instant::now();
     desk.stop(Duration::from_millis(200));
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let mut kept_alive = kept_alive;
     let failure = kept_alive.hello().unwrap_err();
     assert_eq!(failure.kind, Kind::Stopping, "nothing was done: {failure}");

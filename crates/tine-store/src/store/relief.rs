@@ -177,15 +177,19 @@ mod tests {
         }
         let whole = Merging::Whole(branch.cell.head.read().stretch.id);
         let before = engine.drains.last_begun();
-        let is_over = AtomicBool::new(false);
+        let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut upkeep = engine.upkeep.lock();
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Acquire) {
                     engine.drains.want();
+                    has_begun.store(true, Ordering::Release);
                     thread::yield_now();
                 }
             });
+            while !has_begun.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
             engine.checkpoint(&mut upkeep, whole).expect("a merge");
             is_over.store(true, Ordering::Release);
         });

@@ -76,8 +76,9 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([signal, &self.pid().to_string()])
+        // The shell's own, which every machine has.
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill {signal} {}", self.pid())])
             .status()
             .unwrap();
         assert!(sent.success());

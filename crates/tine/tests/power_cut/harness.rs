@@ -18,9 +18,9 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How long a command may take.
-const COMMAND_MAX: Duration = Duration::from_secs(60);
+const COMMAND_MAX: Duration = Duration::from_secs(180);
 /// How long a command may take to notice that its disk is gone.
-const FAREWELL_MAX: Duration = Duration::from_secs(15);
+const FAREWELL_MAX: Duration = Duration::from_secs(60);
 /// How many commands are run at most before the power is cut between two of them.
 const COMMANDS_MAX: u64 = 16;
 /// The exit status of a Rust program that panicked.

@@ -91,7 +91,7 @@ impl Mount {
         let Some(session) = self.session.take() else {
             return Ok(());
         };
-        let give_up = Instant::now() + Duration::from_secs(5);
+        let give_up = Instant::now() + Duration::from_secs(30);
         loop {
             match nix::mount::umount2(self.directory.path(), MntFlags::empty()) {
                 // Unmounted it is; so may the kernel tell the thread that serves it.

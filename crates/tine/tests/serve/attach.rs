@@ -179,8 +179,8 @@ fn signals_are_the_commands_and_other_commands_work_meanwhile() {
                 return;
             }
             // The command with it: that is told, and ends.
-            let _ = Command::new("kill")
-                .arg(self.0.id().to_string())
+            let _ = Command::new("sh")
+                .args(["-c", &format!("kill {}", self.0.id())])
                 .stderr(Stdio::null())
                 .status();
             let _ = self.0.wait();
@@ -192,7 +192,7 @@ fn signals_are_the_commands_and_other_commands_work_meanwhile() {
         .spawn()
         .unwrap();
     let mut attached = Attached(attached);
-    for _ in 0..500 {
+    for _ in 0..3000 {
         if bench.path("runs").exists() {
             break;
         }

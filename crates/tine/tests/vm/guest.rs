@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::parts::Parts;
 
 /// A guest has so long for its next word, and to end; it takes seconds when the machine is not busy.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a guest says of itself is held until somebody asks; past so many lines it waits.
 const LINES_MAX: usize = 1024;

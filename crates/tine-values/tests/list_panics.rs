@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use tine_values::List;
+use tine_values::list::{ChunksMut, IterMut};
 
 /// What all elements of one test have in common.
 #[derive(Default)]
@@ -319,5 +320,112 @@ fn a_list_whose_elements_panic_when_dropped_frees_the_rest() {
         ledger.drops_left.set(Some(stop));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(lists)));
         assert_eq!(ledger.living.get(), 0);
+    }
+}
+
+/// Calls `step` with its number until it gives nothing more, going on behind panics. Returns what it gave, and whether
+/// a step panicked.
+fn go_on<T>(mut step: impl FnMut(usize) -> Option<T>) -> (Vec<T>, bool) {
+    let (mut given, mut panicked) = (Vec::new(), false);
+    for turn in 0.. {
+        match catch_unwind(AssertUnwindSafe(|| step(turn))) {
+            Ok(Some(item)) => given.push(item),
+            Ok(None) => break,
+            Err(_) => panicked = true,
+        }
+    }
+    (given, panicked)
+}
+
+/// Goes through a shared list by `go` with a panic at each clone in turn, of which it is told the number. No element may
+/// be given out twice, or in another's place; all are, if nothing is `skipped`.
+fn go_on_behind_every_clone(
+    name: &str,
+    skips: bool,
+    go: impl for<'a> Fn(&'a mut List<Element>) -> (Vec<&'a mut Element>, bool),
+) {
+    for sample in 0..4 {
+        for stop in 0.. {
+            let ledger = Rc::new(Ledger::default());
+            let mut list = mem::take(&mut samples(&ledger)[sample]);
+            let before = numbers(&list);
+            let origin = list.clone();
+            ledger.clones_left.set(Some(stop));
+            let (mut given, panicked) = go(&mut list);
+            ledger.clones_left.set(None);
+
+            let context = format!("{name}, sample {sample}, panic {stop}");
+            assert!(skips || given.len() == before.len(), "{context}: {}", given.len());
+            for element in &mut given {
+                element.number += 1_000;
+            }
+            let mut addresses: Vec<_> = given.iter().map(|element| &raw const **element).collect();
+            addresses.sort_unstable();
+            assert!(addresses.is_sorted_by(|a, b| a < b), "{context}: given out twice");
+            let given = given.len();
+            let after = numbers(&list);
+            let written = after.iter().filter(|&&number| number >= 1_000).count();
+            assert_eq!(written, given, "{context}");
+            assert!(
+                after
+                    .iter()
+                    .map(|number| number % 1_000)
+                    .eq(before.iter().copied())
+            );
+            assert_eq!(numbers(&origin), before, "{context}: the origin changed");
+            drop((list, origin));
+            assert_eq!(ledger.living.get(), 0, "{context}: lost or dropped twice");
+            if !panicked {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn iterators_go_on_behind_a_clone_that_panics() {
+    type OfChunks = for<'a> fn(&mut ChunksMut<'a, Element>, usize) -> Option<&'a mut [Element]>;
+    type OfElements = for<'a> fn(&mut IterMut<'a, Element>, usize) -> Option<&'a mut Element>;
+    let by_chunks: [(&str, OfChunks); 3] = [
+        ("chunks", |chunks, _| chunks.next()),
+        ("chunks from the back", |chunks, _| chunks.next_back()),
+        ("chunks from both ends", |chunks, turn| match turn % 2 {
+            0 => chunks.next(),
+            _ => chunks.next_back(),
+        }),
+    ];
+    for (name, step) in by_chunks {
+        go_on_behind_every_clone(name, false, |list| {
+            let mut chunks = list.chunks_mut();
+            let (given, panicked) = go_on(|turn| step(&mut chunks, turn));
+            (given.into_iter().flatten().collect(), panicked)
+        });
+    }
+    let by_elements: [(&str, bool, OfElements); 5] = [
+        ("elements", false, |elements, _| elements.next()),
+        ("elements from the back", false, |elements, _| {
+            elements.next_back()
+        }),
+        ("elements from both ends", false, |elements, turn| {
+            match turn % 3 {
+                0 => elements.next_back(),
+                _ => elements.next(),
+            }
+        }),
+        ("some elements", true, |elements, turn| elements.nth(turn % 7)),
+        (
+            "some elements and those at the end",
+            true,
+            |elements, turn| match turn % 2 {
+                0 => elements.nth(5),
+                _ => elements.next_back(),
+            },
+        ),
+    ];
+    for (name, skips, step) in by_elements {
+        go_on_behind_every_clone(name, skips, |list| {
+            let mut elements = list.iter_mut();
+            go_on(|turn| step(&mut elements, turn))
+        });
     }
 }

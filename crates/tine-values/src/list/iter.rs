@@ -4,8 +4,9 @@
 //! From one leaf to the next is a step in the node above them; at its end the way is found anew from the top. The mutable
 //! ones copy what is shared when they come to it.
 //!
-//! **Invariant:** a [`ChunksMut`] gives each leaf out at most once: its range moves over a leaf first, and no element is
-//! before the range's start once it has been. What is given out is never looked at again, only the nodes above are.
+//! **Invariant:** a [`ChunksMut`] gives each leaf out at most once: its range and its neighbours move over a leaf together,
+//! when the leaf is copied and nothing can panic any more, and no element is before the range's start once it has been.
+//! What is given out is never looked at again, only the nodes above are.
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -205,13 +206,14 @@ impl<'a, T: Clone> ChunksMut<'a, T> {
         unsafe {
             if self.front.len() > 0 {
                 let leaf = self.front.cast::<Node<T>>();
+                let elements = (*leaf).make_leaf_mut(0).into_raw();
                 self.front = ptr::slice_from_raw_parts_mut(leaf.add(1), self.front.len() - 1);
-                return Some((*leaf).make_leaf_mut(0).into_raw());
+                return Some(elements);
             }
             let spot = self.list.as_mut().spot_mut(self.range.start)?;
             let leaf = spot.siblings.cast::<Node<T>>().add(spot.at);
-            self.front = ptr::slice_from_raw_parts_mut(leaf.add(1), spot.siblings.len() - spot.at - 1);
             let elements = (*leaf).make_leaf_mut(0).into_raw();
+            self.front = ptr::slice_from_raw_parts_mut(leaf.add(1), spot.siblings.len() - spot.at - 1);
             Some(part(elements, spot.offset..elements.len()))
         }
     }
@@ -222,13 +224,14 @@ impl<'a, T: Clone> ChunksMut<'a, T> {
         unsafe {
             if let Some(last) = self.back.len().checked_sub(1) {
                 let first = self.back.cast::<Node<T>>();
+                let elements = (*first.add(last)).make_leaf_mut(0).into_raw();
                 self.back = ptr::slice_from_raw_parts_mut(first, last);
-                return Some((*first.add(last)).make_leaf_mut(0).into_raw());
+                return Some(elements);
             }
             let spot = self.list.as_mut().spot_mut(self.range.end - 1)?;
             let first = spot.siblings.cast::<Node<T>>();
-            self.back = ptr::slice_from_raw_parts_mut(first, spot.at);
             let elements = (*first.add(spot.at)).make_leaf_mut(0).into_raw();
+            self.back = ptr::slice_from_raw_parts_mut(first, spot.at);
             Some(part(elements, 0..spot.offset + 1))
         }
     }

@@ -212,7 +212,9 @@ fn compare(one: &Version, other: &Version) {
     assert_eq!(one.text.cmp(&other.text), one.model.cmp(&other.model));
     assert_eq!(hash(&one.text), hash(one.model.as_str()));
     let (mut made, mut at) = (String::new(), 0);
-    for edit in one.text.diff(&other.text) {
+    let edits: Vec<_> = one.text.diff(&other.text).collect();
+    assert_eq!(edits.is_empty(), one.model == other.model);
+    for edit in edits {
         assert!(!(edit.ours.is_empty() && edit.theirs.is_empty()));
         assert!(edit.ours.start > at || at == 0);
         made.push_str(&one.model[at..edit.ours.start]);
@@ -223,12 +225,46 @@ fn compare(one: &Version, other: &Version) {
     assert_eq!(made, other.model);
 }
 
-/// Merges what only one side has changed, or both in the same way.
+/// Merges what only one side has changed, or both in the same way, each in memory of its own.
 fn merge(one: &Version, other: &Version) {
     let nobody = |_: Overlap| unreachable!("only one side has changed");
     assert_eq!(one.text.merge(&other.text, &one.text, nobody), other.text);
     assert_eq!(one.text.merge(&one.text, &other.text, nobody), other.text);
     assert_eq!(one.text.merge(&other.text, &other.text, nobody), other.text);
+    let again = Text::from(&*other.model);
+    assert_eq!(one.text.merge(&other.text, &again, nobody), other.text);
+    assert_eq!(one.text.merge(&again, &other.text, nobody), other.text);
+}
+
+/// A part says by memory what was taken away, a text of its own by what it has.
+#[test]
+fn one_change_that_is_told_in_two_ways_is_made_once() {
+    let nobody = |_: Overlap| unreachable!("both sides have made one change");
+    let base = Text::from("ab".repeat(50));
+    let (ours, theirs) = (base.slice(2..), Text::from("ab".repeat(49)));
+    assert_ne!(
+        base.diff(&ours).collect::<Vec<_>>(),
+        base.diff(&theirs).collect::<Vec<_>>()
+    );
+    assert_eq!(base.merge(&ours, &theirs, nobody), theirs);
+    assert_eq!(base.merge(&theirs, &ours, nobody), theirs);
+    let [base, ours, theirs] = [base, ours, theirs].map(Text::into_bytes);
+    let nobody = |_: Overlap| unreachable!("both sides have made one change");
+    assert_eq!(base.merge(&ours, &theirs, nobody), theirs);
+    assert_eq!(base.merge(&theirs, &ours, nobody), theirs);
+}
+
+/// Where a text repeats itself, two parts of it may be equal.
+#[test]
+fn parts_that_are_equal_have_no_edits() {
+    let whole = Text::from("ab".repeat(50));
+    let (one, other) = (whole.slice(..50), whole.slice(2..52));
+    assert_eq!(one, other);
+    assert_eq!(one.diff(&other).count(), 0);
+    assert_eq!(whole.slice(..50).diff(&whole.slice(1..51)).count(), 2);
+    let theirs = Text::from("ab!".repeat(9));
+    let merged = one.merge(&other, &theirs, |_| unreachable!("only they have changed"));
+    assert_eq!(merged, theirs);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! In which ranges two sequences of bytes differ, and the merge of two that came from one.
 //!
-//! What is one memory is equal unseen. Else what is equal at the beginning and at the end is found by comparing, and
+//! What is one memory is equal unseen; only two parts of it that have one length are compared, since there are no edits
+//! between what is equal. Else what is equal at the beginning and at the end is found by comparing, and
 //! what lies between by Myers' greedy search ("An O(ND) difference algorithm", 1986): along diagonals of the table of
 //! both, as far as bytes are equal, with one more insertion or deletion each round. The search ends after
 //! [`SEARCHED_MOST`] rounds, so two texts that have little in common cost what comparing costs, and are one edit.
@@ -19,7 +20,7 @@ const SEARCHED_MOST: i64 = 512;
 /// Between two edits, fewer equal bytes are equal by chance, and part of one edit.
 const ISLAND_LEAST: usize = 8;
 
-/// Returns the edits that make `theirs` of `ours`, in order.
+/// Returns the edits that make `theirs` of `ours`, in order: none exactly if they are equal.
 pub(crate) fn between(ours: &[u8], theirs: &[u8]) -> Vec<Edit> {
     if let Some(edits) = around_common_memory(ours, theirs) {
         return edits;
@@ -50,21 +51,25 @@ pub(crate) fn between(ours: &[u8], theirs: &[u8]) -> Vec<Edit> {
 
 /// Returns the edits before and behind the bytes that both have in one memory, if there are such.
 fn around_common_memory(ours: &[u8], theirs: &[u8]) -> Option<Vec<Edit>> {
-    let [ours, theirs] = [ours, theirs].map(|bytes| {
+    let [our_place, their_place] = [ours, theirs].map(|bytes| {
         let start = bytes.as_ptr().addr();
         start..start + bytes.len()
     });
-    let common = ours.start.max(theirs.start)..ours.end.min(theirs.end);
+    let common = our_place.start.max(their_place.start)..our_place.end.min(their_place.end);
     if common.is_empty() {
         return None;
     }
+    // What repeats itself may be equal to a part of it that lies elsewhere.
+    if our_place.len() == their_place.len() && (our_place == their_place || ours == theirs) {
+        return Some(Vec::new());
+    }
     let before = Edit {
-        ours: 0..common.start - ours.start,
-        theirs: 0..common.start - theirs.start,
+        ours: 0..common.start - our_place.start,
+        theirs: 0..common.start - their_place.start,
     };
     let behind = Edit {
-        ours: common.end - ours.start..ours.len(),
-        theirs: common.end - theirs.start..theirs.len(),
+        ours: common.end - our_place.start..ours.len(),
+        theirs: common.end - their_place.start..theirs.len(),
     };
     let edits = [before, behind].into_iter();
     Some(
@@ -178,7 +183,8 @@ pub(crate) fn merge(
     if our_edits.is_empty() {
         return theirs.clone();
     }
-    if their_edits.is_empty() {
+    // One change may be told in two ways, where bytes repeat themselves.
+    if their_edits.is_empty() || ours.as_slice() == theirs.as_slice() {
         return ours.clone();
     }
     let mut merged = Raw::with_capacity(ours.len().max(theirs.len()));
@@ -267,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn one_memory_is_not_compared() {
+    fn one_memory_is_not_compared_unless_it_may_be_equal() {
         let bytes = [1_u8; 100];
         let edit = |ours, theirs| Edit { ours, theirs };
         assert_eq!(between(&bytes, &bytes), []);
@@ -275,6 +281,12 @@ mod tests {
             between(&bytes, &bytes[20..90]),
             [edit(0..20, 0..0), edit(90..100, 70..70)]
         );
+        assert_eq!(between(&bytes[..60], &bytes[40..]), []);
+        assert_eq!(
+            between(&bytes[..60], &bytes[40..99]),
+            [edit(0..40, 0..0), edit(60..60, 20..59)]
+        );
+        let bytes: [u8; 100] = core::array::from_fn(|at| at as u8);
         assert_eq!(
             between(&bytes[..60], &bytes[40..]),
             [edit(0..40, 0..0), edit(60..60, 20..60)]

@@ -2,6 +2,7 @@
 //! Method: count the bytes of nodes and the calls of `clone` and `eq`, which do not depend on the machine.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use tine_values::List;
@@ -270,4 +271,39 @@ fn what_is_left_after_removing_most_is_joined() {
             list.own_bytes()
         );
     }
+}
+
+/// Doubling costs little, so more elements than an index can tell are near.
+#[test]
+fn a_list_that_grows_too_long_panics_and_stays() {
+    let whole = list(3_000);
+    let double: [fn(&mut List<u64>); 3] = [
+        |list| list.append(&mut list.clone()),
+        |list| *list = list.concat(list),
+        |list| list.extend_from_within(..),
+    ];
+    for double in double {
+        let mut list = whole.clone();
+        let mut doublings = 0;
+        let panic = loop {
+            let len = list.len();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| double(&mut list))) {
+                assert_eq!(list.len(), len);
+                break panic;
+            }
+            doublings += 1;
+            assert_eq!(list.len(), 2 * len);
+        };
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"capacity overflow"));
+        assert_eq!((doublings, list.len()), (51, 3_000 << 51));
+        for index in [0, 1, 2_999, 3_000 << 40, (3_000 << 51) - 1] {
+            assert_eq!(list[index], index as u64 % 3_000, "{index}");
+        }
+        // It still works.
+        list.truncate((3_000 << 50) + 7);
+        list[3_000 << 30] = 1;
+        list.insert(5, 2);
+        assert_eq!((list.len(), list.last()), ((3_000 << 50) + 8, Some(&6)));
+    }
+    assert_eq!(whole, list(3_000));
 }

@@ -171,6 +171,10 @@ impl<T: Clone> List<T> {
     }
 
     /// Moves all elements of `other` behind the last; `other` is empty then. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If there would be more than `isize::MAX` elements; nothing has changed then.
     pub fn append(&mut self, other: &mut Self) {
         let more = other.len();
         if more == 0 {
@@ -180,7 +184,7 @@ impl<T: Clone> List<T> {
             mem::swap(self, other);
             return;
         }
-        if self.len() + more <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4 {
+        if joined_len(self.len(), more) <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4 {
             // Too short for a leaf of its own.
             self.extend(mem::take(other));
             return;
@@ -190,9 +194,13 @@ impl<T: Clone> List<T> {
     }
 
     /// Returns a list of the elements of both, one after the other, sharing theirs. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// If there would be more than `isize::MAX` elements.
     #[must_use]
     pub fn concat(&self, other: &Self) -> Self {
-        let len = self.len() + other.len();
+        let len = joined_len(self.len(), other.len());
         if len <= Self::FLAT_AGAIN {
             let mut all = Self::with_capacity(len);
             if let Some(mut leaf) = all.last_leaf_mut() {
@@ -261,7 +269,8 @@ impl<T: Clone> List<T> {
     ///
     /// # Panics
     ///
-    /// If the range starts behind its end, or ends behind the last element.
+    /// If the range starts behind its end, or ends behind the last element; if there would be more than `isize::MAX`
+    /// elements. Nothing has changed then.
     pub fn splice(
         &mut self,
         range: impl RangeBounds<usize>,
@@ -269,6 +278,7 @@ impl<T: Clone> List<T> {
     ) -> IntoIter<T> {
         let range = self.range_of(range);
         let mut added = Self::from_iter(replace_with);
+        joined_len(self.len() - range.len(), added.len());
         let mut behind = self.split_off(range.end);
         let removed = self.split_off(range.start);
         self.append(&mut added);
@@ -286,7 +296,8 @@ impl<T: Clone> List<T> {
     ///
     /// # Panics
     ///
-    /// If the range starts behind its end, or ends behind the last element.
+    /// If the range starts behind its end, or ends behind the last element; if there would be more than `isize::MAX`
+    /// elements. Nothing has changed then.
     pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
         let mut part = self.slice(range);
         self.append(&mut part);
@@ -334,6 +345,19 @@ impl<T: Clone> List<T> {
         } else if let Some(mut leaf) = self.root.as_mut().and_then(Node::leaf_mut) {
             leaf.shrink();
         }
+    }
+}
+
+/// Returns how many elements two lists have together. Only lists that share nodes can be so long that it matters, and they
+/// become so by being joined: elements that come one by one are never so many.
+///
+/// # Panics
+///
+/// If that is more than `isize::MAX`.
+fn joined_len(len: usize, more: usize) -> usize {
+    match len.checked_add(more) {
+        Some(joined) if joined <= isize::MAX as usize => joined,
+        _ => panic!("capacity overflow"),
     }
 }
 

@@ -133,7 +133,9 @@ impl<T> Node<T> {
 
     /// Returns an inner node without children, which its caller has to give some. One allocation.
     pub(super) fn new_inner(height: u8, is_relaxed: bool, capacity: usize) -> Self {
-        debug_assert!(height > 0 && height < TRUNK && capacity <= FANOUT);
+        // A tree of as many elements as an index can tell is not nearly so high; one that were would be taken for a trunk.
+        assert!(height > 0 && height < TRUNK);
+        debug_assert!(capacity <= FANOUT);
         let head = InnerHead {
             height,
             is_relaxed,

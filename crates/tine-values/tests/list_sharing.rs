@@ -63,6 +63,38 @@ fn a_clone_shares_everything() {
     }
 }
 
+/// Nodes that are in a list twice are its own, and are counted once.
+#[test]
+fn a_list_joined_with_itself_owns_what_it_has() {
+    let single = list(100_000);
+    let alone = single.own_bytes();
+    let double = single.concat(&single);
+    let few = double.own_bytes();
+    assert!(few < 4 * LEAF_BYTES && single.own_bytes() < few, "{few}");
+    assert!(double.shared_bytes() < alone && double.shared_bytes() + few > alone);
+    drop(single);
+    let own = double.own_bytes();
+    assert!(own > alone && own < alone + few, "{own} of {alone} and {few}");
+    assert_eq!(double.shared_bytes(), 0);
+    let clone = double.clone();
+    assert_eq!((double.own_bytes(), double.shared_bytes()), (0, own));
+    drop(clone);
+    assert_eq!((double.own_bytes(), double.shared_bytes()), (own, 0));
+}
+
+#[test]
+fn nodes_are_visited_once_however_often_they_are_in_a_list() {
+    let mut list = list(3_000);
+    let least = list.own_bytes();
+    (0..40).for_each(|_| list.append(&mut list.clone()));
+    assert_eq!(list.len(), 3_000 << 40);
+    let own = list.own_bytes();
+    assert!(own > least && own < least + 40 * 3 * LEAF_BYTES, "{own}");
+    assert_eq!(list.shared_bytes(), 0);
+    let clone = list.clone();
+    assert_eq!((clone.own_bytes(), clone.shared_bytes()), (0, own));
+}
+
 #[test]
 fn a_write_copies_one_path_the_first_time() {
     // 4,096 full leaves: three full inner nodes on each way.

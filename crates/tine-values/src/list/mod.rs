@@ -18,6 +18,7 @@
 //! 2. See `node.rs` for what a node is, `tree.rs` for how trees stay low, `trunk.rs` for the ends.
 
 mod access;
+mod bytes;
 mod diff;
 mod edit;
 mod find;
@@ -37,8 +38,6 @@ mod serde;
 mod traits;
 mod tree;
 mod trunk;
-
-use alloc::vec::Vec;
 
 use crate::detach;
 
@@ -170,39 +169,12 @@ impl<T> List<T> {
         }
     }
 
-    /// Returns how many bytes the nodes take that only this list reaches: what dropping it gives back. What elements
-    /// point to is not counted. Visits the list's own nodes.
-    pub fn own_bytes(&self) -> usize {
-        self.bytes().0
-    }
-
-    /// Returns how many bytes the nodes take that other lists reach too. What elements point to is not counted. Visits
-    /// all nodes.
-    pub fn shared_bytes(&self) -> usize {
-        self.bytes().1
-    }
-
-    fn bytes(&self) -> (usize, usize) {
-        let (mut own, mut shared) = (0, 0);
-        self.visit(|node, is_own| *(if is_own { &mut own } else { &mut shared }) += node.bytes());
-        (own, shared)
-    }
-
-    /// Calls `seen` with each node, and whether only this list reaches it.
-    fn visit(&self, mut seen: impl FnMut(&Node<T>, bool)) {
-        let mut rest: Vec<_> = self.root.iter().map(|root| (root, true)).collect();
-        while let Some((node, own_parent)) = rest.pop() {
-            let is_own = own_parent && node.is_unique();
-            seen(node, is_own);
-            let parts = node.trunk().map(Trunk::all_parts).into_iter().flatten();
-            rest.extend(parts.chain(node.children()).map(|node| (node, is_own)));
-        }
-    }
-
+    /// Returns whether no node has a second owner, so that elements can be moved out. Visits all nodes.
     fn is_all_unique(&self) -> bool {
-        let mut all = true;
-        self.visit(|_, is_own| all &= is_own);
-        all
+        fn is_unique_below<T>(node: &Node<T>) -> bool {
+            node.is_unique() && node.below().all(is_unique_below)
+        }
+        self.root.as_ref().is_none_or(is_unique_below)
     }
 
     /// Returns the leaf that the last element is in, if an element can be added or removed there without a copy.

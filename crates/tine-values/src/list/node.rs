@@ -178,6 +178,11 @@ impl<T> Node<T> {
         self.count().is_one()
     }
 
+    /// Returns how many owners there are, as of some moment.
+    pub(super) fn owners(&self) -> usize {
+        self.count().owners()
+    }
+
     /// Returns whether both are owners of the same node.
     #[inline]
     pub(super) fn ptr_eq(&self, other: &Self) -> bool {
@@ -265,6 +270,12 @@ impl<T> Node<T> {
         let block = self.inner_block();
         // SAFETY: it is an inner node, borrowed, so not written; these slots are initialised.
         unsafe { slice::from_raw_parts(block.slots(), usize::from(block.header().len)) }
+    }
+
+    /// Returns the nodes that this one owns, whatever it is.
+    pub(super) fn below(&self) -> impl Iterator<Item = &Self> {
+        let parts = self.trunk().map(Trunk::all_parts).into_iter().flatten();
+        parts.chain(self.children())
     }
 
     /// Returns the trunk, if this is one.

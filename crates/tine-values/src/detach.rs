@@ -7,7 +7,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(debug_assertions)]
 static DETACHES: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns how many shared values and nodes have been copied by writes, in this process so far, by any thread.
+/// Returns how many shared values and nodes have been copied by writes, in this process so far, by any thread. The value of a
+/// [`RadixMap`](crate::RadixMap)'s fill is shared by its keys, also where the map has no other owner.
 ///
 /// There only in builds with debug assertions: other builds do not count.
 #[cfg(debug_assertions)]

@@ -186,6 +186,11 @@ fn detaching_is_counted() {
         [reads, first.min(1), since(start)]
     }
     let pairs = || (0..5_000_u64).map(|key| (key, key));
+    let filled = |range| {
+        let mut map = RadixMap::new();
+        map.fill(range, 7_u64, |_, _| ());
+        map
+    };
     let all = [
         counted(
             Shared::new(1),
@@ -222,6 +227,21 @@ fn detaching_is_counted() {
             |map| map[&9] == 9,
             |map| assert!(map.insert(9, 0).is_some()),
         ),
+        counted(
+            (0..5_000_u64).collect::<SortedSet<_>>(),
+            |set| set.contains(&9),
+            |set| assert!(set.remove(&9) && set.insert(9)),
+        ),
+        counted(
+            pairs().collect::<RadixMap<_>>(),
+            |map| map[9] == 9,
+            |map| assert!(map.insert(9, 0).is_some()),
+        ),
+        counted(
+            filled(0..5_000),
+            |map| map[9] == 7,
+            |map| assert!(map.insert(9, 0).is_some()),
+        ),
     ];
-    assert_eq!(all, [[0, 1, 0]; 7]);
+    assert_eq!(all, [[0, 1, 0]; 10]);
 }

@@ -24,6 +24,7 @@ use super::memory::{Head, TAG_MASK, capacity, layout, release, with_tag, without
 use super::slots::{Builder, Slots, SlotsMut};
 use super::{LEAF_SLOTS, NODE_SLOTS, all_slots};
 use crate::count::Count;
+use crate::detach;
 use crate::shared::Shared;
 
 const TAG_LEAF: usize = 0;
@@ -184,6 +185,7 @@ impl<T> Node<T> {
             builder.push(self.clone());
         }
         *self = Self::inner(builder, all_slots(1));
+        detach::record();
     }
 
     #[cold]
@@ -197,6 +199,7 @@ impl<T> Node<T> {
             builder.push(value.clone());
         }
         *self = Self::leaf(builder, all_slots(0));
+        detach::record();
     }
 }
 

@@ -14,6 +14,7 @@ use super::memory::{
     Head, TAG_MASK, capacity, entries, free, layout, rank, release, resize, slot_bit, with_tag, without_tag,
 };
 use crate::count::Count;
+use crate::detach;
 
 /// The slots of a leaf or an inner node, for reading.
 pub(super) struct Slots<'a, E> {
@@ -130,6 +131,7 @@ impl<'a, E> SlotsMut<'a, E> {
         }
         let tag = owner.addr().get() & TAG_MASK;
         let old = mem::replace(owner, with_tag(builder.finish(slots.bits()), tag));
+        detach::record();
         // SAFETY: `old` was this owner's, of the same type, and is not used again.
         unsafe { release::<E>(without_tag(old)) };
     }

@@ -4,11 +4,11 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use tine_values::SortedMap;
+use tine_values::{SortedMap, SortedSet};
 
 /// What all keys and values of one test have in common.
 #[derive(Default)]
@@ -95,6 +95,8 @@ impl Ord for Item {
 }
 
 type Map = SortedMap<Item, Item>;
+/// What counts the calls of a kind.
+type Kind = fn(&Ledger) -> &Cell<Option<usize>>;
 type Operation = fn(&mut Map, &Rc<Ledger>);
 
 /// Each is tried on a sole owner and on a fork. Keys are even; new values are from 1,000 on.
@@ -211,7 +213,7 @@ fn content(map: &Map) -> BTreeMap<u32, u32> {
 }
 
 /// Runs every operation with a panic at each call of a kind in turn. Returns how many panics there were.
-fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>) -> usize {
+fn panic_at_every(kind: Kind) -> usize {
     let mut panics = 0;
     for (name, operation) in OPERATIONS {
         for is_shared in [false, true] {
@@ -325,4 +327,53 @@ fn a_map_whose_entries_panic_when_dropped_frees_the_rest() {
         assert!(outcome.is_err() || stop >= 160);
         assert_eq!(ledger.living.get(), 0);
     }
+}
+
+#[test]
+fn an_element_is_replaced_or_stays() {
+    let kinds: [Kind; 2] = [|ledger| &ledger.clones_left, |ledger| &ledger.orders_left];
+    let mut panics = 0;
+    for (kind, is_shared, number) in kinds.into_iter().flat_map(|kind| {
+        [
+            (kind, false, 4),
+            (kind, true, 4),
+            (kind, false, 5),
+            (kind, true, 5),
+        ]
+    }) {
+        for stop in 0.. {
+            let ledger = Rc::new(Ledger::default());
+            let mut set: SortedSet<Item> = (0..80).map(|at| item(at * 2, &ledger)).collect();
+            let origin = is_shared.then(|| set.clone());
+            let new = item(number, &ledger);
+            kind(&ledger).set(Some(stop));
+            let outcome = catch_unwind(AssertUnwindSafe(|| set.replace(new)));
+            kind(&ledger).set(None);
+
+            let is_new = number == 5 && outcome.is_ok();
+            let before = (0..80).map(|at| at * 2);
+            let expected = before.clone().chain(is_new.then_some(5)).collect();
+            let after: BTreeSet<u32> = set.iter().map(|item| item.number).collect();
+            assert_eq!(after, expected, "{number}, panic {stop}");
+            assert_eq!((set.len(), set.iter().is_sorted()), (expected.len(), true));
+            if let Some(origin) = &origin {
+                assert!(
+                    origin.iter().map(|item| item.number).eq(before),
+                    "the origin changed"
+                );
+            }
+            let has_panicked = outcome.is_err();
+            drop((set, origin, outcome));
+            assert_eq!(
+                ledger.living.get(),
+                0,
+                "{number}, panic {stop}: lost or dropped twice"
+            );
+            if !has_panicked {
+                break;
+            }
+            panics += 1;
+        }
+    }
+    assert!(panics > 50, "{panics}");
 }

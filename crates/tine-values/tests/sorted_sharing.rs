@@ -163,6 +163,20 @@ fn comparing_costs_what_differs() {
 }
 
 #[test]
+fn an_element_is_replaced_where_it_is() {
+    let mut set: SortedSet<Counted> = (0..MANY).map(Counted).collect();
+    let origin = set.clone();
+    let (there, look) = compared(|| set.contains(&Counted(MANY / 3)));
+    let (old, count) = compared(|| set.replace(Counted(MANY / 3)));
+    assert!(there && old == Some(Counted(MANY / 3)));
+    assert!(count <= look, "{count} comparisons, {look} to find it");
+    assert_eq!(set.len(), origin.len());
+    assert!(set.own_bytes() < 2_500, "{}", set.own_bytes());
+    assert_eq!(set.replace(Counted(MANY)), None);
+    assert_eq!((set.len(), origin.len()), (MANY as usize + 1, MANY as usize));
+}
+
+#[test]
 fn combining_sets_looks_only_at_what_differs() {
     let base: SortedSet<Counted> = (0..MANY).map(Counted).collect();
     let (mut ours, mut theirs) = (base.clone(), base.clone());

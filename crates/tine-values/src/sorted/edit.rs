@@ -171,6 +171,14 @@ impl<'a, K, V> LeafMut<'a, K, V> {
         (at < len).then(|| unsafe { (&*keys.add(at), &mut *payloads.add(at)) })
     }
 
+    /// Puts a key in the place of one that is equal to it, which is returned.
+    pub(super) fn replace_key(&mut self, at: usize, key: K) -> K {
+        let Arrays { keys, len, .. } = self.arrays();
+        assert!(at < len);
+        // SAFETY: it is initialised, and mutably borrowed with `self`.
+        unsafe { keys.add(at).replace(key) }
+    }
+
     /// Returns one of the keys.
     #[inline]
     pub(super) fn key(&self, at: usize) -> &K {

@@ -90,19 +90,40 @@ impl<'a, 'p, K, V> Way<'a, 'p, K, V> {
 
     /// Returns the value that has been found, after copying what is shared on the way.
     #[inline]
-    pub(super) fn into_value(mut self) -> &'a mut V
+    pub(super) fn into_value(self) -> &'a mut V
     where
         K: Clone,
         V: Clone,
     {
-        let leaf = if self.is_own {
+        let index = self.index;
+        &mut self.into_leaf().into_entries().1[index]
+    }
+
+    /// Puts `key` in the place of the one that has been found, which is equal to it, and returns that. Copies what is
+    /// shared on the way; if that panics, nothing has changed.
+    pub(super) fn replace_key(self, key: K) -> K
+    where
+        K: Clone,
+        V: Clone,
+    {
+        let index = self.index;
+        self.into_leaf().replace_key(index, key)
+    }
+
+    /// Returns the leaf for writing, after copying what is shared on the way.
+    #[inline]
+    fn into_leaf(mut self) -> LeafMut<'a, K, V>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        if self.is_own {
             // SAFETY: as for `leaf_mut`; the root is borrowed for 'a, and `self` is gone.
             unsafe { LeafMut::new(self.leaf.as_mut()) }
         } else {
             // SAFETY: the root is mutably borrowed for 'a, and `self` is gone.
             self.path.leaf_mut(unsafe { self.root.as_mut() })
-        };
-        &mut leaf.into_entries().1[self.index]
+        }
     }
 
     /// Counts entries that have come or gone, in the nodes above.

@@ -349,16 +349,20 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     /// way that are shared.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.insert_or(key, value, |way, value| mem::replace(way.into_value(), value))
+        self.insert_or(key, value, |way, key, value| {
+            // Before there is a result: what is on its way to the caller is lost if it panics.
+            drop(key);
+            mem::replace(way.into_value(), value)
+        })
     }
 
-    /// Inserts the entry if there is none with the key; otherwise calls `found` with the way to that.
+    /// Inserts the entry if there is none with the key; otherwise calls `found` with the way to that, and the entry.
     #[inline]
     pub(in crate::sorted) fn insert_or<R>(
         &mut self,
         key: K,
         value: V,
-        found: impl FnOnce(Way<'_, '_, K, V>, V) -> R,
+        found: impl FnOnce(Way<'_, '_, K, V>, K, V) -> R,
     ) -> Option<R> {
         let Some(root) = &mut self.root else {
             insert_at(&mut self.root, Place::first(), key, value);
@@ -367,9 +371,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let mut path = Path::first();
         let mut way = Way::to(root, &key, &mut path);
         if way.is_found {
-            // Before there is a result: what is on its way to the caller is lost if it panics.
-            drop(key);
-            return Some(found(way, value));
+            return Some(found(way, key, value));
         }
         let index = way.index;
         match way.leaf_mut() {

@@ -193,14 +193,13 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// Adds `value`, unless it is there, and returns whether that was done. O(log n). Copies nothing if it was there.
     #[inline]
     pub fn insert(&mut self, value: T) -> bool {
-        self.map.insert_or(value, (), |_, ()| ()).is_none()
+        self.map.insert_or(value, (), |_, _, ()| ()).is_none()
     }
 
     /// Adds `value`, and returns the element equal to it that it replaces. O(log n).
     pub fn replace(&mut self, value: T) -> Option<T> {
-        let old = self.take(&value);
-        self.insert(value);
-        old
+        self.map
+            .insert_or(value, (), |way, value, ()| way.replace_key(value))
     }
 
     /// Moves all elements of `other` into this set. O(log n) if the elements of one are all above the other's, else

@@ -163,6 +163,21 @@ fn comparing_costs_what_differs() {
 }
 
 #[test]
+fn appending_costs_what_the_shorter_one_has() {
+    let large = counted(MANY);
+    let small: SortedMap<_, _> = (0..10).map(|at| (Counted(at * 20_000), Counted(MANY))).collect();
+    for [one, other] in [[&small, &large], [&large, &small]] {
+        let (mut all, mut more) = (one.clone(), other.clone());
+        let ((), count) = compared(|| all.append(&mut more));
+        assert!(count < 10 * 40, "{count} comparisons");
+        assert_eq!((all.len(), more.len()), (MANY as usize + 5, 0));
+        let values = [all[&Counted(20_000)].0, all[&Counted(180_000)].0];
+        assert_eq!(values, [other[&Counted(20_000)].0, MANY], "the other's wins");
+        assert!(all.own_bytes() < 30_000, "{}", all.own_bytes());
+    }
+}
+
+#[test]
 fn an_element_is_replaced_where_it_is() {
     let mut set: SortedSet<Counted> = (0..MANY).map(Counted).collect();
     let origin = set.clone();

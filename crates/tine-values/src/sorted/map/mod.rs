@@ -400,7 +400,8 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     }
 
     /// Moves all entries of `other` into this map; where both have a key, `other`'s value wins. O(log n) if the keys of
-    /// one are all above the other's, else O(n + m).
+    /// one are all above the other's, else an insertion for each entry of the shorter map. Which of two equal keys stays is
+    /// not said.
     pub fn append(&mut self, other: &mut Self) {
         let (Some((first, _)), Some((last, _))) = (self.first_key_value(), self.last_key_value()) else {
             return mem::swap(self, other);
@@ -416,6 +417,11 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         } else if other_last < first {
             let separator = first.clone();
             self.root = join::join(other.root.take(), separator, self.root.take());
+        } else if self.len() < other.len() {
+            mem::swap(self, other);
+            for (key, value) in mem::take(other) {
+                self.insert_or(key, value, |_, _, _| ());
+            }
         } else {
             self.extend(mem::take(other));
         }

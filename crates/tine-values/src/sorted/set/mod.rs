@@ -203,7 +203,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     }
 
     /// Moves all elements of `other` into this set. O(log n) if the elements of one are all above the other's, else
-    /// O(n + m).
+    /// an insertion for each element of the smaller set. Which of two equal elements stays is not said.
     pub fn append(&mut self, other: &mut Self) {
         self.map.append(&mut other.map);
     }

@@ -79,6 +79,17 @@ fn a_part_shares_unless_it_keeps_too_much_alive() {
 }
 
 #[test]
+fn nothing_is_a_part_wherever_it_is() {
+    let text = long(100);
+    assert_eq!(
+        text.slice_ref(text.strip_prefix("not there").unwrap_or_default()),
+        ""
+    );
+    assert_eq!(text.slice_ref(&text[50..50]), "");
+    assert!(text.into_bytes().slice_ref(&[]).is_empty());
+}
+
+#[test]
 fn a_sole_owner_writes_in_place() {
     let mut text = Text::with_capacity(100);
     let place = text.as_ptr();

@@ -139,7 +139,7 @@ impl Bytes {
     ///
     /// # Panics
     ///
-    /// If `part` is not a part of these bytes.
+    /// If `part` is not a part of these bytes, and not empty.
     ///
     /// ```
     /// # use tine_values::Bytes;
@@ -150,8 +150,11 @@ impl Bytes {
         Self(self.0.slice(self.range_of(part)))
     }
 
-    /// Returns where `part` is among the bytes.
+    /// Returns where `part` is among the bytes. An empty part may have come from elsewhere, as by `unwrap_or_default`.
     pub(crate) fn range_of(&self, part: &[u8]) -> Range<usize> {
+        if part.is_empty() {
+            return 0..0;
+        }
         let start = part.as_ptr().addr().wrapping_sub(self.as_slice().as_ptr().addr());
         let end = start.checked_add(part.len()).filter(|&end| end <= self.len());
         start..end.expect("a part of these bytes")

@@ -219,7 +219,7 @@ impl Text {
     ///
     /// # Panics
     ///
-    /// If `part` is not a part of this text.
+    /// If `part` is not a part of this text, and not empty.
     ///
     /// ```
     /// # use tine_values::Text;

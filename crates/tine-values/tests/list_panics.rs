@@ -135,7 +135,31 @@ const SINGLE: [(&str, Operation); 9] = [
     ("clear", |list, _| list.clear()),
 ];
 
-const OTHERS: [(&str, Operation); 27] = [
+/// Writes of many elements that are done or not, if a clone panics.
+const WHOLE: [(&str, Operation); 5] = [
+    ("sort", |list, _| list.sort_by(|a, b| b.cmp(a))),
+    ("retain", |list, ledger| {
+        list.retain(|element| {
+            tick(&ledger.calls_left);
+            !element.number.is_multiple_of(3)
+        });
+    }),
+    ("retain most", |list, ledger| {
+        list.retain_mut(|element| {
+            tick(&ledger.calls_left);
+            element.number != 50
+        });
+    }),
+    ("dedup", |list, _| list.dedup()),
+    ("dedup by key", |list, ledger| {
+        list.dedup_by_key(|element| {
+            tick(&ledger.calls_left);
+            element.number / 2
+        });
+    }),
+];
+
+const OTHERS: [(&str, Operation); 22] = [
     ("pop all", |list, _| while list.pop().is_some() {}),
     (
         "pop all from the front",
@@ -172,25 +196,6 @@ const OTHERS: [(&str, Operation); 27] = [
     ("splice", |list, ledger| {
         drop(list.splice(list.len() / 4..list.len() / 2, new(11, ledger)));
     }),
-    ("retain", |list, ledger| {
-        list.retain(|element| {
-            tick(&ledger.calls_left);
-            !element.number.is_multiple_of(3)
-        });
-    }),
-    ("retain most", |list, ledger| {
-        list.retain_mut(|element| {
-            tick(&ledger.calls_left);
-            element.number != 50
-        });
-    }),
-    ("dedup", |list, _| list.dedup()),
-    ("dedup by key", |list, ledger| {
-        list.dedup_by_key(|element| {
-            tick(&ledger.calls_left);
-            element.number / 2
-        });
-    }),
     ("write all", |list, ledger| {
         list.iter_mut()
             .rev()
@@ -199,7 +204,6 @@ const OTHERS: [(&str, Operation); 27] = [
     ("resize", |list, ledger| {
         list.resize(list.len() + 9, Element::new(1_000, ledger));
     }),
-    ("sort", |list, _| list.sort_by(|a, b| b.cmp(a))),
     ("reverse and rotate", |list, _| {
         list.reverse();
         list.rotate_left(list.len() / 3);
@@ -243,11 +247,12 @@ fn samples(ledger: &Rc<Ledger>) -> [List<Element>; 4] {
     [list(9), list(18), list(90), ragged]
 }
 
-/// Runs every operation with a panic at each call of a kind in turn.
-fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>, drops: bool) {
+/// Runs every operation with a panic at each call of a kind in turn. The first of them are done or not.
+fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>, done_or_not: usize) {
     let mut panics = 0;
-    for (at, (name, operation)) in SINGLE.into_iter().chain(OTHERS).enumerate() {
-        let is_single = at < SINGLE.len() && !drops;
+    let operations = SINGLE.into_iter().chain(WHOLE).chain(OTHERS);
+    for (at, (name, operation)) in operations.enumerate() {
+        let is_done_or_not = at < done_or_not;
         for sample in 0..4 {
             for is_shared in [false, true] {
                 for stop in 0.. {
@@ -262,7 +267,7 @@ fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>, drops: bool) {
                     let context = format!("{name}, sample {sample}, panic {stop}");
                     let after = numbers(&list);
                     assert!(
-                        outcome.is_ok() || !is_single || after == before,
+                        outcome.is_ok() || !is_done_or_not || after == before,
                         "{context}: half done"
                     );
                     assert!(
@@ -299,17 +304,41 @@ fn panic_at_every(kind: fn(&Ledger) -> &Cell<Option<usize>>, drops: bool) {
 
 #[test]
 fn clones_that_panic() {
-    panic_at_every(|ledger| &ledger.clones_left, false);
+    panic_at_every(|ledger| &ledger.clones_left, SINGLE.len() + WHOLE.len());
+}
+
+/// What is too short for a leaf of its own is moved element by element, or cloned.
+#[test]
+fn a_short_list_is_appended_or_stays() {
+    for (sample, is_shared) in (0..4).flat_map(|sample| [(sample, false), (sample, true)]) {
+        for stop in 0.. {
+            let ledger = Rc::new(Ledger::default());
+            let mut list = mem::take(&mut samples(&ledger)[sample]);
+            let mut one: List<_> = new(1, &ledger).collect();
+            let clones = (list.clone(), is_shared.then(|| one.clone()));
+            let len = list.len();
+            ledger.clones_left.set(Some(stop));
+            let is_done = catch_unwind(AssertUnwindSafe(|| list.append(&mut one))).is_ok();
+            ledger.clones_left.set(None);
+            let lens = if is_done { (len + 1, 0) } else { (len, 1) };
+            assert_eq!((list.len(), one.len()), lens, "sample {sample}, panic {stop}");
+            drop((list, one, clones));
+            assert_eq!(ledger.living.get(), 0, "sample {sample}, panic {stop}");
+            if is_done {
+                break;
+            }
+        }
+    }
 }
 
 #[test]
 fn drops_that_panic() {
-    panic_at_every(|ledger| &ledger.drops_left, true);
+    panic_at_every(|ledger| &ledger.drops_left, 0);
 }
 
 #[test]
 fn comparisons_closures_and_iterators_that_panic() {
-    panic_at_every(|ledger| &ledger.calls_left, false);
+    panic_at_every(|ledger| &ledger.calls_left, SINGLE.len());
 }
 
 #[test]

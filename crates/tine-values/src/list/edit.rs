@@ -7,6 +7,7 @@ use super::iter::{ChunksMut, IntoIter, IterMut};
 use super::node::Node;
 use super::trunk::{Place, Trunk};
 use super::{List, tree};
+use crate::detach;
 
 impl<T> List<T> {
     /// Returns the indices that a range means.
@@ -185,12 +186,34 @@ impl<T: Clone> List<T> {
             return;
         }
         if joined_len(self.len(), more) <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4 {
-            // Too short for a leaf of its own.
-            self.extend(mem::take(other));
+            // Too short for a leaf of its own. What may panic comes first: then no element has moved.
+            self.make_last_leaf_own(more);
+            let more = if other.is_all_unique() {
+                mem::take(other)
+            } else {
+                detach::record();
+                Self::of_chunks(more, other.chunks())
+            };
+            self.extend(more);
+            other.clear();
             return;
         }
         let (left, right) = (self.take_trunk(), other.take_trunk());
         *self = Self::from_trunk(left.join(right));
+    }
+
+    /// Makes the leaf that the next elements go to this list's own, with room for some of them.
+    fn make_last_leaf_own(&mut self, more: usize) {
+        let Some(root) = &mut self.root else { return };
+        let (len, full) = (root.elements().len(), Node::<T>::LEAF);
+        if root.is_leaf() {
+            root.make_leaf_mut((len + more).min(Node::<T>::FLAT));
+        } else if let Some(trunk) = Self::make_trunk_mut(root)
+            && let Some(tail) = &mut trunk.tail
+            && tail.elements().len() < full
+        {
+            tail.make_leaf_mut(full);
+        }
     }
 
     /// Returns a list of the elements of both, one after the other, sharing theirs. O(log n).
@@ -202,13 +225,7 @@ impl<T: Clone> List<T> {
     pub fn concat(&self, other: &Self) -> Self {
         let len = joined_len(self.len(), other.len());
         if len <= Self::FLAT_AGAIN {
-            let mut all = Self::with_capacity(len);
-            if let Some(mut leaf) = all.last_leaf_mut() {
-                for chunk in self.chunks().chain(other.chunks()) {
-                    leaf.extend_from_slice(chunk);
-                }
-            }
-            return all;
+            return Self::of_chunks(len, self.chunks().chain(other.chunks()));
         }
         let mut all = self.clone();
         all.append(&mut other.clone());
@@ -232,13 +249,7 @@ impl<T: Clone> List<T> {
             if let Some(elements) = flat.get(range.clone()) {
                 return Self::of_slice(elements);
             }
-            let mut slice = Self::with_capacity(range.len());
-            if let Some(mut leaf) = slice.last_leaf_mut() {
-                for chunk in self.chunks_of(range) {
-                    leaf.extend_from_slice(chunk);
-                }
-            }
-            return slice;
+            return Self::of_chunks(range.len(), self.chunks_of(range));
         }
         let mut slice = self.clone();
         slice.truncate(range.end);

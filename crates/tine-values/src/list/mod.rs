@@ -86,8 +86,8 @@ pub use self::remove::ExtractIf;
 /// # Panics in the caller's code
 ///
 /// A panic in a closure, an iterator, or in `T`'s `clone`, `eq`, `cmp` or `drop` leaves a list that can be used, and no
-/// clone of it is affected. A write of one element has been done or not. An operation that cuts or joins may have
-/// dropped elements.
+/// clone of it is affected. A write of one element has been done or not; so have, if a `clone` panics, sorting, `retain`
+/// and `dedup`. An operation that cuts or joins may have dropped elements, and so may any whose elements panic in `drop`.
 pub struct List<T> {
     root: Option<Node<T>>,
 }
@@ -253,6 +253,18 @@ impl<T: Clone> List<T> {
             return Self::new();
         }
         Self::from_root(Node::leaf_of(elements, elements.len()))
+    }
+
+    /// Returns a list of one block, which has room for `len` elements, with clones of those of `chunks`.
+    fn of_chunks<'a>(len: usize, chunks: impl Iterator<Item = &'a [T]>) -> Self
+    where
+        T: 'a,
+    {
+        let mut list = Self::with_capacity(len);
+        if let Some(mut leaf) = list.last_leaf_mut() {
+            chunks.for_each(|chunk| leaf.extend_from_slice(chunk));
+        }
+        list
     }
 
     /// Adds an element behind the last. Amortised O(1).

@@ -125,9 +125,21 @@ impl<T: Clone> List<T> {
         self.remove_runs(removed);
     }
 
-    /// Removes the elements of these ranges: a few are cut out, else the others are moved together.
+    /// Removes the elements of these ranges. If a clone panics, nothing has changed.
     fn remove_runs(&mut self, removed: Runs) {
-        let runs = removed.runs;
+        if removed.runs.is_empty() {
+            return;
+        }
+        if self.is_all_unique() {
+            return self.take_out(removed.runs);
+        }
+        let mut rest = self.clone();
+        rest.take_out(removed.runs);
+        *self = rest;
+    }
+
+    /// Removes the elements of these ranges: a few are cut out, else the others are moved together.
+    fn take_out(&mut self, runs: Vec<Range<usize>>) {
         if runs.len() * Node::<T>::LEAF <= self.len() {
             for run in runs.into_iter().rev() {
                 drop(self.drain(run));

@@ -7,6 +7,7 @@ use core::ops::{Range, RangeBounds};
 
 use super::List;
 use super::iter::{Chunks, Iter};
+use crate::detach;
 
 impl<T> List<T> {
     /// Returns an iterator over all elements.
@@ -207,13 +208,21 @@ impl<T: Clone> List<T> {
         self.rotate_left(self.len() - count);
     }
 
-    /// Calls `write` with all elements in a row, and takes them back, even if it panics.
+    /// Calls `write` with all elements in a row, and takes them back, even if it panics. If any is shared they are clones;
+    /// a panic leaves the list as it was then.
     fn with_vec(&mut self, write: impl FnOnce(&mut Vec<T>)) {
         struct TakeBack<'a, T: Clone>(&'a mut List<T>, Vec<T>);
         impl<T: Clone> Drop for TakeBack<'_, T> {
             fn drop(&mut self) {
                 *self.0 = List::from(mem::take(&mut self.1));
             }
+        }
+        if !self.is_all_unique() {
+            let mut all = self.to_vec();
+            detach::record();
+            write(&mut all);
+            *self = all.into();
+            return;
         }
         let all = mem::take(self).into();
         write(&mut TakeBack(self, all).1);

@@ -126,6 +126,29 @@ fn a_map_gets_smaller_with_its_content() {
 }
 
 #[test]
+fn an_iterator_that_takes_out_leaves_nothing_empty_behind_it() {
+    let full = map_of(20_000).own_bytes();
+    let mut map = map_of(20_000);
+    let mut others = map.extract_if(|key, _| key % 200 != 0);
+    assert_eq!(others.by_ref().take(19_000).count(), 19_000);
+    drop(others);
+    assert_eq!(map.len(), 1_000);
+    assert!(map.own_bytes() < full / 8, "{} of {full}", map.own_bytes());
+    assert!((0..20_000).step_by(200).all(|key| map[&key] == key));
+    assert_eq!(map.iter().filter(|(key, _)| **key % 200 != 0).count(), 900);
+
+    let mut others = map.extract_if(|key, _| key % 200 != 0);
+    assert_eq!(others.by_ref().count(), 900);
+    assert!(others.next().is_none());
+    drop(others);
+    assert!(map.own_bytes() < 4 * LEAF_BYTES, "{} of {full}", map.own_bytes());
+    let mut all = map.extract_if(|_, _| true);
+    assert_eq!((all.by_ref().count(), all.next()), (100, None));
+    drop(all);
+    assert_eq!((map.len(), map.own_bytes()), (0, 0));
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing_behind() {
     let mut map = map_of(1000);
     let full = map.own_bytes();

@@ -227,6 +227,10 @@ pub struct ExtractIf<'a, K, V, S, F> {
     tree: &'a mut Tree<K, V>,
     hasher: &'a S,
     walk: Walk<K, V>,
+    /// Where the leaf at hand ended when the iterator was advanced last. Those before are brought into shape when the walk
+    /// has gone on, up to the point `settled` so far.
+    point: u64,
+    settled: u64,
     is_taken: F,
 }
 
@@ -236,6 +240,8 @@ impl<'a, K, V, S, F> ExtractIf<'a, K, V, S, F> {
             tree,
             hasher,
             walk: Walk::new(0, END),
+            point: 0,
+            settled: 0,
             is_taken,
         }
     }
@@ -243,6 +249,23 @@ impl<'a, K, V, S, F> ExtractIf<'a, K, V, S, F> {
     /// Returns how many entries are left at the most.
     pub(crate) fn left_at_most(&self) -> usize {
         self.tree.len
+    }
+}
+
+impl<K: Hash + Clone, V: Clone, S: BuildHasher, F> ExtractIf<'_, K, V, S, F> {
+    /// Brings into shape what the walk has left behind: it has gone on from `point`, so no leaf before that is at hand.
+    #[inline]
+    fn settle_passed(&mut self) {
+        if self.point != self.walk.point() {
+            self.settle_before(self.point);
+            self.point = self.walk.point();
+        }
+    }
+
+    #[cold]
+    fn settle_before(&mut self, end: u64) {
+        let hash = |key: &K| hash_of(self.hasher, key);
+        self.settled = self.tree.settle_range(self.settled, end, &hash);
     }
 }
 
@@ -256,6 +279,10 @@ where
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
+        if self.tree.len == 0 {
+            return None;
+        }
+        self.settle_passed();
         let hash = |key: &K| hash_of(self.hasher, key);
         // SAFETY: the tree is borrowed mutably as long as the iterator; no entry is lent out longer than the closure runs.
         unsafe {
@@ -267,7 +294,7 @@ where
                 }
             }
         }
-        self.tree.settle_all(&hash);
+        self.settle_before(END);
         None
     }
 
@@ -279,6 +306,10 @@ where
 impl<K: Hash + Clone, V: Clone, S: BuildHasher, F: FnMut(&K) -> bool> ExtractIf<'_, K, V, S, F> {
     /// Takes out the next entry for whose key `is_taken` is true. Copies a leaf only when something in it is taken.
     pub(crate) fn next_by_key(&mut self) -> Option<(K, V)> {
+        if self.tree.len == 0 {
+            return None;
+        }
+        self.settle_passed();
         let hash = |key: &K| hash_of(self.hasher, key);
         // SAFETY: the tree is borrowed mutably as long as the iterator; no entry is lent out longer than the closure runs.
         unsafe {
@@ -290,7 +321,7 @@ impl<K: Hash + Clone, V: Clone, S: BuildHasher, F: FnMut(&K) -> bool> ExtractIf<
                 }
             }
         }
-        self.tree.settle_all(&hash);
+        self.settle_before(END);
         None
     }
 }

@@ -13,7 +13,7 @@ use core::ops::Range;
 use super::leaf::Leaf;
 use super::node::{FAN, FAN_BITS, Node, Slots, Spot, View, WAY_BITS};
 use super::tree::{Tree, Way, own};
-use super::walk::hash_at;
+use super::walk::{END, hash_at, point_of};
 
 impl<K, V> Way<K, V> {
     /// Makes the leaf, which is full, one that has more room, or several. The key at hand may still find its leaf full:
@@ -124,11 +124,27 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         if self.len == 0 {
             return self.clear();
         }
+        self.settle_within(hash, END, rehash);
+    }
+
+    /// Brings a leaf into shape, and touches no leaf that does not end before the point `end`.
+    fn settle_within(&mut self, hash: u64, end: u64, rehash: &impl Fn(&K) -> u64) {
         // SAFETY: the nodes of the way are this tree's alone, and looked up anew after each change.
         unsafe {
             while let Some(way) = self.own_way(hash) {
-                let goes_on = way.lift() || (way.leaf.is_sparse(false) && way.join(rehash));
-                if !goes_on {
+                if way.lift() {
+                    continue;
+                }
+                if !way.leaf.is_sparse(false) {
+                    return;
+                }
+                let reach = self
+                    .stop_at(point_of(hash))
+                    .map_or(END, |stop| stop.end_of_both());
+                if reach > end {
+                    return way.shrink(rehash);
+                }
+                if !way.join(rehash) {
                     return;
                 }
             }
@@ -140,16 +156,26 @@ impl<K: Clone, V: Clone> Tree<K, V> {
     /// Brings all leaves into shape that have lost entries, unless others share them: those have lost none.
     /// If `rehash` panics, nothing is lost.
     pub(super) fn settle_all(&mut self, rehash: &impl Fn(&K) -> u64) {
-        let mut point = 0;
-        while let Some(stop) = self.stop_at(point) {
+        if self.len == 0 {
+            return self.clear();
+        }
+        self.settle_range(0, END, rehash);
+    }
+
+    /// Does what [`settle_all`](Self::settle_all) does, with the leaves that begin at the point `start` and end before `end`,
+    /// which may join those before them. Leaves that reach further are not touched. Returns the point it came to.
+    pub(super) fn settle_range(&mut self, start: u64, end: u64, rehash: &impl Fn(&K) -> u64) -> u64 {
+        let mut point = start;
+        while let Some(stop) = self.stop_at(point).filter(|stop| stop.end <= end) {
             let hash = hash_at(stop.start);
             // SAFETY: the leaf is this tree's, and is only looked at.
             if unsafe { stop.leaf.is_sparse(false) } && self.is_own_way(hash) {
-                self.settle(hash, rehash);
+                self.settle_within(hash, end, rehash);
             }
             // The leaf may reach further now, but it has no buddy any more that it could join.
             point = stop.end;
         }
+        point
     }
 }
 

@@ -22,6 +22,19 @@ pub(super) struct Stop<K, V> {
     pub(super) end: u64,
 }
 
+impl<K, V> Stop<K, V> {
+    /// Returns the point behind the leaf and the one that it could join, its buddy; behind the end if it has none.
+    pub(super) fn end_of_both(&self) -> u64 {
+        (self.start | (2 * (self.end - self.start) - 1)) + 1
+    }
+}
+
+/// Returns the point that a hash leads to.
+#[inline]
+pub(super) fn point_of(hash: u64) -> u64 {
+    hash >> (u64::BITS - WAY_BITS)
+}
+
 /// Returns a hash that leads to a point, which is not the end.
 #[inline]
 pub(super) fn hash_at(point: u64) -> u64 {
@@ -89,6 +102,12 @@ impl<K, V> Walk<K, V> {
             point: start,
             end,
         }
+    }
+
+    /// Returns the point behind the leaf at hand: those before it have been passed.
+    #[inline]
+    pub(super) fn point(&self) -> u64 {
+        self.point
     }
 
     /// Goes to the next group of the leaf at hand. Returns whether there is one.

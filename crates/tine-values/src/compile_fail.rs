@@ -161,6 +161,20 @@
 //! }
 //! ```
 //!
+//! ```compile_fail
+//! use tine_values::map::ExtractIf;
+//! fn shorter<'a, 'b, S, F>(entries: ExtractIf<'b, u8, &'static str, S, F>) -> ExtractIf<'b, u8, &'a str, S, F> {
+//!     entries
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! use tine_values::sorted_map::IterMut;
+//! fn shorter<'a, 'b>(entries: IterMut<'b, u8, &'static str>) -> IterMut<'b, u8, &'a str> {
+//!     entries
+//! }
+//! ```
+//!
 //! A reference into a text, or into bytes, keeps them from being written: what may move them is a `&mut` method:
 //!
 //! ```compile_fail,E0502

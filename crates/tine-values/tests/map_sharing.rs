@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
 use allocations::allocations;
+use tine_values::map::{Iter, Keys, Values};
 use tine_values::{Change, Map};
 
 /// An inner node: a count and sixteen children.
@@ -288,4 +289,19 @@ fn iterators_of_nothing_are_there_by_default() {
     );
     assert!(map::IntoValues::<u8, u8>::default().next().is_none());
     assert!(set::Iter::<u8>::default().next().is_none() && set::IntoIter::<u8>::default().next().is_none());
+}
+
+/// What reads a map of what is static does so as one of what lives shorter.
+fn _covariant<'a, 'b>(
+    map: Map<&'static str, &'static str>,
+    entries: Iter<'b, &'static str, &'static str>,
+) -> (Map<&'a str, &'a str>, Iter<'b, &'a str, &'a str>) {
+    (map, entries)
+}
+
+fn _covariant_parts<'a, 'b>(
+    keys: Keys<'b, &'static str, &'static str>,
+    values: Values<'b, &'static str, &'static str>,
+) -> (Keys<'b, &'a str, &'a str>, Values<'b, &'a str, &'a str>) {
+    (keys, values)
 }

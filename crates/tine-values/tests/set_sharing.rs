@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
 use tine_values::Set;
+use tine_values::set::Iter;
 
 fn set_of(numbers: u64) -> Set<u64> {
     (0..numbers).collect()
@@ -147,4 +148,12 @@ fn it_is_written_as_a_set_is() {
     assert_eq!(format!("{:?}", Set::from([1]).union(&Set::new())), "[1]");
     set.extend(&["c"]);
     assert_eq!(set.len(), 3);
+}
+
+/// What reads a set of what is static does so as one of what lives shorter.
+fn _covariant<'a, 'b>(
+    set: Set<&'static str>,
+    elements: Iter<'b, &'static str>,
+) -> (Set<&'a str>, Iter<'b, &'a str>) {
+    (set, elements)
 }

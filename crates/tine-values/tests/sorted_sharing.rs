@@ -406,3 +406,11 @@ fn iterators_of_nothing_are_there_by_default() {
     );
     assert!(sorted_set::IntoIter::<u8>::default().next().is_none());
 }
+
+/// A map or a set is as good as one of what lives shorter.
+fn _covariant<'a>(
+    map: SortedMap<&'static str, &'static str>,
+    set: SortedSet<&'static str>,
+) -> (SortedMap<&'a str, &'a str>, SortedSet<&'a str>) {
+    (map, set)
+}

@@ -79,7 +79,8 @@ pub(super) struct Walk<K, V> {
     group: usize,
     len: usize,
     left: usize,
-    entry: *mut Entry<K, V>,
+    // For reading: who writes asks the leaf. So the walk, and what reads by it, may be of keys that live shorter.
+    entry: *const Entry<K, V>,
     /// The point of the next leaf, and where to end.
     point: u64,
     end: u64,
@@ -98,7 +99,7 @@ impl<K, V> Walk<K, V> {
             group: 0,
             len: 0,
             left: 0,
-            entry: ptr::null_mut(),
+            entry: ptr::null(),
             point: start,
             end,
         }
@@ -155,7 +156,7 @@ impl<K, V> Walk<K, V> {
 
     /// Takes the next entry of the group at hand, which has one.
     #[inline]
-    fn step(&mut self) -> *mut Entry<K, V> {
+    fn step(&mut self) -> *const Entry<K, V> {
         let entry = self.entry;
         self.entry = entry.wrapping_add(1);
         self.left -= 1;

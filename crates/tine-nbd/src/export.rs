@@ -191,6 +191,12 @@ pub trait Export: Send + Sync {
     /// Sent to the client.
     fn flush(&self) -> Result<(), Fault>;
 
+    /// Told of each context that was selected for the connection, before transmission begins: from now on it is about the
+    /// same, whatever its name comes to mean. The default does nothing.
+    fn select(&self, context: &str) {
+        let _ = context;
+    }
+
     /// Tells what `context`, one of those that [`Exports::contexts`] named, says about `range`: calls `visit` for one extent after the
     /// other until the range's end, or until `visit` breaks. Neighbours that say the same need not be one.
     /// Returning without any extent counts as flags of 0 for the whole range.

@@ -312,11 +312,15 @@ impl<'a> Handshake<'a> {
 
     fn opened(&mut self, export: Arc<dyn Export>, features: Features, name: &str) -> Opened {
         let selection = self.selection.take().filter(|selection| selection.export == name);
+        let contexts = selection.map_or_else(Vec::new, |selection| selection.contexts);
+        for context in &contexts {
+            export.select(&context.name);
+        }
         Opened {
             export,
             features,
             headers: self.headers,
-            contexts: selection.map_or_else(Vec::new, |selection| selection.contexts),
+            contexts,
         }
     }
 

@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use tine_store::{Branch, BranchName, Store, StoreError, Target};
 
 use crate::api::{self, Failure, Kind};
-use crate::exports::is_there;
+use crate::exports::{is_there, now_called};
 use crate::lost_jobs::{KeptAs, LostJobs};
 
 /// There are never more jobs than this, those that linger included.
@@ -332,7 +332,7 @@ impl Jobs {
         );
         let and_ended = "and the daemon that knew it has ended";
         let (words, hint) = match lost.kept {
-            Some(kept) => match now_called(store, &kept)? {
+            Some(kept) => match now_called(store, &kept.name, kept.id)? {
                 Some(now) => (
                     format!("the fork of the job `{name}` was kept and is the branch `{now}`, {and_ended}"),
                     format!("attach `{now}`; {anew}"),
@@ -361,16 +361,6 @@ impl Jobs {
             name: name.clone(),
         }
     }
-}
-
-/// Returns what a branch is called by now, if it is there still.
-fn now_called(store: &Store, kept: &KeptAs) -> Result<Option<BranchName>, StoreError> {
-    let is_it = |name: &BranchName| store.branch_id(name).is_ok_and(|id| id == kept.id);
-    if is_it(&kept.name) {
-        return Ok(Some(kept.name.clone()));
-    }
-    let mut names = store.branches()?.into_iter().map(|branch| branch.name);
-    Ok(names.find(is_it))
 }
 
 fn drop_forks(store: &Store, gone: &[Slot]) {

@@ -2,16 +2,22 @@
 //!
 //! `tine:changed:SNAPSHOT` is about a snapshot of the disk itself, `tine:changed:BRANCH@SNAPSHOT` about one of what it was
 //! forked from. A flag of 1 means changed, as in QEMU's dirty bitmaps, so its tools show and use both alike.
+//!
+//! **Invariant:** what a context is about does not change while a connection has it, whatever is renamed, dropped or made
+//! meanwhile: a map that was asked for in parts is of one snapshot, or fails.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
+use parking_lot::Mutex;
 use tine_nbd::{BASE_ALLOCATION, Errno, Extent, Fault, STATE_HOLE, STATE_ZERO};
 use tine_store::{BranchName, ExtentKind, State, Store, StoreError, Target};
 
 use super::fault::{Request, fault};
+use super::now_called;
 
 /// What the names of contexts that tell changes begin with.
-pub(super) const CHANGED: &str = "tine:changed:";
+const CHANGED: &str = "tine:changed:";
 
 /// Set where something changed.
 pub(super) const STATE_CHANGED: u64 = 1;
@@ -51,27 +57,93 @@ pub(super) fn allocation(extent: tine_store::Extent) -> Extent {
     }
 }
 
-/// Tells where a disk differs from a snapshot. The cost follows the difference within the range.
-pub(super) fn changed(
+/// The branch whose own snapshots contexts are about.
+struct Own {
+    id: u64,
+    /// As it was called when it was last looked for.
+    called: Mutex<BranchName>,
+}
+
+/// The contexts that one connection has.
+pub(super) struct Contexts {
+    store: Store,
+    own: Option<Own>,
+    /// The points that those are about which were selected, or asked for.
+    pinned: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Contexts {
+    /// Those of a disk: of the branch with this name and number, if it has snapshots of its own.
+    pub(super) fn new(store: &Store, own: Option<(BranchName, u64)>) -> Self {
+        Self {
+            store: store.clone(),
+            own: own.map(|(name, id)| Own {
+                id,
+                called: Mutex::new(name),
+            }),
+            pinned: Mutex::default(),
+        }
+    }
+
+    /// Settles what a context is about. If that fails, so does asking for it.
+    pub(super) fn select(&self, context: &str) {
+        if let Some(snapshot) = context.strip_prefix(CHANGED) {
+            let _ = self.snapshot(snapshot);
+        }
+    }
+
+    /// Tells where a disk differs from the snapshot that `context` is about.
+    pub(super) fn changed(
+        &self,
+        context: &str,
+        now: &State,
+        range: Range<u64>,
+        visit: Visit<'_>,
+    ) -> Result<(), Fault> {
+        let snapshot = context.strip_prefix(CHANGED).ok_or_else(|| unknown(context))?;
+        changed(&self.store, (&self.snapshot(snapshot)?, now), range, visit)
+    }
+
+    /// Returns the snapshot that a context names; the same as the first time.
+    fn snapshot(&self, snapshot: &str) -> Result<State, Fault> {
+        let fault = |error| fault(error, Request::Other);
+        let gone = |what: &str| Fault::new(Errno::Invalid, format!("`{what}` is not there any more"));
+        let target = match (snapshot.contains('@'), &self.own) {
+            (true, _) => snapshot.parse().map_err(fault)?,
+            (false, Some(own)) => {
+                let mut called = own.called.lock();
+                let now = now_called(&self.store, &called, own.id).map_err(fault)?;
+                *called = now.ok_or_else(|| gone(snapshot))?;
+                Target::Snapshot(called.clone(), snapshot.parse().map_err(fault)?)
+            }
+            (false, None) => return Err(unknown(&format!("{CHANGED}{snapshot}"))),
+        };
+        let state = self.store.state(&target).map_err(|error| match error {
+            // The context has gone, not the disk.
+            StoreError::UnknownBranch { .. } | StoreError::UnknownSnapshot { .. } => {
+                gone(&target.to_string())
+            }
+            error => fault(error),
+        })?;
+        let mut pinned = self.pinned.lock();
+        if *pinned.entry(snapshot.to_owned()).or_insert(state.point()) == state.point() {
+            return Ok(state);
+        }
+        Err(Fault::new(
+            Errno::Invalid,
+            format!("`{target}` is another snapshot by now; who connects again is told of that one"),
+        ))
+    }
+}
+
+/// Tells where a disk differs from what it was then. The cost follows the difference within the range.
+fn changed(
     store: &Store,
-    (own, now): (Option<BranchName>, &State),
-    snapshot: &str,
+    (then, now): (&State, &State),
     range: Range<u64>,
     visit: Visit<'_>,
 ) -> Result<(), Fault> {
     let fault = |error| fault(error, Request::Other);
-    let target = match (snapshot.contains('@'), own) {
-        (true, _) => snapshot.parse().map_err(fault)?,
-        (false, Some(own)) => Target::Snapshot(own, snapshot.parse().map_err(fault)?),
-        (false, None) => return Err(unknown(&format!("{CHANGED}{snapshot}"))),
-    };
-    let then = store.state(&target).map_err(|error| match error {
-        // The context has gone, not the disk.
-        StoreError::UnknownBranch { .. } | StoreError::UnknownSnapshot { .. } => {
-            Fault::new(Errno::Invalid, format!("`{target}` is not there any more"))
-        }
-        error => fault(error),
-    })?;
     let mut at = range.start;
     let mut tell = |at: &mut u64, end: u64, flags: u64| {
         if end <= *at {
@@ -81,7 +153,7 @@ pub(super) fn changed(
         *at = end;
         visit(Extent { length, flags })
     };
-    for differs in store.diff_in(&then, now, range.clone()).map_err(fault)? {
+    for differs in store.diff_in(then, now, range.clone()).map_err(fault)? {
         let differs = differs.map_err(fault)?;
         let (start, end) = (differs.offset, differs.offset + differs.length);
         if tell(&mut at, start.min(range.end), 0).is_break()
@@ -96,6 +168,6 @@ pub(super) fn changed(
 }
 
 /// Returns the answer about a context that there is not.
-pub(super) fn unknown(context: &str) -> Fault {
+fn unknown(context: &str) -> Fault {
     Fault::new(Errno::Invalid, format!("there is no context `{context}` here"))
 }

@@ -3,9 +3,9 @@
 use std::ops::{ControlFlow, Range};
 
 use tine_nbd::{BASE_ALLOCATION, Errno, Export, Extent, Fault, Features, Zeroing};
-use tine_store::{BLOCK_BYTES, Branch, BranchName, State, Store};
+use tine_store::{BLOCK_BYTES, Branch, State, Store};
 
-use super::context::{self, CHANGED};
+use super::context::Contexts;
 use super::fault::{Request, fault};
 use super::reading;
 use crate::attached::Attachment;
@@ -29,16 +29,27 @@ impl Held {
             Self::Job(job) => job.branch(),
         }
     }
+
+    /// Returns the contexts of who has it. What is made for one connection has no snapshots of its own.
+    pub(super) fn contexts(&self, store: &Store) -> Contexts {
+        let own = match self {
+            Self::Fork(_) => None,
+            Self::Named(branch) => Some(branch),
+            Self::Job(job) => Some(job.branch()),
+        };
+        Contexts::new(store, own.map(|branch| (branch.name(), branch.id())))
+    }
 }
 
 /// A branch, served to one connection.
 pub(super) struct BranchExport {
     // Before the fork goes, nobody is attached to it any more.
     pub(super) attachment: Attachment,
-    pub(super) held: Held,
+    pub(super) _held: Held,
     /// The branch, once more, a step nearer.
     pub(super) branch: Branch,
     pub(super) features: Features,
+    pub(super) contexts: Contexts,
     pub(super) store: Store,
 }
 
@@ -58,14 +69,6 @@ impl BranchExport {
                 self.branch.name()
             ),
         ))
-    }
-
-    /// Returns the name under which its snapshots are found.
-    fn own_name(&self) -> Option<BranchName> {
-        match &self.held {
-            Held::Fork(_) => None,
-            Held::Named(_) | Held::Job(_) => Some(self.branch.name()),
-        }
     }
 }
 
@@ -156,6 +159,10 @@ impl Export for BranchExport {
         self.branch.flush().map_err(|error| fault(error, Request::Other))
     }
 
+    fn select(&self, context: &str) {
+        self.contexts.select(context);
+    }
+
     fn extents(
         &self,
         context: &str,
@@ -165,14 +172,11 @@ impl Export for BranchExport {
         if context == BASE_ALLOCATION {
             return reading::allocation(&self.branch, range, visit);
         }
-        let snapshot = context
-            .strip_prefix(CHANGED)
-            .ok_or_else(|| context::unknown(context))?;
         let now = self
             .branch
             .state()
             .map_err(|error| fault(error, Request::Other))?;
-        context::changed(&self.store, (self.own_name(), &now), snapshot, range, visit)
+        self.contexts.changed(context, &now, range, visit)
     }
 }
 
@@ -189,20 +193,15 @@ fn whole_until(end: u64, size: u64) -> u64 {
 pub(super) struct SnapshotExport {
     pub(super) _attachment: Attachment,
     pub(super) state: State,
-    pub(super) branch: BranchName,
-    pub(super) store: Store,
+    pub(super) contexts: Contexts,
 }
 
-impl SnapshotExport {
-    fn refuses(&self) -> Fault {
-        Fault::new(
-            Errno::NotPermitted,
-            format!(
-                "a snapshot of `{}` is read-only; a fork of it is not",
-                self.branch
-            ),
-        )
-    }
+/// Answers who wants to change a snapshot.
+fn refuses() -> Fault {
+    Fault::new(
+        Errno::NotPermitted,
+        "a snapshot is read-only; a fork of it is not",
+    )
 }
 
 impl Export for SnapshotExport {
@@ -235,15 +234,15 @@ impl Export for SnapshotExport {
     }
 
     fn write(&self, _: &[u8], _: u64) -> Result<(), Fault> {
-        Err(self.refuses())
+        Err(refuses())
     }
 
     fn write_zeroes(&self, _: Range<u64>, _: Zeroing) -> Result<(), Fault> {
-        Err(self.refuses())
+        Err(refuses())
     }
 
     fn trim(&self, _: Range<u64>) -> Result<(), Fault> {
-        Err(self.refuses())
+        Err(refuses())
     }
 
     fn cache(&self, range: Range<u64>) -> Result<(), Fault> {
@@ -252,6 +251,10 @@ impl Export for SnapshotExport {
 
     fn flush(&self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    fn select(&self, context: &str) {
+        self.contexts.select(context);
     }
 
     fn extents(
@@ -263,10 +266,6 @@ impl Export for SnapshotExport {
         if context == BASE_ALLOCATION {
             return reading::allocation(&self.state, range, visit);
         }
-        let snapshot = context
-            .strip_prefix(CHANGED)
-            .ok_or_else(|| context::unknown(context))?;
-        let own = (Some(self.branch.clone()), &self.state);
-        context::changed(&self.store, own, snapshot, range, visit)
+        self.contexts.changed(context, &self.state, range, visit)
     }
 }

@@ -9,6 +9,8 @@ mod fault;
 mod name;
 mod reading;
 #[cfg(test)]
+mod renamed_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use tine_nbd::{Client, Export, ExportInfo, Exports, Features, Listing, Refusal, RefusalKind};
 use tine_store::{Branch, BranchInfo, BranchName, Store, StoreError, Target};
 
+use self::context::Contexts;
 use self::disk::{BranchExport, Held, SnapshotExport};
 use self::fault::refusal;
 pub use self::name::ExportName;
@@ -109,20 +112,24 @@ impl Disks {
             Target::Branch(name) => self.open_branch(name, export, client),
             Target::Snapshot(branch, snapshot) => {
                 let store = self.daemon.store();
-                let key = DiskKey {
-                    branch: store.branch_id(branch).map_err(refused)?,
-                    snapshot: Some(snapshot.clone()),
-                };
-                let attachment = self
-                    .daemon
-                    .attached()
-                    .attach(key, export, Access::Read, &client.peer)?;
-                Ok(Arc::new(SnapshotExport {
-                    _attachment: attachment,
-                    state: store.state(target).map_err(refused)?,
-                    branch: branch.clone(),
-                    store: store.clone(),
-                }))
+                loop {
+                    let id = store.branch_id(branch).map_err(refused)?;
+                    let key = DiskKey {
+                        branch: id,
+                        snapshot: Some(snapshot.clone()),
+                    };
+                    let attached = self.daemon.attached();
+                    let attachment = attached.attach(key, export, Access::Read, &client.peer)?;
+                    let state = store.state(target).map_err(refused)?;
+                    // Until a moment ago another branch may have had the name.
+                    if store.branch_id(branch).map_err(refused)? == id {
+                        return Ok(Arc::new(SnapshotExport {
+                            _attachment: attachment,
+                            state,
+                            contexts: Contexts::new(store, Some((branch.clone(), id))),
+                        }));
+                    }
+                }
             }
         }
     }
@@ -151,9 +158,11 @@ impl Disks {
             if store.branch_id(name).map_err(refused)? == branch.id()
                 && self.features(name, client)? == features
             {
+                let held = Held::Named(branch.clone());
                 return Ok(Arc::new(BranchExport {
                     attachment,
-                    held: Held::Named(branch.clone()),
+                    contexts: held.contexts(store),
+                    _held: held,
                     branch,
                     features,
                     store: store.clone(),
@@ -210,7 +219,8 @@ impl Disks {
         let branch = held.branch().clone();
         Ok(Arc::new(BranchExport {
             attachment,
-            held,
+            contexts: held.contexts(store),
+            _held: held,
             branch,
             features,
             store: store.clone(),
@@ -308,6 +318,20 @@ impl Exports for Disks {
 /// Tells whether a branch has not been dropped.
 pub(crate) fn is_there(store: &Store, branch: &Branch) -> bool {
     store.branch_id(&branch.name()).is_ok_and(|id| id == branch.id())
+}
+
+/// Returns what the branch with a number is called by now, if it is there still; it was called `name`.
+pub(crate) fn now_called(
+    store: &Store,
+    name: &BranchName,
+    id: u64,
+) -> Result<Option<BranchName>, StoreError> {
+    let is_it = |name: &BranchName| store.branch_id(name).is_ok_and(|found| found == id);
+    if is_it(name) {
+        return Ok(Some(name.clone()));
+    }
+    let mut names = store.branches()?.into_iter().map(|branch| branch.name);
+    Ok(names.find(is_it))
 }
 
 fn refused(error: StoreError) -> Refusal {

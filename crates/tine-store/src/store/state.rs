@@ -289,6 +289,11 @@ impl State {
         self.size
     }
 
+    /// Returns the number of the point that it is, or of the head's stretch.
+    pub fn point(&self) -> u64 {
+        self.stretch
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.running.engine.index
     }

@@ -226,11 +226,9 @@ impl Connection {
         self.server.draining.load(Ordering::Acquire) && !self.socket.stops_sender()
     }
 
-    /// Ends the connection for good, whatever its state.
+    /// Takes on nothing more, whatever its state.
     pub(crate) fn abandon(&self) {
         self.state.lock().lead = Lead::Ended;
-        self.socket.end();
-        self.server.forget(self.id);
     }
 
     /// Lets the server forget the connection if all is done.

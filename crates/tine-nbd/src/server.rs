@@ -427,11 +427,11 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, assignment: Assignment, work: &mut Workspace) {
-        let (id, connection) = match &assignment {
-            Assignment::Lead(connection) | Assignment::Task(Task::Job(connection, _)) => {
-                (connection.id, Some(Arc::clone(connection)))
-            }
-            Assignment::Task(Task::Greet(id)) | Assignment::Accept(id, _) => (*id, None),
+        let of = match &assignment {
+            Assignment::Lead(connection) | Assignment::Task(Task::Job(connection, _)) => Some(connection.id),
+            Assignment::Task(Task::Greet(id)) => Some(*id),
+            // Who is accepted is greeted as a task of its own.
+            Assignment::Accept(..) => None,
         };
         let done = catch_unwind(AssertUnwindSafe(|| match assignment {
             Assignment::Accept(id, listener) => self.accept(id, &listener, work),
@@ -446,11 +446,25 @@ impl Shared {
         // An export's panic ends its connection, and no other.
         if done.is_err() {
             *work = Workspace::new();
-            match connection {
-                Some(connection) => connection.abandon(),
-                None => self.forget(id),
+            if let Some(id) = of {
+                self.abandon(id);
             }
         }
+    }
+
+    /// Ends a connection for good, however far it is.
+    fn abandon(&self, id: u64) {
+        let entry = self.tables.lock().connections.remove(&id);
+        let Some(Entry { socket, connection }) = entry else {
+            return;
+        };
+        if let Some(connection) = &connection {
+            connection.abandon();
+        }
+        socket.end();
+        // With it the export goes, which may take its time.
+        drop((socket, connection));
+        self.ended.notify_all();
     }
 
     /// Takes the next connection, and serves it.
@@ -465,7 +479,7 @@ impl Shared {
         if let Ok(stream) = accepted
             && let Ok(connection) = self.admit(stream)
         {
-            self.greet(connection, work);
+            self.run(Assignment::Task(Task::Greet(connection)), work);
         }
     }
 

@@ -520,6 +520,36 @@ fn a_panic_of_an_export_ends_its_connection_alone() {
 }
 
 #[test]
+fn a_panic_ends_its_connection_also_where_it_was_accepted() {
+    let (server, exports) = counting();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nbd.sock");
+    server.listen(UnixListener::bind(&path).unwrap()).unwrap();
+    let connect = || {
+        let mut raw = Raw::over(UnixStream::connect(&path).unwrap());
+        raw.greet(3);
+        raw
+    };
+    let mut raw = connect();
+    raw.send_option(OPT_LIST, &[]);
+    raw.expect_end();
+    // Led by the thread that accepted it, on its first request.
+    let mut raw = connect();
+    raw.option(OPT_GO, &inquiry("a", &[]));
+    raw.request(0, READ, 666, 512, &[]);
+    raw.expect_end();
+    eventually("they are forgotten", || server.connections() == 0);
+    eventually("its export is dropped", || {
+        exports.open.load(Ordering::SeqCst) == 0
+    });
+    // Others are accepted as before.
+    let mut raw = connect();
+    raw.option(OPT_GO, &inquiry("b", &[]));
+    assert_eq!(raw.read(0, 512), [0; 512]);
+    drop(server);
+}
+
+#[test]
 fn the_peer_is_who_connected() {
     let (server, exports) = counting();
     let directory = tempfile::tempdir().unwrap();

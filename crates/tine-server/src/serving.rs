@@ -12,22 +12,27 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
 use tine_nbd::{Limits, Server};
+use tine_store::BranchName;
 use tine_store::medium::{Folder, Inside};
-use tine_store::{BranchName, StoreError};
 
 use crate::Daemon;
-use crate::api::{Failure, Served};
+use crate::api::{AttachedClient, Failure, Kind, Served};
 use crate::control::Control;
 use crate::daemon::Place;
 use crate::exports::{Disks, ExportName};
 use crate::lost_jobs::LostJobs;
 use crate::socket::{self, SocketFile};
+use crate::words::list;
+
+/// What cannot even be cut off has so long to end, and so has the closing of the store.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a store is served.
 #[derive(Clone, Debug)]
@@ -130,7 +135,7 @@ impl Serving {
         let warning = remember_jobs(&daemon, &folder, &endpoints.store).err();
         let daemon = Arc::new(daemon);
         let disks = Disks::new(Arc::clone(&daemon), endpoints.only.clone());
-        let server = Server::new(Arc::new(disks), Limits::default()).map_err(failed("start serving"))?;
+        let server = Server::new(Arc::new(disks), limits()).map_err(failed("start serving"))?;
         // Who connects from here on waits until it is sure that this is the store that is meant.
         let (for_disks, file) = bind(&endpoints.socket)?;
         let mut sockets = vec![file];
@@ -243,9 +248,16 @@ impl Serving {
     /// Ends serving and closes the store: nobody new is let in, and what is in flight has `grace` to finish. Everything
     /// that was acknowledged is durable then, but for throwaway forks: they are gone.
     ///
+    /// What does not return even when it was cut off, as a call that waits for a disk that hangs, has half a minute, and so has the
+    /// closing; then this returns all the same, and the caller does best to end the process.
+    ///
     /// # Errors
-    /// Those of closing the store.
-    pub fn stop(self, grace: Duration) -> Result<Stopped, StoreError> {
+    /// Those of closing the store, and when something does not end.
+    pub fn stop(self, grace: Duration) -> Result<Stopped, Failure> {
+        self.stop_within(grace, PATIENCE)
+    }
+
+    fn stop_within(self, grace: Duration, patience: Duration) -> Result<Stopped, Failure> {
         let Self {
             daemon,
             server,
@@ -261,15 +273,87 @@ impl Serving {
             scope.spawn(|| control.stop(grace));
             server.drain(grace)
         });
-        drop(server);
+        let all_ended = within(patience, move || drop(server)).is_some();
+        let under_way = daemon.clients();
         let jobs = daemon.jobs().stop();
-        // It only waits; if it has panicked, what it would have dropped goes with the close.
-        let _ = sweeper.join();
         // Who comes now waits for the store itself.
         drop(files);
-        daemon.store().clone().close()?;
+        let store = daemon.store().clone();
+        let closed = within(patience, move || {
+            // It only waits; if it has panicked, what it would have dropped goes with the close.
+            let _ = sweeper.join();
+            store.close()
+        });
+        match closed {
+            Some(closed) => closed?,
+            None => return Err(not_closed(patience, &under_way)),
+        }
+        if !all_ended {
+            return Err(still_under_way(&under_way));
+        }
         Ok(Stopped { in_time, jobs, forks })
     }
+}
+
+/// Does `work`, but waits for it no longer than `limit`: then it goes on by itself.
+fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    let (done, wait) = mpsc::channel();
+    let working = move || {
+        // Nobody waits any more when it is late.
+        let _ = done.send(work());
+    };
+    thread::Builder::new()
+        .name("tine-end".into())
+        .spawn(working)
+        .ok()?;
+    wait.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        .ok()
+}
+
+fn still_under_way(clients: &[AttachedClient]) -> Failure {
+    let message = format!("requests{} do not end", of_clients(clients));
+    Failure::new(Kind::Failed, message).hint(
+        "the store is closed without them, and everything that was answered is saved; see whether its disk answers",
+    )
+}
+
+fn not_closed(patience: Duration, clients: &[AttachedClient]) -> Failure {
+    let under_way = match clients {
+        [] => String::new(),
+        _ => format!(", and requests{} do not end", of_clients(clients)),
+    };
+    let message = format!(
+        "the store could not be closed within {} s{under_way}",
+        patience.as_secs()
+    );
+    Failure::new(Kind::Failed, message).hint(
+        "what was flushed is saved, and what was only written may be lost; see whether its disk answers",
+    )
+}
+
+fn of_clients(clients: &[AttachedClient]) -> String {
+    let exports: Vec<&str> = clients.iter().map(|client| client.export.as_str()).collect();
+    match exports.as_slice() {
+        [] => String::new(),
+        exports => format!(" to {}", list(exports)),
+    }
+}
+
+/// Returns the bounds of the server for disks: clients leave descriptors for the store, whose files they would else fail.
+fn limits() -> Limits {
+    let most = Limits::default();
+    let descriptors = getrlimit(Resource::Nofile).current;
+    Limits {
+        connections: connections_of(descriptors).min(most.connections),
+        ..most
+    }
+}
+
+/// Returns how many connections there may be for a limit of descriptors: a quarter of it.
+fn connections_of(descriptors: Option<u64>) -> usize {
+    let most = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    (most / 4).max(1)
 }
 
 /// Lets jobs be remembered, and refused if a former daemon lost them; else says what comes of that.
@@ -345,4 +429,115 @@ fn absolute(path: &Path) -> String {
         .unwrap_or_else(|_| path.to_owned())
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use parking_lot::Mutex;
+    use tempfile::TempDir;
+    use tine_nbd::{Client, Export, ExportInfo, Exports, Listing, Refusal, RefusalKind};
+    use tine_store::{CreateOptions, OpenOptions, Store};
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    /// Exports whose listing waits for a disk that hangs, and is long.
+    struct Hanging {
+        disk: Arc<Mutex<()>>,
+        asked: mpsc::SyncSender<()>,
+    }
+
+    impl Exports for Hanging {
+        fn list(&self, _: &Client) -> Result<Vec<Listing>, Refusal> {
+            let _ = self.asked.send(());
+            let _disk = self.disk.lock();
+            let line = Listing {
+                name: "x".repeat(4000),
+                description: String::new(),
+            };
+            Ok(vec![line; 2000])
+        }
+
+        fn info(&self, _: &str, _: &Client) -> Result<ExportInfo, Refusal> {
+            Err(Refusal::new(RefusalKind::Unknown, "nothing is there"))
+        }
+
+        fn contexts(&self, _: &str, _: &Client) -> Result<Vec<String>, Refusal> {
+            Ok(Vec::new())
+        }
+
+        fn open(&self, _: &str, _: &Client) -> Result<Arc<dyn Export>, Refusal> {
+            Err(Refusal::new(RefusalKind::Unknown, "nothing is there"))
+        }
+    }
+
+    /// Serves a store with exports that hang, and a client that has asked for their list and takes nothing.
+    fn asked(disk: &Arc<Mutex<()>>) -> (Serving, PathBuf, UnixStream, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let opened = Store::create(&store, &CreateOptions::default(), OpenOptions::default()).unwrap();
+        let endpoints = Endpoints {
+            store: store.clone(),
+            socket: folder.path().join("nbd.sock"),
+            control: None,
+            listen: None,
+            only: None,
+            short: folder.path().to_owned(),
+        };
+        let mut serving = Serving::start(Daemon::new(opened), &endpoints).unwrap();
+        let (asked, is_asked) = mpsc::sync_channel(1);
+        let disk = Arc::clone(disk);
+        serving.server = Server::new(Arc::new(Hanging { disk, asked }), Limits::default()).unwrap();
+        let (mut client, served) = UnixStream::pair().unwrap();
+        serving.server.serve(served).unwrap();
+        client.read_exact(&mut [0; 18]).unwrap();
+        client.write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x03\0\0\0\0").unwrap();
+        is_asked.recv().unwrap();
+        (serving, store, client, folder)
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_does_not_keep_the_daemon() {
+        let disk = Arc::new(Mutex::new(()));
+        let hangs = disk.lock();
+        let (serving, store, _client, _folder) = asked(&disk);
+        let begin = Instant::now();
+        let failure = serving.stop_within(GRACE, PATIENCE).expect_err("it hangs");
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert_eq!(failure.message, "requests do not end");
+        // The store was closed without it.
+        let opened = Store::open(&store, OpenOptions::default()).expect("it is closed");
+        drop((opened, hangs));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_does_not_keep_the_daemon() {
+        let (serving, _, _client, _folder) = asked(&Arc::default());
+        let begin = Instant::now();
+        let stopped = serving.stop_within(GRACE, PATIENCE).expect("it ends");
+        assert!(!stopped.in_time);
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn clients_leave_descriptors_for_the_store() {
+        assert_eq!(connections_of(Some(1024)), 256);
+        assert_eq!(connections_of(Some(3)), 1);
+        assert!(connections_of(None) > 1024);
+        assert!(limits().connections <= Limits::default().connections);
+    }
+
+    #[test]
+    fn a_close_that_does_not_return_is_told_with_what_is_under_way() {
+        let (_hangs, never) = mpsc::channel::<()>();
+        assert_eq!(within(GRACE, move || never.recv()), None);
+        assert_eq!(within(PATIENCE, || 7), Some(7));
+        let failure = not_closed(Duration::from_secs(30), &[]);
+        assert_eq!(failure.message, "the store could not be closed within 30 s");
+    }
 }

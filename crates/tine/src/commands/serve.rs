@@ -125,7 +125,7 @@ fn in_words(stopped: &Stopped) -> String {
 }
 
 /// Allows as many descriptors as there may be: each connection has one, and each segment that is read.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where it is refused, fewer clients fit.
     let _ = setrlimit(

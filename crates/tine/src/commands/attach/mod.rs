@@ -279,6 +279,7 @@ impl Place {
             shared: true,
             ..Policy::default()
         };
+        super::serve::raise_descriptor_limit();
         let serving = super::serve::start(Daemon::with_policy(store, policy), &endpoints, context)?;
         Ok(Self::Own(Box::new(serving), folder))
     }

@@ -54,8 +54,7 @@ impl Pieces {
         assert!(length <= PIECE_BYTES);
         let is_small = length <= SMALL_BYTES;
         let free = if is_small { None } else { self.free.lock().pop() };
-        let bytes = if is_small { length } else { PIECE_BYTES };
-        let memory = free.unwrap_or_else(|| vec![0; bytes + 2 * PAGE_BYTES].into());
+        let memory = free.unwrap_or_else(|| vec![0; piece_memory(length)].into());
         let page = memory.as_ptr().addr().next_multiple_of(PAGE_BYTES) - memory.as_ptr().addr();
         Piece {
             memory,
@@ -64,6 +63,16 @@ impl Pieces {
             home: Arc::clone(self),
         }
     }
+}
+
+/// Returns the bytes of memory that a piece of a length holds: those that are kept to be used again are all of one size.
+pub(crate) fn piece_memory(length: usize) -> usize {
+    let bytes = if length <= SMALL_BYTES {
+        length
+    } else {
+        PIECE_BYTES
+    };
+    bytes + 2 * PAGE_BYTES
 }
 
 impl Piece {

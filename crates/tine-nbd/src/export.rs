@@ -84,7 +84,7 @@ pub struct Features {
 /// How zeroes are to be written (proto.md, `NBD_CMD_WRITE_ZEROES`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Zeroing {
-    /// Space is to be kept for what will be written there later.
+    /// The range must not become a hole. An export may keep space for what is written there later, and need not.
     pub no_hole: bool,
     /// Fail at once with [`Errno::NotSupported`] if it would not be faster than writing zeroes as data.
     pub fast: bool,

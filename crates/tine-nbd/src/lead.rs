@@ -17,7 +17,7 @@ use crate::protocol::request::{
 };
 use crate::socket::Arrived;
 use crate::watch::Watchfulness;
-use crate::work::{Job, LARGE_BYTES, STREAMED_BYTES, Task, Whole};
+use crate::work::{Job, LARGE_BYTES, STREAMED_BYTES, Task, Whole, read_memory};
 
 /// What is received at once. More than the most that is awaited as a whole: a header and a payload below [`LARGE_BYTES`].
 const RECEIVED_BYTES: usize = 256 << 10;
@@ -341,7 +341,7 @@ impl Leading<'_> {
                 self.connection.begin_streaming();
                 return self.later(0, replying, task);
             }
-            return self.later(length as usize, replying, task);
+            return self.later(read_memory(replying.offset, length), replying, task);
         }
         let (length, offset) = (length as usize, replying.offset);
         let head = replying.data(offset, length as u32, true);
@@ -512,7 +512,7 @@ impl Leading<'_> {
             Ok(true) => (),
             Ok(false) => {
                 whole.begin();
-                let (held, replying) = (piece.len(), whole.replying);
+                let (held, replying) = (piece.memory(), whole.replying);
                 let task = Task::WritePiece {
                     whole: Arc::clone(whole),
                     piece,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::buffer::{PIECE_BYTES, Piece, first_piece};
+use crate::buffer::{PIECE_BYTES, Piece, first_piece, piece_memory};
 use crate::connection::Connection;
 use crate::error::Fault;
 use crate::export::{Extent, Zeroing};
@@ -352,6 +352,13 @@ fn pieces(offset: u64, length: u64) -> impl Iterator<Item = (u64, usize, bool)> 
         next += length as u64;
         (length > 0).then_some((begin, length, next == end))
     })
+}
+
+/// Returns how much memory a read takes.
+pub(crate) fn read_memory(offset: u64, length: u64) -> usize {
+    pieces(offset, length)
+        .map(|(_, bytes, _)| piece_memory(bytes))
+        .sum()
 }
 
 /// Cuts a piece into runs of data and holes, in order: those the export told of, and what was read and is zero. Holes that

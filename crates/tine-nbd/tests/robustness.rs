@@ -180,6 +180,41 @@ fn a_client_that_never_reads_holds_no_more_than_its_share() {
 }
 
 #[test]
+fn memory_is_counted_as_it_is_held() {
+    let troubled = Arc::new(Troubled {
+        slow: true,
+        ..Troubled::new(64 * MIB)
+    });
+    let server = serve([("slow", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)]);
+    // Just above what has memory of its own size: each holds a whole mebibyte, and 8 of these are a client's share.
+    let length: usize = 300_000;
+    for (kind, gate) in [(WRITE, &troubled.writing), (READ, &troubled.reading)] {
+        gate.close();
+        let raw = Raw::attached(&server, "slow", Style::Structured, &[]);
+        let payload = if kind == WRITE { length } else { 0 };
+        let header = request_bytes(Style::Structured, 0, kind, 7, 0, length as u64);
+        for _ in 0..16 {
+            let socket = raw.socket.try_clone().unwrap();
+            socket
+                .set_write_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
+            if (&socket)
+                .write_all(&[&header[..], &vec![1; payload]].concat())
+                .is_err()
+            {
+                break;
+            }
+        }
+        eventually("its share is taken", || gate.waiting() == 8);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(gate.waiting(), 8, "requests of kind {kind}");
+        gate.open();
+        drop(raw);
+        eventually("they are done", || server.connections() == 0);
+    }
+}
+
+#[test]
 fn replies_that_are_all_holes_hold_little() {
     // An export that does not know its holes reads zeroes into memory, 4 MiB of them for a reply of 128 bytes.
     let troubled = Arc::new(Troubled::new(64 * MIB));
@@ -302,6 +337,27 @@ fn a_client_that_asks_too_much_at_once_waits_its_turn() {
     cookies.sort_unstable();
     cookies.dedup();
     assert_eq!(cookies.len() as u64, count);
+}
+
+#[test]
+fn who_takes_leave_is_answered_what_it_asked_before() {
+    let troubled = Arc::new(Troubled::new(MIB));
+    let server = serve([("slow", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)]);
+    troubled.flushing.close();
+    for style in STYLES {
+        let mut raw = Raw::attached(&server, "slow", style, &[]);
+        let cookie = raw.request(0, FLUSH, 0, 0, &[]);
+        raw.request(0, DISC, 0, 0, &[]);
+        eventually("it is being flushed", || troubled.flushing.waiting() == 1);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(server.connections(), 1);
+        troubled.flushing.open();
+        let answer = raw.answer();
+        assert_eq!((answer.cookie, answer.errno()), (cookie, 0));
+        raw.expect_end();
+        eventually("it is forgotten", || server.connections() == 0);
+        troubled.flushing.close();
+    }
 }
 
 #[test]

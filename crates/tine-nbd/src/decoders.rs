@@ -88,6 +88,14 @@ fn shake_hands(bytes: &[u8], step: usize) -> (Vec<u8>, End) {
                 assert!(bytes > 0 && bytes <= received.len());
                 taken += bytes;
             }
+            Ok(Step::List(bytes)) => {
+                taken += bytes;
+                let mut send = |part: &[u8]| {
+                    out.extend(part);
+                    Some(())
+                };
+                assert_eq!(handshake.list(&mut send), Some(()));
+            }
             Ok(Step::Transmit(bytes_taken, opened)) => {
                 assert_eq!(exports.opened.load(Ordering::Relaxed), 1);
                 assert!(opened.contexts.len() <= 1);

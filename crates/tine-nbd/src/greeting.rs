@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
+
 use crate::client::Client;
 use crate::export::Exports;
 use crate::handshake::{Handshake, Opened, Step};
@@ -12,6 +14,46 @@ use crate::socket::{Arrived, Stream};
 /// What is received at once: more than most clients send in all.
 const RECEIVED_BYTES: usize = 4096;
 
+/// So many lists of exports are made and sent at a time: what waits to be sent is held as a whole.
+const LISTS: usize = 8;
+
+/// Who has a list made takes some of it in this time, or others wait for nothing.
+const TAKING: Duration = Duration::from_secs(1);
+
+/// So often a client may ask for the list in one handshake: making it is work.
+const LISTS_ASKED: usize = 16;
+
+/// Whose turn it is to have the list of exports.
+#[derive(Default)]
+pub(crate) struct Turns {
+    taken: Mutex<usize>,
+    given_back: Condvar,
+}
+
+impl Turns {
+    /// Waits for a turn; `None` if there is none in time.
+    fn take(&self, deadline: Instant) -> Option<Turn<'_>> {
+        let mut taken = self.taken.lock();
+        while *taken >= LISTS {
+            if self.given_back.wait_until(&mut taken, deadline).timed_out() {
+                return None;
+            }
+        }
+        *taken += 1;
+        Some(Turn(self))
+    }
+}
+
+/// A turn that somebody has.
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock() -= 1;
+        self.0.given_back.notify_one();
+    }
+}
+
 /// Leads a client through the handshake. Returns what was agreed on, and what the client sent after it; `None` if it
 /// ended without.
 pub(crate) fn greet(
@@ -19,6 +61,7 @@ pub(crate) fn greet(
     exports: &dyn Exports,
     client: &Client,
     limits: &Limits,
+    turns: &Turns,
     draining: &AtomicBool,
 ) -> Option<(Opened, Vec<u8>)> {
     let deadline = Instant::now() + limits.handshake_time;
@@ -27,13 +70,23 @@ pub(crate) fn greet(
     let mut received = Vec::new();
     let mut bytes = 0;
     let mut start = 0;
+    let mut lists = 0;
     loop {
         let step = handshake.step(&received[start..], draining.load(Ordering::Acquire), &mut out);
         // Also before the end: the client may be told why.
-        send(socket, &out, deadline)?;
+        send(socket, &out, deadline, limits.handshake_time)?;
         out = Vec::new();
         match step.ok()? {
             Step::Took(taken) => start += taken,
+            Step::List(taken) => {
+                start += taken;
+                lists += 1;
+                if lists > LISTS_ASKED {
+                    return None;
+                }
+                let _turn = turns.take(deadline)?;
+                handshake.list(&mut |part| send(socket, part, deadline, TAKING))?;
+            }
             Step::Transmit(taken, opened) => return Some((opened, received.split_off(start + taken))),
             Step::Over => return None,
             Step::Need(whole) => {
@@ -62,9 +115,11 @@ fn receive(socket: &Stream, received: &mut Vec<u8>, deadline: Instant) -> Option
     }
 }
 
-fn send(socket: &Stream, mut out: &[u8], deadline: Instant) -> Option<()> {
+/// Sends all of `out` to who takes some of it within `patience`.
+fn send(socket: &Stream, mut out: &[u8], deadline: Instant, patience: Duration) -> Option<()> {
     while !out.is_empty() {
-        socket.set_patience(left(deadline)?, left(deadline)?).ok()?;
+        let left = left(deadline)?;
+        socket.set_patience(left, left.min(patience)).ok()?;
         let sent = socket.send_some(out)?;
         out = &out[sent..];
     }

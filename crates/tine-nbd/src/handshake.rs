@@ -21,6 +21,9 @@ use crate::protocol::{
 /// a name, and for some hundred contexts.
 const MAX_OPTION_BYTES: usize = 64 << 10;
 
+/// So much of a list is sent at once.
+const LISTED_BYTES: usize = 64 << 10;
+
 /// What each option begins with: a magic, its type, the length of its data.
 const OPTION_HEADER_BYTES: usize = 16;
 
@@ -54,6 +57,8 @@ pub(crate) enum Step {
     Need(usize),
     /// With what follows these bytes, which are done.
     Took(usize),
+    /// With what follows these bytes, after the list of exports was sent; see [`Handshake::list`].
+    List(usize),
     /// In transmission, with what follows these bytes.
     Transmit(usize, Opened),
     /// Not at all: both are done with each other.
@@ -163,6 +168,7 @@ impl<'a> Handshake<'a> {
                 Some(opened) => Step::Transmit(whole, opened),
                 None => Step::Took(whole),
             }),
+            kind::LIST if data.is_empty() => Ok(Step::List(whole)),
             _ => {
                 self.inquire(option, data, out);
                 Ok(Step::Took(whole))
@@ -173,7 +179,7 @@ impl<'a> Handshake<'a> {
     /// Answers an option after which the handshake goes on.
     fn inquire(&mut self, option: u32, data: &[u8], out: &mut Vec<u8>) {
         let answered = match option {
-            kind::LIST => self.list(data, out),
+            kind::LIST => expect_empty(data),
             kind::INFO => self.info(data, out),
             kind::STRUCTURED_REPLY | kind::EXTENDED_HEADERS => self.agree_headers(option, data),
             kind::LIST_META_CONTEXT => self.list_contexts(data, out),
@@ -187,12 +193,24 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    fn list(&self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Denial> {
-        expect_empty(data)?;
-        for listing in self.exports.list(self.client)? {
-            put_listing(&listing.name, &listing.description, out);
+    /// Answers who asked for the list of exports: calls `send` for one part of the replies after the other. Returns `None` as soon
+    /// as that does.
+    pub(crate) fn list(&self, send: &mut dyn FnMut(&[u8]) -> Option<()>) -> Option<()> {
+        let mut out = Vec::new();
+        match self.exports.list(self.client) {
+            Ok(listing) => {
+                for line in listing {
+                    put_listing(&line.name, &line.description, &mut out);
+                    if out.len() >= LISTED_BYTES {
+                        send(&out)?;
+                        out.clear();
+                    }
+                }
+                put_reply(kind::LIST, reply::ACK, &[], &mut out);
+            }
+            Err(refusal) => Denial::Export(refusal).put(kind::LIST, &mut out),
         }
-        Ok(())
+        send(&out)
     }
 
     fn info(&self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Denial> {

@@ -22,7 +22,7 @@ use crate::buffer::Pieces;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::export::Exports;
-use crate::greeting::greet;
+use crate::greeting::{Turns, greet};
 use crate::lead::Workspace;
 use crate::limits::Limits;
 use crate::socket::{Listener, Stream};
@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) pieces: Arc<Pieces>,
     pub(crate) lookouts: Lookouts,
+    turns: Turns,
     /// No new requests are taken on.
     pub(crate) draining: AtomicBool,
     epoll: OwnedFd,
@@ -140,6 +141,7 @@ impl Server {
             limits,
             pieces: Arc::default(),
             lookouts: Lookouts::new(),
+            turns: Turns::default(),
             draining: AtomicBool::new(false),
             epoll,
             wake,
@@ -523,7 +525,8 @@ impl Shared {
     fn begin(self: &Arc<Self>, id: u64, socket: &Arc<Stream>) -> Option<(Arc<Connection>, Vec<u8>)> {
         let peer = socket.peer().ok()?;
         let client = Client { connection: id, peer };
-        let (opened, leftover) = greet(socket, &*self.exports, &client, &self.limits, &self.draining)?;
+        let (exports, limits) = (&*self.exports, &self.limits);
+        let (opened, leftover) = greet(socket, exports, &client, limits, &self.turns, &self.draining)?;
         socket.set_patience(LEADING, Duration::ZERO).ok()?;
         let unwatched = epoll::EventFlags::ONESHOT;
         epoll::add(&self.epoll, &**socket, epoll::EventData::new_u64(id), unwatched).ok()?;

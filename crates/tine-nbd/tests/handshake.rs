@@ -334,7 +334,7 @@ fn a_client_that_floods_with_options_is_left() {
     let mut raw = Raw::greeted(&server);
     let mut sent = 0;
     // It takes its replies, so nothing else would stop it.
-    while std::io::Write::write_all(&mut raw.socket, &option_bytes(OPT_LIST, &[])).is_ok() {
+    while std::io::Write::write_all(&mut raw.socket, &option_bytes(OPT_STARTTLS, &[])).is_ok() {
         sent += 16;
         assert!(sent < 1_000_000);
         let mut some = [0; 4096];

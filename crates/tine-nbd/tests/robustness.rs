@@ -475,6 +475,63 @@ fn draining_takes_no_longer_than_it_may() {
     assert_eq!(Arc::strong_count(&troubled), 1);
 }
 
+/// Exports with a list of 8 MiB, and a count of how often it was made.
+#[derive(Default)]
+struct Long(AtomicUsize);
+
+impl Exports for Long {
+    fn list(&self, _: &Client) -> Result<Vec<Listing>, Refusal> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let line = Listing {
+            name: "x".repeat(4096),
+            description: String::new(),
+        };
+        Ok(vec![line; 2048])
+    }
+
+    fn info(&self, _: &str, _: &Client) -> Result<ExportInfo, Refusal> {
+        Ok(ExportInfo::default())
+    }
+
+    fn contexts(&self, _: &str, _: &Client) -> Result<Vec<String>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: &str, _: &Client) -> Result<Arc<dyn Export>, Refusal> {
+        Ok(Arc::new(RamDisk::new(MIB)))
+    }
+}
+
+#[test]
+fn long_lists_are_made_a_few_at_a_time_and_for_who_takes_them() {
+    let exports = Arc::new(Long::default());
+    let server = Server::new(Arc::<Long>::clone(&exports), Limits::default()).unwrap();
+    let before = resident();
+    let deaf: Vec<_> = (0..24)
+        .map(|_| {
+            let mut raw = Raw::greeted(&server);
+            raw.send_option(OPT_LIST, &[]);
+            raw
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(exports.0.load(Ordering::SeqCst), 8);
+    // Of each the lines, and no second time as replies.
+    let held = resident().saturating_sub(before);
+    assert!(held < 8 * 12 * MIB, "{} MiB are held", held >> 20);
+    // Who takes nothing is left soon, so that others have their turn.
+    let mut raw = Raw::greeted(&server);
+    let replies = raw.option(OPT_LIST, &[]);
+    assert_eq!(replies.len(), 2049);
+    drop(deaf);
+    // Nor is it made over and over.
+    for _ in 1..16 {
+        assert_eq!(raw.option(OPT_LIST, &[]).len(), 2049);
+    }
+    raw.send_option(OPT_LIST, &[]);
+    raw.expect_end();
+}
+
 /// Exports that count who is attached, and that panic for some names.
 struct Counting {
     open: Arc<AtomicUsize>,

@@ -119,7 +119,7 @@ impl Connection {
                 return;
             }
             let mut jobs = jobs.into_iter();
-            let first = if self.server.begin_job() {
+            let first = if self.server.begin_job(self.id) {
                 jobs.next()
             } else {
                 None

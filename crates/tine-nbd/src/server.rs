@@ -6,6 +6,9 @@
 //! **Invariant:** a connection holds three threads at most beside those of its jobs: one that leads, one that sends, and one whose
 //! read is sent while it is read. There may be so many for all, and [`Limits::threads`] more, which is how many jobs run at a time. So
 //! clients that do not take their replies hold up nobody else, and however many jobs wait for a disk, every connection is led.
+//!
+//! **Invariant:** jobs that wait for a place get it in turns, one of each connection; none that comes later is begun before. The last
+//! places are for connections of which no job is being done.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -89,7 +92,8 @@ struct Tables {
     listeners: HashMap<u64, Arc<Listener>>,
     connections: HashMap<u64, Entry>,
     greetings: VecDeque<u64>,
-    jobs: VecDeque<(Arc<Connection>, Job)>,
+    /// Those of which jobs wait for a place, each once, in the order of their turns.
+    waiting: VecDeque<u64>,
     /// How many jobs are being done.
     running: usize,
     threads: usize,
@@ -103,6 +107,10 @@ struct Entry {
     socket: Arc<Stream>,
     /// In transmission.
     connection: Option<Arc<Connection>>,
+    /// Those that wait for a place.
+    jobs: VecDeque<Job>,
+    /// How many of its jobs are being done.
+    running: usize,
 }
 
 /// What is to be done by any thread.
@@ -110,6 +118,9 @@ enum Task {
     Greet(u64),
     Job(Arc<Connection>, Job),
 }
+
+/// One place of so many is kept for connections of which no job is being done.
+const KEPT_PLACES: usize = 4;
 
 /// The threads of one connection beside those of its jobs.
 const THREADS_OF_A_CONNECTION: usize = 3;
@@ -285,28 +296,39 @@ impl Shared {
             return;
         }
         let mut tables = self.tables.lock();
-        tables.jobs.extend(jobs.map(|job| (Arc::clone(connection), job)));
+        // One that was abandoned has no jobs any more.
+        let Some(entry) = tables.connections.get_mut(&connection.id) else {
+            return;
+        };
+        let is_new = entry.jobs.is_empty();
+        entry.jobs.extend(jobs);
+        if is_new {
+            tables.waiting.push_back(connection.id);
+        }
         let places = self.limits.threads.saturating_sub(tables.running);
         self.engage(tables, count.min(places));
     }
 
-    /// Takes a place for a job; `false` if there is none.
-    pub(crate) fn begin_job(&self) -> bool {
+    /// Takes a place for a job of a connection; `false` if there is none.
+    pub(crate) fn begin_job(&self, id: u64) -> bool {
         let mut tables = self.tables.lock();
-        let begins = tables.running < self.limits.threads;
-        tables.running += usize::from(begins);
+        // Who waits already comes first.
+        let begins = tables.waiting.is_empty() && tables.may_begin(id, &self.limits);
+        if begins {
+            tables.begin(id);
+        }
         begins
     }
 
-    /// Returns the place that was taken for a job; dropping it lets the next one have it.
-    pub(crate) fn place(self: &Arc<Self>) -> Place<'_> {
-        Place(self)
+    /// Returns the place that was taken for a job of a connection; dropping it lets the next one have it.
+    pub(crate) fn place(self: &Arc<Self>, id: u64) -> Place<'_> {
+        Place(self, id)
     }
 
     /// Lets go of a connection that has ended.
     pub(crate) fn forget(&self, id: u64) {
         // Dropped after the lock is let go: with it the export goes, which may take its time.
-        let gone = self.tables.lock().connections.remove(&id);
+        let gone = self.tables.lock().remove(id);
         drop(gone);
         self.ended.notify_all();
     }
@@ -411,7 +433,7 @@ impl Shared {
                 }
                 // Interrupted.
                 None if waited.is_err() => (),
-                None if tables.idle > 1 && tables.greetings.is_empty() && tables.jobs.is_empty() => {
+                None if tables.idle > 1 && tables.greetings.is_empty() && tables.waiting.is_empty() => {
                     tables.idle -= 1;
                     return None;
                 }
@@ -456,16 +478,15 @@ impl Shared {
 
     /// Ends a connection for good, however far it is.
     fn abandon(&self, id: u64) {
-        let entry = self.tables.lock().connections.remove(&id);
-        let Some(Entry { socket, connection }) = entry else {
-            return;
-        };
-        if let Some(connection) = &connection {
-            connection.abandon();
+        let gone = self.tables.lock().remove(id);
+        if let Some(entry) = &gone {
+            if let Some(connection) = &entry.connection {
+                connection.abandon();
+            }
+            entry.socket.end();
         }
-        socket.end();
         // With it the export goes, which may take its time.
-        drop((socket, connection));
+        drop(gone);
         self.ended.notify_all();
     }
 
@@ -499,6 +520,8 @@ impl Shared {
         let entry = Entry {
             socket: Arc::new(stream),
             connection: None,
+            jobs: VecDeque::new(),
+            running: 0,
         };
         tables.connections.insert(id, entry);
         Ok(id)
@@ -545,24 +568,56 @@ impl Tables {
         if let Some(id) = self.greetings.pop_front() {
             return Some(Task::Greet(id));
         }
-        if self.running >= limits.threads {
-            return None;
+        let next = self.waiting.iter().position(|id| self.may_begin(*id, limits))?;
+        let id = self.waiting.remove(next)?;
+        let entry = self.connections.get_mut(&id)?;
+        let connection = Arc::clone(entry.connection.as_ref()?);
+        let job = entry.jobs.pop_front()?;
+        if !entry.jobs.is_empty() {
+            self.waiting.push_back(id);
         }
-        let (connection, job) = self.jobs.pop_front()?;
-        self.running += 1;
+        self.begin(id);
         Some(Task::Job(connection, job))
+    }
+
+    /// Tells whether there is a place for a job of a connection.
+    fn may_begin(&self, id: u64, limits: &Limits) -> bool {
+        let has_none = self.connections.get(&id).is_some_and(|entry| entry.running == 0);
+        let kept = if has_none { 0 } else { limits.threads / KEPT_PLACES };
+        self.running < limits.threads - kept
+    }
+
+    fn begin(&mut self, id: u64) {
+        self.running += 1;
+        if let Some(entry) = self.connections.get_mut(&id) {
+            entry.running += 1;
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let gone = self.connections.remove(&id)?;
+        if !gone.jobs.is_empty() {
+            self.waiting.retain(|waiting| *waiting != id);
+        }
+        Some(gone)
     }
 }
 
-/// The place of a job that is being done.
-pub(crate) struct Place<'a>(&'a Arc<Shared>);
+/// The place of a job that is being done, of the connection with this number.
+pub(crate) struct Place<'a>(&'a Arc<Shared>, u64);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut tables = self.0.tables.lock();
         tables.running -= 1;
-        if !tables.jobs.is_empty() {
-            self.0.engage(tables, 1);
+        let mut next = 1;
+        if let Some(entry) = tables.connections.get_mut(&self.1) {
+            entry.running -= 1;
+            // It may have one of the places that are kept, and another connection the one that is free now.
+            next += usize::from(entry.running == 0 && !entry.jobs.is_empty());
+        }
+        if !tables.waiting.is_empty() {
+            self.0.engage(tables, next);
         }
     }
 }

@@ -115,7 +115,7 @@ impl Connection {
     /// Does a job, for which [`Shared::begin_job`](crate::server::Shared::begin_job) was asked, and sends its reply or leaves that
     /// to the thread that sends.
     pub(crate) fn run(self: &Arc<Self>, job: Job) {
-        let place = self.server.place();
+        let place = self.server.place(self.id);
         let Job { replying, held, task } = job;
         let streamed = matches!(task, Task::Read { length, .. } if length > STREAMED_BYTES);
         if let (true, Task::Read { length, .. }) = (streamed, &task) {

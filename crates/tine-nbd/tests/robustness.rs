@@ -306,6 +306,51 @@ fn however_many_wait_for_a_disk_every_connection_is_led() {
 }
 
 #[test]
+fn one_client_does_not_take_all_places_and_the_others_have_turns() {
+    let limits = Limits {
+        threads: 4,
+        ..Limits::default()
+    };
+    let slow = Arc::new(Troubled::new(MIB));
+    let other = Arc::new(Troubled::new(MIB));
+    let server = serve_within(
+        limits,
+        [
+            ("slow", Arc::<Troubled>::clone(&slow) as Arc<dyn Export>),
+            ("other", Arc::<Troubled>::clone(&other) as Arc<dyn Export>),
+        ],
+    );
+    slow.flushing.close();
+    let mut greedy = Raw::attached(&server, "slow", Style::Structured, &[]);
+    for _ in 0..60 {
+        greedy.request(0, FLUSH, 0, 0, &[]);
+    }
+    eventually("it has its places", || slow.flushing.waiting() == 3);
+    // One place is kept for who has none, as often as it likes.
+    let mut raw = Raw::attached(&server, "other", Style::Structured, &[]);
+    for _ in 0..10 {
+        assert_eq!(raw.ask(0, FLUSH, 0, 0, &[]).errno(), 0);
+    }
+    assert_eq!(slow.flushing.waiting(), 3);
+    // Who has asked for more than the place waits for the others to be done, and then all are.
+    other.flushing.close();
+    for _ in 0..10 {
+        raw.request(0, FLUSH, 0, 0, &[]);
+    }
+    eventually("it has its place", || other.flushing.waiting() == 1);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!((slow.flushing.waiting(), other.flushing.waiting()), (3, 1));
+    other.flushing.open();
+    for _ in 0..10 {
+        assert_eq!(raw.answer().errno(), 0);
+    }
+    slow.flushing.open();
+    for _ in 0..60 {
+        assert_eq!(greedy.answer().errno(), 0);
+    }
+}
+
+#[test]
 fn a_client_that_asks_too_much_at_once_waits_its_turn() {
     let troubled = Arc::new(Troubled {
         slow: true,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tine_store::medium::{Folder, Inside};
 use tine_store::{BranchName, Store, StoreError, Target};
 
@@ -42,6 +43,7 @@ pub struct Daemon {
     attached: Arc<Attached>,
     jobs: Arc<Jobs>,
     served: OnceLock<Place>,
+    sizes: Mutex<()>,
 }
 
 /// Where a store is served: as it was told at first, and the directories of what is there, which may be moved.
@@ -104,6 +106,7 @@ impl Daemon {
             attached: Arc::new(Attached::new(policy.shared)),
             jobs: Arc::new(Jobs::new(policy.linger)),
             served: OnceLock::new(),
+            sizes: Mutex::default(),
         }
     }
 
@@ -218,6 +221,11 @@ impl Daemon {
             self.jobs.remember(lost);
         }
         self.jobs.end(job)
+    }
+
+    /// Returns what is locked while a disk gets another size: what its size means for clients is found out before.
+    pub(crate) fn sizes(&self) -> &Mutex<()> {
+        &self.sizes
     }
 
     pub(crate) fn attached(&self) -> &Arc<Attached> {

@@ -47,6 +47,8 @@ impl Request for Resize {
             force,
         } = self;
         let store = daemon.store();
+        // It must not have grown, with clients behind the new end, when it is found that this is no shrinking.
+        let _alone = daemon.sizes().lock();
         let was = store.branch(&name)?.size();
         let _claim = (size < was)
             .then(|| daemon.claim(&[Target::Branch(name.clone())], "shrinking", force))
@@ -77,4 +79,58 @@ fn loss(store: &Store, name: &BranchName, size: u64) -> Result<Option<String>, F
             human(data)
         )
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use tine_nbd::Peer;
+    use tine_store::{CreateOptions, OpenOptions};
+
+    use super::*;
+    use crate::api::Kind;
+    use crate::attached::{Access, DiskKey};
+
+    #[test]
+    fn what_has_grown_meanwhile_is_not_shrunk_under_clients() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+        let name: BranchName = "web".parse().unwrap();
+        let branch = store.create_branch(&name, 1 << 20).unwrap();
+        let daemon = Arc::new(Daemon::new(store.clone()));
+        let other = daemon.sizes().lock();
+        let growing = {
+            let (daemon, name) = (Arc::clone(&daemon), name.clone());
+            thread::spawn(move || {
+                let resize = Resize {
+                    name,
+                    size: 2 << 20,
+                    consent: Consent::default(),
+                    force: false,
+                };
+                resize.work(&daemon)
+            })
+        };
+        // Time enough to look at the size, were it not waited for.
+        thread::sleep(Duration::from_millis(100));
+        store.resize(&name, 4 << 20).unwrap();
+        let disk = DiskKey {
+            branch: branch.id(),
+            snapshot: None,
+        };
+        let (pid, uid, gid) = (std::process::id(), 0, 0);
+        let peer = Peer::Process { pid, uid, gid };
+        let _client = daemon
+            .attached()
+            .attach(disk, "web", Access::Write, &peer)
+            .unwrap();
+        drop(other);
+        let refused = growing.join().unwrap().expect_err("it would shrink");
+        assert_eq!(refused.kind, Kind::Attached);
+        assert_eq!(branch.size(), 4 << 20);
+    }
 }

@@ -3,7 +3,8 @@
 //! A client that reconnects looks like one that comes for the first time, so the daemon has to remember whom it had. In the
 //! store, a file for each job that has a fork is in the folder `jobs`; it names the branch that the fork was kept as, if it
 //! was, by its number too, as it may be renamed. What is found there when no daemon has the store is moved to `lost-jobs`,
-//! touched: those names are refused until they are forgotten, or for a day from then. The files are not synced: when the
+//! touched: those names are refused until they are forgotten, or for a day from then. So are those of jobs whose forks
+//! were kept, when nobody came back to them in time. The files are not synced: when the
 //! machine loses its power, the clients, which are on it, are gone, too.
 //!
 //! **Invariant:** the file of a job is there before anybody has its fork.
@@ -34,7 +35,7 @@ pub(crate) struct LostJobs {
     has_room: bool,
 }
 
-/// A job that a former daemon had.
+/// A job that a former daemon had, or this one, if its fork was kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
     since: SystemTime,
@@ -143,6 +144,21 @@ impl LostJobs {
         if self.has_room {
             // Without it the next daemon takes it for one that was not kept, and says so: no data are wrong.
             let _ = fs::write(file_of(job, &self.has), branch.to_string());
+        }
+    }
+
+    /// Takes a job whose fork was kept for one that is over: who comes back to it is told what became of it.
+    pub(crate) fn lose(&self, job: &BranchName) {
+        self.drop_those_of_the_past();
+        let (here, there) = (file_of(job, &self.has), file_of(job, &self.lost));
+        let kept = fs::read_to_string(&here).ok();
+        let kept = kept.and_then(|text| KeptAs::parse(&text));
+        if kept.is_some() && fs::rename(here, there).is_ok() {
+            let since = SystemTime::now();
+            self.names.lock().insert(job.clone(), Lost { since, kept });
+        } else {
+            // Where there was no room for it nobody knows of it.
+            self.forget(job);
         }
     }
 

@@ -5,7 +5,8 @@
 //!
 //! **Invariant:** a job has one fork at a time, however many ask for it at once.
 //!
-//! **Invariant:** nobody gets an empty fork by the name of a job whose fork went with a daemon ([`LostJobs`]).
+//! **Invariant:** nobody gets an empty fork by the name of a job whose fork went with a daemon, or was kept, and whose name was not
+//! freed ([`LostJobs`]).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -286,8 +287,12 @@ impl Jobs {
             if !gone.is_empty() {
                 if let Some(lost) = self.lost.get() {
                     // Before the name is free for a new one.
-                    for name in &due {
-                        lost.forget(name);
+                    for (name, slot) in due.iter().zip(&gone) {
+                        if slot.job.kept.load(Ordering::Acquire) && !slot.is_over {
+                            lost.lose(name);
+                        } else {
+                            lost.forget(name);
+                        }
                     }
                 }
                 parking_lot::MutexGuard::unlocked(&mut slots, || drop_forks(store, &gone));
@@ -330,16 +335,16 @@ impl Jobs {
         let anew = format!(
             "who begins anew takes another name for the job, or frees this one: `tine forget {name}`"
         );
-        let and_ended = "and the daemon that knew it has ended";
+        let is_over = "and the job is over";
         let (words, hint) = match lost.kept {
             Some(kept) => match now_called(store, &kept.name, kept.id)? {
                 Some(now) => (
-                    format!("the fork of the job `{name}` was kept and is the branch `{now}`, {and_ended}"),
+                    format!("the fork of the job `{name}` was kept and is the branch `{now}`, {is_over}"),
                     format!("attach `{now}`; {anew}"),
                 ),
                 None => (
                     format!(
-                        "the fork of the job `{name}` was kept as `{}`, which was dropped since, {and_ended}",
+                        "the fork of the job `{name}` was kept as `{}`, which was dropped since, {is_over}",
                         kept.name
                     ),
                     anew,
@@ -418,5 +423,59 @@ pub(crate) struct JobUse {
 impl JobUse {
     pub(crate) fn branch(&self) -> &Branch {
         &self.branch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tine_store::medium::Folder;
+    use tine_store::{CreateOptions, OpenOptions};
+
+    use super::*;
+
+    #[test]
+    fn who_comes_back_late_to_what_was_kept_is_told_so_until_the_job_is_freed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+        let [golden, kept, over, web1, web2]: [BranchName; 5] =
+            ["golden", "kept", "over", "web1", "web2"].map(|name| name.parse().unwrap());
+        store.create_branch(&golden, 1 << 20).unwrap();
+        let source = Target::Branch(golden);
+        let jobs = Arc::new(Jobs::new(Duration::ZERO));
+        let mut lost = LostJobs::open(&Folder::hold(&path).unwrap()).unwrap();
+        lost.make_room().unwrap();
+        jobs.remember(lost);
+        let sweeping = {
+            let (jobs, store) = (Arc::clone(&jobs), store.clone());
+            thread::spawn(move || jobs.sweep(&store))
+        };
+        for (job, branch) in [(&kept, &web1), (&over, &web2)] {
+            let user = jobs.open(&store, &source, job).unwrap();
+            jobs.keep(&store, job, branch).unwrap();
+            if job == &over {
+                jobs.end(job).unwrap();
+            }
+            drop(user);
+        }
+        let begin = Instant::now();
+        while !jobs.slots.lock().by_name.is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "they linger");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let refused = jobs
+            .open(&store, &source, &kept)
+            .err()
+            .expect("it is known still");
+        assert!(refused.message.contains("is the branch `web1`"), "{refused:?}");
+        assert!(jobs.size(&store, &source, &kept).is_err());
+        // Nobody is waited for who said that it is over.
+        drop(jobs.open(&store, &source, &over).unwrap());
+        jobs.end(&kept).unwrap();
+        drop(jobs.open(&store, &source, &kept).unwrap());
+        jobs.stop();
+        sweeping.join().unwrap();
     }
 }

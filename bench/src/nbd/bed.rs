@@ -149,8 +149,10 @@ impl<'a> Bed<'a> {
         }
     }
 
-    /// Serves overlays of the golden disk, made anew, each by a server of its own.
+    /// Serves overlays of the golden disk, made anew, each by a server of its own. The golden disk is in the cache, which is where
+    /// they do best: it is read also for what a small write leaves of a cluster.
     pub(super) fn overlays(&self, names: &[String], options: &[&str]) -> Result<Served> {
+        self.raw.read_all()?;
         let serve = |name: &String| {
             let file = self.room.join(name);
             server::overlay(&file, &self.golden(), "raw", options)?;

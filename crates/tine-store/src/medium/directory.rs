@@ -280,7 +280,8 @@ fn try_lock_for_reading(root: &Path) -> io::Result<Locked> {
 /// Returns who wrote itself into the lock file.
 fn holder(root: &Path) -> Option<LockHolder> {
     let text = fs::read_to_string(root.join("LOCK")).unwrap_or_default();
-    let (pid, command) = text.trim_end().split_once(' ')?;
+    // Behind the first line may be the rest of a longer one.
+    let (pid, command) = text.lines().next()?.split_once(' ')?;
     Some(LockHolder {
         pid: pid.parse().ok()?,
         command: command.to_owned(),
@@ -301,10 +302,12 @@ fn try_lock(root: &Path) -> io::Result<Locked> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(holder(root))),
         Err(error) => return Err(error.into()),
     }
-    // Only to tell others who has it: a disk that is full has to be opened to be cleared.
+    // Only to tell others who has it: a disk that is full has to be opened to be cleared. The file keeps its block: giving
+    // that back takes as long as all else that opening a store does.
+    let name = own_name();
     let _ = file
-        .set_len(0)
-        .and_then(|()| file.write_all_at(own_name().as_bytes(), 0));
+        .write_all_at(name.as_bytes(), 0)
+        .and_then(|()| file.set_len(name.len() as u64));
     Ok(Ok(Some(file)))
 }
 

@@ -161,14 +161,29 @@ fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
             .unwrap()
             .count()
     };
-    // Clients of a disk, who stay, have all that there are; the last waits in vain.
+    // Clients of a disk, who stay, have as many as are for them; the last waits in vain.
     let mut clients = Vec::new();
     while let Some(client) = attached(&daemon, "disk") {
         clients.push(client);
     }
+    assert!(clients.len() > 4, "{} clients", clients.len());
+    // Who asks nothing has the others, for half a minute.
+    let control = bench.store().join("control.sock");
+    let mut silent = Vec::new();
+    loop {
+        let before = taken();
+        silent.push(UnixStream::connect(&control).unwrap());
+        let begun = Instant::now();
+        while taken() == before && begun.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if taken() == before {
+            break;
+        }
+    }
+    silent.pop();
     let most = taken();
-    assert!(clients.len() > 8, "{} clients", clients.len());
-    // One of them leaves its place to one command after the other.
+    // One of the clients leaves its place to one command after the other.
     clients.pop();
     daemon.wait_until("one is free", || taken() < most);
     for _ in 0..3 {
@@ -177,6 +192,7 @@ fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
     }
     // And now nobody leaves.
     clients.extend((0..16).map(|_| UnixStream::connect(&daemon.socket).unwrap()));
+    silent.extend((0..40).map(|_| UnixStream::connect(&control).unwrap()));
     daemon.wait_until("it has none left", || taken() >= most);
     let mut asking: Vec<_> = (0..8)
         .map(|number| {
@@ -198,7 +214,7 @@ fn a_daemon_without_descriptors_leaves_no_command_in_the_dark() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
     }
-    drop(clients);
+    drop((clients, silent));
     assert_eq!(bench.succeeds("tine ls --json").lines().count(), 12);
 }
 

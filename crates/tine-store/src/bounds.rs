@@ -18,6 +18,9 @@ pub struct Bounds {
     pub debt_soft: u64,
     /// And above which they save it before they go on.
     pub debt_hard: u64,
+    /// Words of 64 blocks, or runs of equal ones, that all branches in use together know of what is their own: some 30 bytes
+    /// each, up to 100 where they lie far apart. What is beyond that is read when it is asked for.
+    pub own_words: u64,
 }
 
 impl Bounds {
@@ -31,5 +34,6 @@ impl Bounds {
         children: 224,
         debt_soft: 1 << 30,
         debt_hard: 4 << 30,
+        own_words: 1 << 19,
     };
 }

@@ -16,6 +16,8 @@ const WORD: u64 = 64;
 #[derive(Clone, Default)]
 pub(crate) struct WrittenBlocks {
     words: RadixMap<u64>,
+    /// About how many words, or runs of equal ones, are in memory.
+    entries: u64,
 }
 
 impl WrittenBlocks {
@@ -25,6 +27,7 @@ impl WrittenBlocks {
         for (word, mask) in words(&blocks) {
             let old = self.words.get(word).copied().unwrap_or(0);
             if old | mask != old {
+                self.entries += u64::from(old == 0);
                 self.words.insert(word, old | mask);
                 added += u64::from((mask & !old).count_ones());
             }
@@ -37,7 +40,9 @@ impl WrittenBlocks {
         let mut removed = 0;
         let whole = blocks.start.div_ceil(WORD)..blocks.end / WORD;
         if whole.start < whole.end {
+            let entries = &mut self.entries;
             self.words.clear_range(whole.clone(), |range, old| {
+                *entries = entries.saturating_sub(1);
                 removed += (range.end - range.start) * u64::from(old.count_ones());
             });
             removed += self.remove_bits(blocks.start..whole.start * WORD);
@@ -54,13 +59,21 @@ impl WrittenBlocks {
             let old = self.words.get(word).copied().unwrap_or(0);
             if old & mask != 0 {
                 match old & !mask {
-                    0 => drop(self.words.remove(word)),
+                    0 => {
+                        self.entries = self.entries.saturating_sub(1);
+                        self.words.remove(word);
+                    }
                     left => drop(self.words.insert(word, left)),
                 }
                 removed += u64::from((old & mask).count_ones());
             }
         }
         removed
+    }
+
+    /// Returns about how many words, or runs of equal ones, it has in memory.
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Counts its blocks. O(words).
@@ -103,7 +116,8 @@ impl WrittenBlocks {
             words.fill(start..behind, word, |_, _| ());
         }
         from.end()?;
-        Ok(Self { words })
+        let entries = count as u64;
+        Ok(Self { words, entries })
     }
 }
 

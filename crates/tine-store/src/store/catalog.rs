@@ -42,6 +42,14 @@ impl BranchCell {
             unflushed: AtomicU64::new(0),
         })
     }
+
+    /// Closes the open group, if what is the branch's own has to be counted: of that only closed groups tell.
+    pub(crate) fn close_if_uncounted(&self) {
+        let is_counted = self.head.read().stretch.alive().is_some();
+        if !is_counted {
+            self.head.write().close_group();
+        }
+    }
 }
 
 /// A named point.

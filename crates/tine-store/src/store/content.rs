@@ -265,8 +265,13 @@ impl Engine {
         if let Some(alive) = stretch.alive() {
             return Ok(alive);
         }
+        let is_point = stretch.state.lock().is_point;
         let alive = self.written_set(stretch)?.count();
-        stretch.set_alive_if_unknown(alive);
+        if is_point {
+            stretch.set_alive(alive);
+        } else {
+            stretch.set_alive_if_unknown(alive);
+        }
         Ok(alive)
     }
 }

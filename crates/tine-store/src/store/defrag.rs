@@ -259,14 +259,18 @@ impl Branch {
             }
         }
         head.make_group_room(window.blocks as usize);
-        let own = |head: &Head| head.stretch.alive().unwrap_or(0);
+        let own = |head: &Head| head.stretch.alive();
         let before = own(&head);
         for (start, run) in &runs {
             head.write(*start, &new[run.clone()], &chunk);
         }
         Ok(Some(Put {
             blocks: runs.iter().map(|(_, run)| run.len() as u64).sum(),
-            shared: own(&head).saturating_sub(before),
+            shared: match (own(&head), before) {
+                (Some(now), Some(before)) => now.saturating_sub(before),
+                // As it was when that was looked at.
+                _ => window.shared,
+            },
         }))
     }
 }

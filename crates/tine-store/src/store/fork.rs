@@ -15,7 +15,6 @@ use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot, Stay};
-use crate::store::head::Head;
 use crate::store::instant::Purpose;
 use crate::store::stretch::{ReadGuard, Stretch};
 use crate::store::view::View;
@@ -49,11 +48,7 @@ impl Engine {
         // A disk without ancestors is empty: nothing has to be loaded.
         let view = made.parent.is_none().then(View::empty);
         let entry = BranchEntry {
-            cell: BranchCell::new(
-                made.branch,
-                name.clone(),
-                Head::new(stretch, made.size, view, &self.buffered),
-            ),
+            cell: BranchCell::new(made.branch, name.clone(), self.head(stretch, made.size, view)),
             origin,
             created: made.created,
             stay,

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::block::block_count;
-use crate::buffer::{
-    Books, BufferMemory, BufferedBlock, Chunk, GROUP_BYTES, Group, Slot, Source, StretchId, Tombstone,
-};
+use crate::buffer::{Books, BufferedBlock, Chunk, GROUP_BYTES, Group, Slot, Source, StretchId, Tombstone};
 use crate::index::written::WrittenBlocks;
 use crate::overlay::{Entry, Zero};
 use crate::planted::{Bug, planted};
 use crate::segment::stream::Stream;
+use crate::store::own_blocks::OwnBlocks;
 use crate::store::stretch::Stretch;
 use crate::store::view::View;
 
@@ -56,8 +55,8 @@ pub(crate) struct Head {
     pub(crate) size: u64,
     /// Absent until the branch is used.
     pub(crate) view: Option<View>,
-    /// The blocks of data that were born in the stretch and are its own still; complete if there is a view.
-    written: WrittenBlocks,
+    /// The blocks of data that were born in the stretch and are its own still; right if there is a view.
+    own: OwnBlocks,
     pub(crate) dropped: bool,
     open: OpenGroup,
 }
@@ -91,24 +90,32 @@ impl Head {
         stretch: Arc<Stretch>,
         size: u64,
         view: Option<View>,
-        memory: &Arc<BufferMemory>,
+        books: Books,
+        own: OwnBlocks,
     ) -> Self {
-        let open = OpenGroup::new(stretch.state.lock().open_group, Books::new(memory));
+        let open = OpenGroup::new(stretch.state.lock().open_group, books);
         Self {
             stretch,
             size,
             view,
-            written: WrittenBlocks::default(),
+            own,
             dropped: false,
             open,
         }
     }
 
-    /// Takes a view of the disk, with what the stretch wrote of it.
-    pub(crate) fn set_loaded(&mut self, view: View, written: WrittenBlocks) {
-        self.stretch.set_alive(written.count());
+    /// Begins the head of another stretch in the place of this one.
+    pub(crate) fn move_to(&mut self, stretch: Arc<Stretch>, size: u64, view: Option<View>) {
+        *self = Self::new(stretch, size, view, self.open.books.next(), self.own.next());
+    }
+
+    /// Takes a view of the disk, with what the stretch wrote of it, if that is known.
+    pub(crate) fn set_loaded(&mut self, view: View, written: Option<WrittenBlocks>) {
+        if let Some(written) = &written {
+            self.stretch.set_alive(written.count());
+        }
         self.view = Some(view);
-        self.written = written;
+        self.own.set(written);
     }
 
     /// Makes sure that so many blocks, fewer than a group can have, go into one.
@@ -200,8 +207,8 @@ impl Head {
         }
         self.open.slots += blocks.len();
         self.open.books.add(blocks.len() * size_of::<Slot>());
-        let born = self.written.insert(start..start + blocks.len() as u64);
-        self.adjust_alive(born, 0);
+        let born = self.own.insert(start..start + blocks.len() as u64);
+        self.adjust_alive(born, Some(0));
         if self.open.slots >= GROUP_SLOTS_MAX {
             self.close_group();
         }
@@ -216,8 +223,8 @@ impl Head {
             view.overlay
                 .fill(range.clone(), zero, |_, old| kill(old, stretch, pinned));
         }
-        let died = self.written.remove(range.clone());
-        self.adjust_alive(0, died);
+        let died = self.own.remove(range.clone());
+        self.adjust_alive(Some(0), died);
         let count = range.end - range.start;
         match self.open.tombstones.last_mut() {
             Some(last) if last.start + last.count == range.start && last.hole == hole => last.count += count,
@@ -235,9 +242,13 @@ impl Head {
         }
     }
 
-    fn adjust_alive(&self, written: u64, killed: u64) {
-        if let Some(alive) = self.stretch.alive() {
-            self.stretch.set_alive((alive + written).saturating_sub(killed));
+    fn adjust_alive(&self, born: Option<u64>, died: Option<u64>) {
+        match (born, died, self.stretch.alive()) {
+            (Some(born), Some(died), Some(alive)) => {
+                self.stretch.set_alive((alive + born).saturating_sub(died));
+            }
+            (Some(_), Some(_), None) => {}
+            _ => self.stretch.set_untracked(),
         }
     }
 

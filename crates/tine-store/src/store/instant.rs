@@ -351,7 +351,7 @@ impl Engine {
         stretch.state.lock().ticket = ticket;
         catalog.add(Arc::clone(&stretch));
         catalog.retain(stretch.id);
-        *head = Head::new(stretch, size, view, &self.buffered);
+        head.move_to(stretch, size, view);
         catalog.release(old, &self.segments);
     }
 }

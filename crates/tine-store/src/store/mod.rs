@@ -20,6 +20,7 @@ mod layout;
 mod lookup;
 mod naming;
 mod open;
+mod own_blocks;
 pub(crate) mod pace;
 pub(crate) mod parameters;
 mod read_ahead;
@@ -61,7 +62,7 @@ pub use transfer::{
 pub use upkeep::UpkeepStep;
 
 use crate::bounds::Bounds;
-use crate::buffer::BufferMemory;
+use crate::buffer::{Books, BufferMemory};
 use crate::error::{Result, StoreError};
 use crate::index::Index;
 use crate::journal::commit::{Item, Journal, Priority, Refused, Ticket};
@@ -69,7 +70,11 @@ use crate::medium::Medium;
 use crate::options::UpkeepMode;
 use crate::segment::SegmentId;
 use crate::segment::table::SegmentTable;
+use crate::store::head::Head;
+use crate::store::own_blocks::{OwnBlocks, OwnMemory};
 use crate::store::stream::Streamed;
+use crate::store::stretch::Stretch;
+use crate::store::view::View;
 use catalog::Catalog;
 use relief::Drains;
 use space::Space;
@@ -112,6 +117,8 @@ pub(crate) struct Engine {
     pub(crate) space: Space,
     /// Blocks in memory that no segment holds.
     pub(crate) buffered: Arc<BufferMemory>,
+    /// What heads know of which blocks are their own.
+    pub(crate) own: Arc<OwnMemory>,
     pub(crate) buffer_bytes: u64,
     /// Bytes in segments that no root covers, as of when that was counted last.
     pub(crate) uncovered: AtomicU64,
@@ -144,6 +151,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// Makes the head of a stretch to which nothing was written in this process yet.
+    pub(crate) fn head(&self, stretch: Arc<Stretch>, size: u64, view: Option<View>) -> Head {
+        let (books, own) = (Books::new(&self.buffered), OwnBlocks::none(&self.own));
+        Head::new(stretch, size, view, books, own)
+    }
+
     /// Returns an id that was never used.
     pub(crate) fn new_segment_id(&self) -> SegmentId {
         SegmentId {

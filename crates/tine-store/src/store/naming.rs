@@ -35,7 +35,9 @@ impl Engine {
                 }
                 (Arc::clone(&head.stretch), ReadGuard::new(&head.stretch))
             };
-            let (view, written) = (self.view(&stretch)?, self.written_set(&stretch)?);
+            let view = self.view(&stretch)?;
+            let written = self.own.has_room().then(|| self.written_set(&stretch));
+            let written = written.transpose()?;
             let mut head = cell.head.write();
             // It may have been forked or rolled back meanwhile, which does not need it loaded.
             if Arc::ptr_eq(&head.stretch, &stretch) {

@@ -29,6 +29,7 @@ use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::{Catalog, Stay};
 use crate::store::checkpoint::Merging;
+use crate::store::own_blocks::OwnMemory;
 use crate::store::parameters::{self, JOURNAL_FILE_BYTES_MAX, JOURNAL_FILE_BYTES_MIN, Parameters};
 use crate::store::reader::leased;
 use crate::store::relief::Drains;
@@ -216,6 +217,7 @@ impl Store {
         }
         shape.files = shape.files.max(manifest.ring_files);
         let buffered = BufferMemory::new(options.buffer_bytes);
+        let own = OwnMemory::new(options.bounds().own_words);
         let log = log(&path);
         let clean_end = path.clean_end;
         let end = path.frames.last().map(Walked::end);
@@ -227,7 +229,7 @@ impl Store {
             .iter()
             .map(|frame| u64::from(frame.header.records_bytes));
         let records = records.sum();
-        let replay = Replay::of(manifest, path, &segments, &buffered, options.read_damaged)?;
+        let replay = Replay::of(manifest, path, &segments, (&buffered, &own), options.read_damaged)?;
         let damage = damage.or(replay.broken).or(no_writing);
         let read_only = damage.is_some() || options.read_damaged;
         let ring = if read_only {
@@ -267,6 +269,7 @@ impl Store {
             space: Space::new(Arc::clone(&medium), shape.file_bytes, manifest_bytes, records),
             medium,
             buffered,
+            own,
             buffer_bytes: options.buffer_bytes,
             uncovered: AtomicU64::new(0),
             pacers: Pacers::default(),

@@ -25,6 +25,7 @@ use crate::segment::format::SegmentKind;
 use crate::segment::table::SegmentTable;
 use crate::store::catalog::{BranchCell, BranchEntry, Catalog, Snapshot, Stay};
 use crate::store::head::Head;
+use crate::store::own_blocks::{OwnBlocks, OwnMemory};
 use crate::store::stretch::{PublishedPart, Stretch, StretchState};
 
 /// What replay found.
@@ -69,6 +70,7 @@ struct FoundBranch {
 struct Replayer<'a> {
     segments: &'a Arc<SegmentTable>,
     memory: &'a Arc<BufferMemory>,
+    own: &'a Arc<OwnMemory>,
     /// The manifest's trees.
     trees: Vec<Arc<Tree>>,
     stretches: HashMap<StretchId, FoundStretch>,
@@ -90,11 +92,11 @@ impl Replay {
         manifest: Manifest,
         path: Path,
         segments: &Arc<SegmentTable>,
-        memory: &Arc<BufferMemory>,
+        (memory, own): (&Arc<BufferMemory>, &Arc<OwnMemory>),
         read_damaged: bool,
     ) -> Result<Self> {
         let place = manifest.place;
-        let mut replayer = Replayer::new(manifest, segments, memory)?;
+        let mut replayer = Replayer::new(manifest, segments, memory, own)?;
         replayer.read_damaged = read_damaged;
         if !read_damaged && !path.frames.iter().any(|frame| frame.header.frame == place) {
             return Err(bad("ends before the place that its manifest is of"));
@@ -121,6 +123,7 @@ impl<'a> Replayer<'a> {
         manifest: Manifest,
         segments: &'a Arc<SegmentTable>,
         memory: &'a Arc<BufferMemory>,
+        own: &'a Arc<OwnMemory>,
     ) -> Result<Self> {
         for (id, kind, bytes) in manifest.segments {
             segments.add(segments.handle(id), kind, bytes);
@@ -155,6 +158,7 @@ impl<'a> Replayer<'a> {
         Ok(Self {
             segments,
             memory,
+            own,
             trees: trees.collect(),
             stretches,
             branches,
@@ -484,7 +488,13 @@ impl<'a> Replayer<'a> {
                 cell: BranchCell::new(
                     id,
                     branch.name.clone(),
-                    Head::new(stretch, size, None, self.memory),
+                    Head::new(
+                        stretch,
+                        size,
+                        None,
+                        Books::new(self.memory),
+                        OwnBlocks::none(self.own),
+                    ),
                 ),
                 origin: branch.origin,
                 created: branch.created,

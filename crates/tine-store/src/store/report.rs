@@ -229,6 +229,7 @@ impl Engine {
         let (stretch, mut info) = {
             let catalog = self.catalog.lock();
             let entry = catalog.entry(name)?;
+            entry.cell.close_if_uncounted();
             let head = entry.cell.head.read();
             let mut snapshots = Vec::with_capacity(entry.snapshots.len());
             for (name, snapshot) in &entry.snapshots {
@@ -295,6 +296,10 @@ impl Store {
         let engine = &self.running.engine;
         let (mut stretches, mut points) = {
             let catalog = engine.catalog.lock();
+            catalog
+                .branches
+                .values()
+                .for_each(|entry| entry.cell.close_if_uncounted());
             let stretches = catalog.stretches.values().filter(|stretch| !stretch.is_dropped());
             let stretches: Vec<_> = stretches.cloned().collect();
             let points: std::collections::HashMap<StretchId, PointInfo> = stretches

@@ -43,6 +43,9 @@ pub(crate) struct Stretch {
 /// Stands in for the count of alive blocks while that is not known exactly.
 const UNKNOWN: u64 = u64::MAX;
 
+/// The same while a head writes that does not know which blocks are its own: what is counted then is soon wrong.
+const UNTRACKED: u64 = u64::MAX - 1;
+
 /// Blocks of each segment that died.
 pub(crate) type Deaths = HashMap<SegmentId, u64>;
 
@@ -138,7 +141,7 @@ impl Stretch {
     /// Returns how many blocks of data were written in the stretch and not overwritten in it, if that is known
     /// without looking.
     pub(crate) fn alive(&self) -> Option<u64> {
-        Some(self.alive.load(Ordering::Relaxed)).filter(|&alive| alive != UNKNOWN)
+        Some(self.alive.load(Ordering::Relaxed)).filter(|&alive| alive < UNTRACKED)
     }
 
     /// Sets the count of alive blocks. Called by whoever holds the head, or loads the stretch.
@@ -146,7 +149,12 @@ impl Stretch {
         self.alive.store(alive, Ordering::Relaxed);
     }
 
-    /// Sets the count if no head in use has done so, which keeps it itself.
+    /// Told by a head that does not keep the count any more.
+    pub(crate) fn set_untracked(&self) {
+        self.alive.store(UNTRACKED, Ordering::Relaxed);
+    }
+
+    /// Sets the count if no head in use has done so, which keeps it itself, or has given that up.
     pub(crate) fn set_alive_if_unknown(&self, alive: u64) {
         let _ = self
             .alive

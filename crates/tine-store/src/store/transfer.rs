@@ -302,10 +302,8 @@ impl Store {
                 None => branch.resize(end)?,
             }
             branch.flush()?;
-            let data = {
-                let head = branch.cell.head.read();
-                head.stretch.alive().unwrap_or(0) * crate::block::BLOCK_BYTES
-            };
+            let stretch = Arc::clone(&branch.cell.head.read().stretch);
+            let data = engine.written_blocks(&stretch)? * crate::block::BLOCK_BYTES;
             engine.rename(&unfinished, name, Stay::Unfinished)?;
             Ok(ImportReport {
                 size: size.unwrap_or(end),

@@ -65,6 +65,7 @@ impl Options {
             options.buffer_bytes = 4 << 20;
             options.large_write_bytes = 16 << 10;
             options.index_cache_bytes = 32 << 10;
+            options.bounds.own_words = 100;
         }
         options
     }

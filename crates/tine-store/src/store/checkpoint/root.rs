@@ -79,7 +79,8 @@ impl Engine {
                 Ok(mut written) => {
                     add_parts(&mut written, &changed.parts);
                     if changed.is_final {
-                        stretch.set_alive_if_unknown(written.count());
+                        // Nobody writes to it any more.
+                        stretch.set_alive(written.count());
                         None
                     } else {
                         let mut out = Encoder::default();

@@ -244,7 +244,7 @@ impl Group {
         }
     }
 
-    fn alive_slots(&self) -> usize {
+    pub(crate) fn alive_slots(&self) -> usize {
         let mut count = 0;
         self.for_each_alive(|_, _| count += 1);
         count

@@ -1,5 +1,5 @@
 //! Goal: whoever waits for the journal goes on once its item is durable or nothing is written any more, in every
-//! interleaving; and never two write at once.
+//! interleaving; commits end in their order; and who leads has something to write.
 //! Method: loom runs a queue with all schedules (`RUSTFLAGS="--cfg loom" cargo nextest run -p tine-store --test loom
 //! --release`). It has the steps of `journal/commit.rs` around the turns themselves, without the ring. A thread that is
 //! forgotten is a deadlock, which loom reports.
@@ -8,29 +8,32 @@
 #[path = "../src/journal/turn.rs"]
 mod turn;
 
-use loom::sync::atomic::{AtomicBool, Ordering};
-use loom::sync::{Arc, Mutex};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use turn::{Told, Turns};
 
 #[derive(Default)]
 struct Queue {
     queued: u64,
+    /// What was taken to be written.
+    taken: u64,
     durable: u64,
+    begun: u64,
+    ended: u64,
     failed: bool,
     turns: Turns,
 }
 
 struct Journal {
     queue: Mutex<Queue>,
-    writing: AtomicBool,
+    ended: Condvar,
 }
 
 impl Journal {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue::default()),
-            writing: AtomicBool::new(false),
+            ended: Condvar::new(),
         })
     }
 
@@ -62,15 +65,25 @@ impl Journal {
             }
             assert_eq!(told, Told::Lead);
         }
-        let last = queue.queued;
-        assert!(last >= ticket && queue.durable < ticket, "nothing to write");
+        assert!(ticket > queue.taken, "another has taken what this one leads for");
+        let (number, last) = (queue.begun, queue.queued);
+        queue.begun += 1;
+        queue.taken = last;
+        queue.turns.took(last);
         drop(queue);
-        assert!(!self.writing.swap(true, Ordering::AcqRel), "two write at once");
-        self.writing.store(false, Ordering::Release);
+        // Here frames are written and synced; others may do so beside it.
         let mut queue = self.queue.lock().unwrap();
+        while queue.ended < number && !queue.failed {
+            queue = self.ended.wait(queue).unwrap();
+        }
+        if queue.failed {
+            return false;
+        }
+        queue.ended += 1;
         queue.durable = last;
-        let woken = queue.turns.pass_on(last);
+        let woken = queue.turns.pass_on();
         drop(queue);
+        self.ended.notify_all();
         woken.wake();
         true
     }
@@ -80,6 +93,7 @@ impl Journal {
         queue.failed = true;
         let woken = queue.turns.fail();
         drop(queue);
+        self.ended.notify_all();
         woken.wake();
     }
 }

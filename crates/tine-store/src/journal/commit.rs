@@ -4,29 +4,37 @@
 //! for one leads if nobody does: no thread of its own, so a lone writer pays no hand-over. A commit wakes those whose
 //! items it made durable and the next to lead, nobody else.
 //!
-//! Invariant: once writing or syncing a frame has failed, nothing is written any more, and every waiter is told.
+//! Two commits may be under way: while one is synced the next one's frames are written, and synced beside it. They end in
+//! the order in which they were written, whichever sync is done first, as what is behind a lost frame is lost (rule 8).
+//!
+//! Invariant: once writing or syncing a frame has failed, nothing is written any more, and every waiter is told: those
+//! too whose own sync went well, unless their commit had ended.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::buffer::{BufferedBlock, StretchId};
 use crate::error::{Result, StoreError};
 use crate::journal::record::FrameRef;
-use crate::journal::ring::{Ring, Room, frame_bytes, frame_bytes_max};
+use crate::journal::ring::{Ring, Room, Unsynced, frame_bytes, frame_bytes_max};
 use crate::journal::turn::{Told, Turns, Woken};
+use crate::medium::Medium;
 use crate::store::durable::Effect;
 use crate::store::pace::Level;
 
 /// Something to be written: its records, the blocks they speak of, and what to do once that is durable.
+///
+/// Most are a flush of one block, which needs no list on the heap but the records'.
 #[derive(Default)]
 pub(crate) struct Item {
     pub(crate) records: Vec<u8>,
-    pub(crate) payload: Vec<BufferedBlock>,
-    pub(crate) groups: Vec<(StretchId, u64)>,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) payload: SmallVec<[BufferedBlock; 1]>,
+    pub(crate) groups: SmallVec<[(StretchId, u64); 1]>,
+    pub(crate) effects: SmallVec<[Effect; 1]>,
     /// The manifest that it announces.
     pub(crate) announces: Option<u64>,
     /// Nothing may be queued behind it.
@@ -80,6 +88,11 @@ struct Queue {
     queued: Ticket,
     durable: Ticket,
     turns: Turns,
+    /// Commits that were begun and that have ended.
+    begun: u64,
+    ended: u64,
+    /// The last frame of those.
+    synced_through: u64,
     /// Bytes queued or being written, frame by frame at the worst.
     pending: u64,
     room: Room,
@@ -105,9 +118,20 @@ pub(crate) struct Journal {
     /// Whether the queue has a failure and whether the ring is half full: for who only looks, on every write.
     failed: AtomicBool,
     half_full: AtomicBool,
+    /// A commit has ended, or nothing is written any more.
+    ended: Condvar,
     /// Locked before the queue where both are.
     ring: Mutex<Ring>,
+    medium: Arc<dyn Medium>,
     file_bytes: u64,
+}
+
+/// A commit whose frames are written.
+struct Written {
+    number: u64,
+    last: Ticket,
+    unsynced: Unsynced,
+    effects: Vec<Effect>,
 }
 
 impl Journal {
@@ -117,6 +141,9 @@ impl Journal {
             queued: Ticket(0),
             durable: Ticket(0),
             turns: Turns::default(),
+            begun: 0,
+            ended: 0,
+            synced_through: ring.synced_through,
             pending: 0,
             room: ring.room(),
             failure: None,
@@ -126,7 +153,9 @@ impl Journal {
             half_full: AtomicBool::new(queue.room.is_half_full()),
             failed: AtomicBool::new(false),
             queue: Mutex::new(queue),
+            ended: Condvar::new(),
             file_bytes: ring.shape.file_bytes,
+            medium: Arc::clone(ring.medium()),
             ring: Mutex::new(ring),
         }
     }
@@ -237,63 +266,96 @@ impl Journal {
     }
 
     /// Waits until an item is durable, writing it if nobody else does. `apply` is given what became durable, in order.
-    pub(crate) fn wait(&self, ticket: Ticket, apply: &dyn Fn(Effect, &mut Ring)) -> Result<()> {
+    pub(crate) fn wait(&self, ticket: Ticket, apply: &dyn Fn(Effect)) -> Result<()> {
         let mut queue = self.queue.lock();
         if queue.durable >= ticket {
             return Ok(());
         }
         queue.check()?;
-        if let Some(place) = queue.turns.take(ticket.0) {
-            drop(queue);
-            let told = place.wait();
-            if told == Told::Done {
-                return Ok(());
+        let place = queue.turns.take(ticket.0);
+        drop(queue);
+        if let Some(place) = place {
+            match place.wait() {
+                Told::Done => return Ok(()),
+                Told::Failed => return self.queue.lock().check(),
+                Told::Lead => {}
             }
-            queue = self.queue.lock();
-            queue.check()?;
         }
-        // What is waited for is not durable and nobody else writes, so it is among what is queued.
-        self.lead(queue, apply)
+        self.lead(apply)
     }
 
-    /// Writes what is queued. This thread has the lead, and passes it on.
-    fn lead(&self, mut queue: MutexGuard<'_, Queue>, apply: &dyn Fn(Effect, &mut Ring)) -> Result<()> {
-        let items = std::mem::take(&mut queue.items);
-        let last = queue.queued;
-        let bytes: u64 = items.iter().map(|item| item.bytes() as u64).sum();
-        drop(queue);
+    /// Makes what is queued durable. This thread has the lead, and passes it on.
+    fn lead(&self, apply: &dyn Fn(Effect)) -> Result<()> {
         let abandoned = Abandoned { journal: self };
-        let mut ring = self.ring.lock();
-        let result = write_frames(&mut ring, items).and_then(|effects| {
-            ring.sync()?;
-            Ok(effects)
+        let written = self.write_queued().and_then(|written| {
+            written.unsynced.sync(&*self.medium)?;
+            Ok(written)
         });
-        let result = result.map(|effects| {
-            for effect in effects {
-                apply(effect, &mut ring);
+        let result = match written {
+            Ok(written) => self.end(written, apply),
+            Err(error) => {
+                self.poison(error);
+                self.queue.lock().check()
             }
-        });
-        std::mem::forget(abandoned);
-        let mut queue = self.queue.lock();
-        self.set_room(&mut queue, &ring);
-        drop(ring);
-        queue.pending -= bytes;
-        let (woken, result) = match result {
-            Ok(()) => {
-                queue.durable = last;
-                (queue.turns.pass_on(last.0), Ok(()))
-            }
-            Err(error) => (self.fail(&mut queue, error), queue.check()),
         };
-        drop(queue);
-        woken.wake();
+        std::mem::forget(abandoned);
         result
+    }
+
+    /// Writes what is queued, and lets somebody lead beside this thread.
+    fn write_queued(&self) -> Result<Written> {
+        let mut ring = self.ring.lock();
+        let mut queue = self.queue.lock();
+        queue.check()?;
+        let next = VecDeque::with_capacity(queue.items.len());
+        let items = std::mem::replace(&mut queue.items, next);
+        let (number, last) = (queue.begun, queue.queued);
+        queue.begun += 1;
+        ring.synced_through = queue.synced_through;
+        queue.turns.took(last.0);
+        drop(queue);
+        let bytes: u64 = items.iter().map(|item| item.bytes() as u64).sum();
+        let result = write_frames(&mut ring, items);
+        let mut queue = self.queue.lock();
+        queue.pending -= bytes;
+        self.set_room(&mut queue, &ring);
+        let unsynced = ring.take_unsynced();
+        drop((queue, ring));
+        Ok(Written {
+            number,
+            last,
+            unsynced,
+            effects: result?,
+        })
+    }
+
+    /// Ends a commit that is synced, once all before it have ended.
+    fn end(&self, written: Written, apply: &dyn Fn(Effect)) -> Result<()> {
+        let mut queue = self.queue.lock();
+        while queue.ended < written.number && queue.failure.is_none() {
+            self.ended.wait(&mut queue);
+        }
+        queue.check()?;
+        drop(queue);
+        for effect in written.effects {
+            apply(effect);
+        }
+        let mut queue = self.queue.lock();
+        queue.ended += 1;
+        queue.durable = written.last;
+        queue.synced_through = written.unsynced.through;
+        let woken = queue.turns.pass_on();
+        drop(queue);
+        self.ended.notify_all();
+        woken.wake();
+        Ok(())
     }
 
     /// Ends all writing, for the first reason there is.
     fn fail(&self, queue: &mut Queue, error: StoreError) -> Woken {
         queue.failure.get_or_insert_with(|| Arc::new(error));
         self.failed.store(true, Ordering::Release);
+        self.ended.notify_all();
         queue.turns.fail()
     }
 
@@ -341,8 +403,12 @@ impl Drop for Abandoned<'_> {
 /// Writes items into as few frames as they fit in; returns their effects, in order.
 fn write_frames(ring: &mut Ring, items: VecDeque<Item>) -> Result<Vec<Effect>> {
     let most = frame_bytes_max(ring.shape.file_bytes);
-    let mut effects = Vec::new();
-    let mut frame = Frame::default();
+    let mut effects = Vec::with_capacity(items.len());
+    let mut frame = Frame {
+        records: Vec::with_capacity(items.iter().map(|item| item.records.len()).sum()),
+        payload: Vec::with_capacity(items.iter().map(|item| item.payload.len()).sum()),
+        groups: Vec::with_capacity(items.len()),
+    };
     for item in items {
         if frame_bytes(
             frame.records.len() + item.records.len(),

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::buffer::StretchId;
 use crate::error::{Result, StoreError};
 use crate::journal::frame::{
@@ -101,14 +103,15 @@ pub(crate) struct Ring {
     place: Place,
     /// The last frame written.
     last: FrameRef,
-    synced_through: u64,
+    /// Every frame up to this one is durable, as far as those who write know.
+    pub(crate) synced_through: u64,
     /// The newest manifest announced.
     pub(crate) manifest: u64,
     log: VecDeque<LogFrame>,
     /// How many frames of the log each file holds.
     held: Vec<u32>,
     /// Files with frames that were not synced.
-    unsynced: Vec<u32>,
+    unsynced: SmallVec<[u32; 2]>,
     pub(crate) counts: RingCounts,
     buffer: Vec<u8>,
 }
@@ -246,7 +249,7 @@ impl Ring {
             synced_through: 0,
             manifest,
             log,
-            unsynced: Vec::new(),
+            unsynced: SmallVec::new(),
             counts: RingCounts::default(),
             buffer: Vec::new(),
         })
@@ -397,14 +400,18 @@ impl Ring {
         let header = self.header(records.len(), payload_blocks);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
+        buffer.reserve(header.frame_bytes() + FRAME_ALIGNMENT);
+        // Aligned, it goes past the cache without being copied again.
+        let skew = buffer.as_ptr().align_offset(FRAME_ALIGNMENT);
+        buffer.resize(skew, 0);
         let chain = encode_head(&header, &self.shape.key, self.last.chain, records, &mut buffer);
         fill(&mut buffer);
-        debug_assert_eq!(buffer.len(), header.frame_bytes());
+        debug_assert_eq!(buffer.len() - skew, header.frame_bytes());
         self.last = FrameRef {
             chain,
             ..header.frame
         };
-        let result = self.put(&buffer, groups);
+        let result = self.put(&buffer[skew..], groups);
         self.buffer = buffer;
         result
     }
@@ -438,18 +445,25 @@ impl Ring {
 
     /// Makes all frames written durable. After an error nothing may be written any more.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        for file in std::mem::take(&mut self.unsynced) {
-            if planted(Bug::NoSync) {
-                continue;
-            }
-            self.counts.syncs += 1;
-            match self.medium.sync_journal(file) {
-                Err(_) if planted(Bug::FsyncRetry) => {}
-                result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?,
-            }
-        }
-        self.synced_through = self.last.sequence;
+        let unsynced = self.take_unsynced();
+        unsynced.sync(&*self.medium)?;
+        self.synced_through = unsynced.through;
         Ok(())
+    }
+
+    /// Returns what was written since this was called last: whoever calls it syncs that.
+    pub(crate) fn take_unsynced(&mut self) -> Unsynced {
+        let files = std::mem::take(&mut self.unsynced);
+        self.counts.syncs += files.len() as u64;
+        Unsynced {
+            files,
+            through: self.last.sequence,
+        }
+    }
+
+    /// Returns the medium on which it lies.
+    pub(crate) fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
     }
 
     /// Forgets the frames before the floor of a manifest that was announced: their files can be used again.
@@ -464,6 +478,28 @@ impl Ring {
     /// Returns the frames that recovery could still need, from the newest manifest's floor on.
     pub(crate) fn log(&self) -> &VecDeque<LogFrame> {
         &self.log
+    }
+}
+
+/// Files with frames that were not synced, up to one of them.
+pub(crate) struct Unsynced {
+    files: SmallVec<[u32; 2]>,
+    pub(crate) through: u64,
+}
+
+impl Unsynced {
+    /// Makes them durable. After an error nothing may be written any more.
+    pub(crate) fn sync(&self, medium: &dyn Medium) -> Result<()> {
+        for &file in &self.files {
+            if planted(Bug::NoSync) {
+                continue;
+            }
+            match medium.sync_journal(file) {
+                Err(_) if planted(Bug::FsyncRetry) => {}
+                result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?,
+            }
+        }
+        Ok(())
     }
 }
 

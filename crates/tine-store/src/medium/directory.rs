@@ -6,6 +6,7 @@
 
 mod file;
 pub(super) mod folder;
+mod journal;
 mod writer;
 
 use std::ffi::OsStr;
@@ -19,8 +20,9 @@ use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
 use rustix::io::retry_on_intr;
 
-use self::file::{FileObject, open_direct, read_past_cache};
+use self::file::{FileObject, open_direct};
 use self::folder::{Folder, Inside};
+use self::journal::JournalFile;
 use self::writer::FileWriter;
 use super::lease::{self, Lease};
 use super::{Area, Medium, Object, ObjectName, ObjectWriter, Writing};
@@ -64,11 +66,6 @@ enum Hold {
     Lock { _file: Option<File> },
     /// What its lease names, for reading.
     Lease { _lease: Lease },
-}
-
-struct JournalFile {
-    write: File,
-    direct: Option<File>,
 }
 
 struct Reserve {
@@ -217,13 +214,7 @@ impl DirectoryMedium {
 
     fn open_journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
         let path = self.journal_path(file);
-        Ok(Arc::new(JournalFile {
-            write: File::options()
-                .read(true)
-                .write(self.access == Access::Write)
-                .open(&path)?,
-            direct: open_direct(path.as_ref(), File::options().read(true))?,
-        }))
+        Ok(Arc::new(JournalFile::open(path.as_ref(), self.access)?))
     }
 
     fn journal_file(&self, file: u32) -> io::Result<Arc<JournalFile>> {
@@ -426,7 +417,7 @@ impl Medium for DirectoryMedium {
     }
 
     fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
-        Ok(self.journal_file(file)?.write.metadata()?.len())
+        Ok(self.journal_file(file)?.length()?)
     }
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
@@ -457,16 +448,15 @@ impl Medium for DirectoryMedium {
     }
 
     fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.journal_file(file)?.write.write_all_at(bytes, offset)
+        self.journal_file(file)?.write(bytes, offset)
     }
 
     fn sync_journal(&self, file: u32) -> io::Result<()> {
-        self.journal_file(file)?.write.sync_data()
+        self.journal_file(file)?.sync()
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let file = self.journal_file(file)?;
-        read_past_cache(&file.write, file.direct.as_ref(), bytes, offset)
+        self.journal_file(file)?.read(bytes, offset)
     }
 
     fn can_overwrite(&self) -> bool {

@@ -127,7 +127,8 @@ pub trait Medium: Send + Sync + 'static {
     /// Writes into a journal file; `offset` and the length are multiples of 4096.
     fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes everything written to a journal file durable.
+    /// Makes everything written to a journal file durable. Two threads may do this at once, and write to the file
+    /// meanwhile; what one of them wrote and the medium lost is an error for both.
     fn sync_journal(&self, file: u32) -> io::Result<()>;
 
     /// Reads from a journal file past any cache; `offset` and the length are multiples of 4096.

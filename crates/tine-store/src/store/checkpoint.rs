@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use smallvec::smallvec;
+
 use crate::block::BLOCK_BYTES;
 use crate::buffer::StretchId;
 use crate::codec::Encoder;
@@ -286,7 +288,7 @@ impl Engine {
         };
         let item = Item {
             records: records.bytes,
-            effects: vec![effect],
+            effects: smallvec![effect],
             announces: Some(manifest.number),
             ..Item::default()
         };

@@ -7,7 +7,6 @@ use crate::buffer::{Group, Place};
 use crate::index::layers::Layers;
 use crate::index::node::NodeRef;
 use crate::journal::record::FrameRef;
-use crate::journal::ring::Ring;
 use crate::medium::{Area, ObjectName};
 use crate::segment::SegmentId;
 use crate::segment::format::{Part, SegmentKind};
@@ -58,11 +57,10 @@ pub(crate) struct NewRoot {
 impl Engine {
     /// Waits until what was queued is durable.
     pub(crate) fn wait(&self, ticket: crate::journal::commit::Ticket) -> crate::Result<()> {
-        self.journal
-            .wait(ticket, &|effect, ring| self.apply(effect, ring))
+        self.journal.wait(ticket, &|effect| self.apply(effect))
     }
 
-    fn apply(&self, effect: Effect, ring: &mut Ring) {
+    fn apply(&self, effect: Effect) {
         match effect {
             Effect::Safe { stretch, group } => {
                 let mut state = stretch.state.lock();
@@ -80,7 +78,7 @@ impl Engine {
             }
             Effect::Remove(segment) => self.remove_segment(segment),
             Effect::Announced { number, floor, roots } => {
-                ring.trim(&floor);
+                self.journal.with_ring(|ring| ring.trim(&floor));
                 for root in roots {
                     self.adopt_root(root);
                 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::block::BLOCK;
 use crate::buffer::BufferedBlock;
 use crate::codec::Encoder;
@@ -18,11 +20,14 @@ use crate::store::stretch::{Stretch, StretchState};
 /// More than this goes to a segment.
 const FRAME_DATA_BYTES_MAX: usize = 1 << 20;
 
+/// What the records of a block or two take.
+const RECORD_BYTES: usize = 64;
+
 /// The writes of a stretch that no frame holds yet.
 #[derive(Default)]
 pub(crate) struct Unflushed {
     pub(crate) records: Vec<u8>,
-    pub(crate) payload: Vec<BufferedBlock>,
+    pub(crate) payload: SmallVec<[BufferedBlock; 1]>,
     /// Some of it is in a stream, which only a frame that publishes the segment makes durable.
     pub(crate) is_streamed: bool,
     /// The last closed group.
@@ -32,10 +37,14 @@ pub(crate) struct Unflushed {
 impl Unflushed {
     /// Gathers the newest version of every block in a group that was not queued. The groups are closed.
     pub(crate) fn of(stretch: &Stretch, state: &StretchState) -> Self {
-        let mut records = Encoder::default();
-        let mut payload = Vec::new();
+        let mut records = Encoder::with_capacity(RECORD_BYTES);
+        let mut payload = SmallVec::new();
         let mut is_streamed = false;
-        for group in state.groups.iter().filter(|group| group.number > state.written) {
+        // Ascending, and mostly queued: with a flush behind each write there are thousands until they are drained.
+        let queued = state
+            .groups
+            .partition_point(|group| group.number <= state.written);
+        for group in &state.groups[queued..] {
             if group.is_streamed() {
                 is_streamed |= !planted(Bug::StreamUnpublished);
                 continue;
@@ -59,7 +68,7 @@ impl Unflushed {
                 }
                 .encode(&mut records);
             }
-            let mut blocks = Vec::new();
+            let mut blocks = Vec::with_capacity(group.alive_slots());
             group.for_each_alive(|_, slot| {
                 blocks.push((slot.block, slot.checksum));
                 payload.extend(slot.data.clone());
@@ -95,8 +104,13 @@ impl Unflushed {
 
     /// Adds it to an item.
     pub(crate) fn add_to(self, stretch: &Arc<Stretch>, item: &mut Item) {
-        item.records.extend(self.records);
-        item.payload.extend(self.payload);
+        if item.records.is_empty() {
+            item.records = self.records;
+            item.payload = self.payload;
+        } else {
+            item.records.extend(self.records);
+            item.payload.extend(self.payload);
+        }
         item.groups.push((stretch.id, self.upto));
         item.effects.push(Effect::Safe {
             stretch: Arc::clone(stretch),

@@ -15,6 +15,8 @@ pub(crate) enum Held {
     Reads,
     /// Syncs of the journal.
     Commits,
+    /// The first sync of the journal; others pass.
+    OneCommit,
 }
 
 /// A gate: open, or shut for one kind of call.
@@ -27,6 +29,8 @@ struct State {
     held: Held,
     /// Calls that are held up now.
     waiting: usize,
+    /// Calls of the kind that passed since it was shut, or are about to return.
+    passed: usize,
 }
 
 impl Gate {
@@ -35,6 +39,7 @@ impl Gate {
             state: Mutex::new(State {
                 held: Held::Nothing,
                 waiting: 0,
+                passed: 0,
             }),
             changed: Condvar::new(),
         })
@@ -45,27 +50,48 @@ impl Gate {
         *self.state.lock() = State {
             held: what,
             waiting: 0,
+            passed: 0,
         };
         self.changed.notify_all();
     }
 
     /// Waits until a call is held up.
     pub(crate) fn wait_for_one(&self) {
+        self.wait_for(1);
+    }
+
+    /// Waits until so many calls are held up.
+    pub(crate) fn wait_for(&self, calls: usize) {
         let mut state = self.state.lock();
-        while state.waiting == 0 {
+        while state.waiting < calls {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Waits until a call has passed that the gate did not hold up.
+    pub(crate) fn wait_for_another(&self) {
+        let mut state = self.state.lock();
+        while state.passed == 0 {
             self.changed.wait(&mut state);
         }
     }
 
     fn pass(&self, what: Held) {
         let mut state = self.state.lock();
-        if state.held == what {
+        let held = state.held;
+        if held == what || held == Held::OneCommit && what == Held::Commits && state.waiting == 0 {
             state.waiting += 1;
             self.changed.notify_all();
+            while state.held == held {
+                self.changed.wait(&mut state);
+            }
         }
-        while state.held == what {
-            self.changed.wait(&mut state);
-        }
+    }
+
+    fn passed(&self) {
+        let mut state = self.state.lock();
+        state.passed += 1;
+        self.changed.notify_all();
     }
 }
 
@@ -143,7 +169,9 @@ impl Medium for Gated {
 
     fn sync_journal(&self, file: u32) -> io::Result<()> {
         self.gate.pass(Held::Commits);
-        self.medium.sync_journal(file)
+        let result = self.medium.sync_journal(file);
+        self.gate.passed();
+        result
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tine_store::medium::{Folder, Inside};
 use tine_store::{BranchName, Store, StoreError, Target};
 
+use crate::alone::Busy;
 use crate::api::{self, AttachedClient, Failure, Served};
 use crate::attached::{Attached, Claim, DiskKey};
 use crate::exports::ExportName;
@@ -43,7 +43,7 @@ pub struct Daemon {
     attached: Arc<Attached>,
     jobs: Arc<Jobs>,
     served: OnceLock<Place>,
-    sizes: Mutex<()>,
+    busy: Busy,
 }
 
 /// Where a store is served: as it was told at first, and the directories of what is there, which may be moved.
@@ -106,7 +106,7 @@ impl Daemon {
             attached: Arc::new(Attached::new(policy.shared)),
             jobs: Arc::new(Jobs::new(policy.linger)),
             served: OnceLock::new(),
-            sizes: Mutex::default(),
+            busy: Busy::default(),
         }
     }
 
@@ -223,9 +223,8 @@ impl Daemon {
         self.jobs.end(job)
     }
 
-    /// Returns what is locked while a disk gets another size: what its size means for clients is found out before.
-    pub(crate) fn sizes(&self) -> &Mutex<()> {
-        &self.sizes
+    pub(crate) fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     pub(crate) fn attached(&self) -> &Arc<Attached> {

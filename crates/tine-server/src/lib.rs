@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** nothing here prints, reads the environment or ends the process.
 
+mod alone;
 pub mod api;
 mod attached;
 pub mod client;

@@ -48,7 +48,7 @@ impl Request for Resize {
         } = self;
         let store = daemon.store();
         // It must not have grown, with clients behind the new end, when it is found that this is no shrinking.
-        let _alone = daemon.sizes().lock();
+        let _alone = daemon.alone(&[&name])?;
         let was = store.branch(&name)?.size();
         let _claim = (size < was)
             .then(|| daemon.claim(&[Target::Branch(name.clone())], "shrinking", force))
@@ -102,7 +102,7 @@ mod tests {
         let name: BranchName = "web".parse().unwrap();
         let branch = store.create_branch(&name, 1 << 20).unwrap();
         let daemon = Arc::new(Daemon::new(store.clone()));
-        let other = daemon.sizes().lock();
+        let other = daemon.alone(&[&name]).unwrap();
         let growing = {
             let (daemon, name) = (Arc::clone(&daemon), name.clone());
             thread::spawn(move || {

@@ -52,8 +52,8 @@ impl Request for Rollback {
             force,
         } = self;
         let (store, branch) = (daemon.store(), target.branch());
+        let _alone = daemon.alone(&[branch])?;
         let (to, point) = destination(&store.branch_info(branch)?, &target)?;
-        let _alone = daemon.sizes().lock();
         let _claim = daemon.claim(&[Target::Branch(branch.clone())], "rolling back", force)?;
         let lost = match &keep {
             Some(_) => Lost::Nothing,

@@ -3,14 +3,20 @@
 //! A resize finds out whether a disk becomes smaller, a rollback what would be lost, and what they do then has to be what they found:
 //! while one of them is at it others wait, each for its own disks only.
 //!
+//! **Invariant:** while somebody has a branch alone its name is its own. All that takes names away waits: drops and renames, and who
+//! waited for a branch looks whether the name is still that branch's. So a claim, which is on a number, is on what the deed, which is by
+//! name, is done to.
+//!
 //! **Invariant:** who has disks alone waits for no others to have them, too: all that a request wants it takes at once.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use parking_lot::{Condvar, Mutex};
-use tine_store::{BranchName, StoreError};
+use tine_store::{BranchName, StoreError, Target};
 
 use crate::Daemon;
+use crate::api::Failure;
+use crate::attached::{Attached, Claim, DiskKey, Under};
 
 /// The disks that somebody has alone, by their branches' numbers.
 #[derive(Default)]
@@ -22,25 +28,24 @@ pub(crate) struct Busy {
 
 impl Busy {
     /// Waits until nobody has any of these disks, and takes them.
-    fn take(&self, disks: BTreeSet<u64>) -> Alone<'_> {
+    fn take(&self, disks: BTreeSet<u64>) -> Taken<'_> {
         let mut busy = self.disks.lock();
         while disks.iter().any(|disk| busy.contains(disk)) {
             self.changed.wait(&mut busy);
         }
         busy.extend(&disks);
         drop(busy);
-        Alone { busy: self, disks }
+        Taken { busy: self, disks }
     }
 }
 
-/// Disks that nobody else changes as a whole until this is dropped.
-#[must_use = "others are kept away only while it lives"]
-pub(crate) struct Alone<'a> {
+/// Disks that are somebody's, until this is dropped.
+struct Taken<'a> {
     busy: &'a Busy,
     disks: BTreeSet<u64>,
 }
 
-impl Drop for Alone<'_> {
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut busy = self.busy.disks.lock();
         busy.retain(|disk| !self.disks.contains(disk));
@@ -49,14 +54,70 @@ impl Drop for Alone<'_> {
     }
 }
 
+/// Branches that nobody else changes as a whole until this is dropped. They keep their names.
+#[must_use = "others are kept away only while it lives"]
+pub(crate) struct Alone<'a> {
+    attached: &'a Attached,
+    ids: BTreeMap<BranchName, u64>,
+    _taken: Taken<'a>,
+}
+
+impl<'a> Alone<'a> {
+    /// Keeps disks for what cannot be done under a client's feet, such as `dropping` them, or under the feet of those alone who may
+    /// write: nobody new is attached while what is returned lives. Of what is not of these branches nothing is kept.
+    ///
+    /// # Errors
+    /// [`Kind::Attached`](crate::api::Kind::Attached) when such clients are attached to any of them, unless it is forced.
+    pub(crate) fn claim(
+        &self,
+        disks: &[Target],
+        doing: (&str, Under),
+        force: bool,
+    ) -> Result<Claim<'a>, Failure> {
+        let disks = disks.iter().filter_map(|disk| self.key(disk));
+        self.attached.claim(disks.collect(), doing, force)
+    }
+
+    /// Returns what a disk is known by, if it is of one of these branches.
+    pub(crate) fn key(&self, disk: &Target) -> Option<DiskKey> {
+        Some(DiskKey {
+            branch: *self.ids.get(disk.branch())?,
+            snapshot: match disk {
+                Target::Branch(_) => None,
+                Target::Snapshot(_, snapshot) => Some(snapshot.clone()),
+            },
+        })
+    }
+}
+
 impl Daemon {
     /// Takes branches alone, for what changes them as a whole: others who want any of them wait until what is returned is dropped.
     ///
     /// # Errors
     /// [`StoreError::UnknownBranch`].
-    pub(crate) fn alone(&self, names: &[&BranchName]) -> Result<Alone<'_>, StoreError> {
-        let ids = names.iter().map(|name| self.store().branch_id(name));
-        Ok(self.busy().take(ids.collect::<Result<_, _>>()?))
+    pub(crate) fn alone<'a>(
+        &self,
+        names: impl Iterator<Item = &'a BranchName> + Clone,
+    ) -> Result<Alone<'_>, StoreError> {
+        let now = || {
+            let ids = names
+                .clone()
+                .map(|name| Ok((name.clone(), self.store().branch_id(name)?)));
+            ids.collect::<Result<BTreeMap<_, _>, StoreError>>()
+        };
+        let mut ids = now()?;
+        loop {
+            let taken = self.busy().take(ids.values().copied().collect());
+            // While these were waited for, other disks may have got their names.
+            let then = std::mem::replace(&mut ids, now()?);
+            if then == ids {
+                return Ok(Alone {
+                    attached: self.attached(),
+                    ids,
+                    _taken: taken,
+                });
+            }
+        }
     }
 }
 
@@ -67,10 +128,12 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use tine_store::{CreateOptions, OpenOptions, Store, Target};
+    use tine_nbd::Peer;
+    use tine_store::{CreateOptions, OpenOptions, Store};
 
     use super::*;
-    use crate::api::{Consent, Request as _, Resize, Rollback};
+    use crate::api::{Consent, Drop, Kind, Rename, Request as _, Resize, Rollback};
+    use crate::attached::Access;
 
     fn name(name: &str) -> BranchName {
         name.parse().unwrap()
@@ -111,7 +174,7 @@ mod tests {
         let (_folder, daemon) = two_disks();
         let (done, has_done) = channel();
         let a = name("a");
-        let alone = daemon.alone(&[&a]).unwrap();
+        let alone = daemon.alone([&a].into_iter()).unwrap();
         let run = |disk: &'static str| {
             let (daemon, done) = (Arc::clone(&daemon), done.clone());
             thread::spawn(move || {
@@ -128,5 +191,62 @@ mod tests {
         for thread in both {
             thread.join().unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_done_by_name_is_done_to_what_was_claimed() {
+        let drops = |daemon: &Daemon| {
+            let targets = vec![Target::Branch(name("a"))];
+            let (consent, force) = (Consent::All, false);
+            Drop {
+                targets,
+                consent,
+                force,
+            }
+            .work(daemon)
+            .err()
+        };
+        let rolls = |daemon: &Daemon| rollback("a").work(daemon).err();
+        let deeds: [fn(&Daemon) -> Option<Failure>; 2] = [drops, rolls];
+        for deed in deeds {
+            let (_folder, daemon) = two_disks();
+            let (store, a, b) = (daemon.store(), name("a"), name("b"));
+            let alone = daemon.alone([&a].into_iter()).unwrap();
+            let doing = {
+                let daemon = Arc::clone(&daemon);
+                thread::spawn(move || deed(&daemon))
+            };
+            // It waits for the disk that has the name, and then another has it, with a client.
+            thread::sleep(Duration::from_millis(100));
+            store.rename(&a, &name("old")).unwrap();
+            store.rename(&b, &a).unwrap();
+            let branch = store.branch(&a).unwrap();
+            let disk = DiskKey {
+                branch: branch.id(),
+                snapshot: None,
+            };
+            let (pid, uid, gid) = (std::process::id(), 0, 0);
+            let peer = Peer::Process { pid, uid, gid };
+            let _client = daemon.attached().attach(disk, "a", Access::Write, &peer).unwrap();
+            drop(alone);
+            let refused = doing.join().unwrap().expect("a client is attached");
+            assert_eq!(refused.kind, Kind::Attached);
+        }
+    }
+
+    #[test]
+    fn a_disk_keeps_its_name_while_somebody_has_it_alone() {
+        let (_folder, daemon) = two_disks();
+        let (a, c) = (name("a"), name("c"));
+        let alone = daemon.alone([&a].into_iter()).unwrap();
+        let renaming = {
+            let (daemon, name, new) = (Arc::clone(&daemon), a.clone(), c.clone());
+            thread::spawn(move || Rename { name, new }.work(&daemon).unwrap())
+        };
+        thread::sleep(Duration::from_millis(100));
+        assert!(daemon.store().branch_id(&a).is_ok());
+        drop(alone);
+        renaming.join().unwrap();
+        assert!(daemon.store().branch_id(&c).is_ok());
     }
 }

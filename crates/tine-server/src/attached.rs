@@ -111,6 +111,15 @@ pub(crate) enum Access {
     WriteShared,
 }
 
+/// Under whose feet something cannot be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Under {
+    /// Those of all who are attached.
+    All,
+    /// Those of who may write.
+    Writers,
+}
+
 /// One connection to a disk.
 struct Entry {
     disk: DiskKey,
@@ -312,7 +321,7 @@ impl Attached {
     pub(crate) fn claim(
         &self,
         disks: Vec<DiskKey>,
-        (doing, only_writers): (&str, bool),
+        (doing, under): (&str, Under),
         force: bool,
     ) -> Result<Claim<'_>, Failure> {
         let mut registry = self.registry.lock();
@@ -320,7 +329,7 @@ impl Attached {
             registry
                 .entries
                 .values()
-                .filter(|entry| disks.contains(&entry.disk) && (!only_writers || entry.may_write()))
+                .filter(|entry| disks.contains(&entry.disk) && (under == Under::All || entry.may_write()))
         };
         if !force && let Some(first) = attached().next() {
             let mut words = Vec::new();
@@ -443,7 +452,7 @@ impl Drop for Attachment {
 
 /// Disks to which nobody new is attached until this is dropped.
 #[must_use = "clients are kept away only while it lives"]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     attached: &'a Attached,
     number: u64,
 }
@@ -573,18 +582,18 @@ mod tests {
         let attached = Arc::new(Attached::new(false));
         let first = attached.attach(DISK, "web", Access::Read, &client(alive()));
         let refused = attached
-            .claim(vec![DISK], ("dropping", false), false)
+            .claim(vec![DISK], ("dropping", Under::All), false)
             .expect_err("a refusal");
         assert_eq!(refused.kind, Kind::Attached);
         assert!(refused.message.contains("`web`") && refused.hint.expect("a hint").contains("--force"));
         drop(
             attached
-                .claim(vec![DISK], ("dropping", false), true)
+                .claim(vec![DISK], ("dropping", Under::All), true)
                 .expect("forced"),
         );
         drop(first);
         let claim = attached
-            .claim(vec![DISK], ("dropping", false), false)
+            .claim(vec![DISK], ("dropping", Under::All), false)
             .expect("nobody is attached");
         thread::scope(|scope| {
             let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(alive())));

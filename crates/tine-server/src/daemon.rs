@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::alone::Busy;
 use crate::api::{self, AttachedClient, Failure, Served};
-use crate::attached::{Attached, Claim, DiskKey};
+use crate::attached::{Attached, Under};
 use crate::exports::ExportName;
 use crate::lost_jobs::LostJobs;
 use crate::socket::folder_of;
@@ -150,25 +151,6 @@ impl Daemon {
         self.jobs.list()
     }
 
-    /// Keeps disks for what cannot be done under a client's feet, such as `dropping` them: nobody new is attached while
-    /// what is returned lives. Names that are not there are passed over.
-    ///
-    /// # Errors
-    /// [`Kind::Attached`](api::Kind::Attached) when clients are attached to any of them, unless it is forced.
-    pub fn claim(&self, disks: &[Target], doing: &str, force: bool) -> Result<Claim<'_>, Failure> {
-        let key = |disk: &Target| {
-            Some(DiskKey {
-                branch: self.store.branch_id(disk.branch()).ok()?,
-                snapshot: match disk {
-                    Target::Branch(_) => None,
-                    Target::Snapshot(_, snapshot) => Some(snapshot.clone()),
-                },
-            })
-        };
-        self.attached
-            .claim(disks.iter().filter_map(key).collect(), (doing, false), force)
-    }
-
     /// Makes a branch read-only to clients, or writable again; durable on return. Those who read go on, and who came while it
     /// was read-only has to come again to write.
     ///
@@ -176,15 +158,13 @@ impl Daemon {
     /// [`Kind::Attached`](api::Kind::Attached) when somebody may write to it, unless it is forced: then they cannot any
     /// more. Those of [`Store::protect`].
     pub fn protect(&self, name: &BranchName, protected: bool, force: bool) -> Result<(), Failure> {
-        let disk = DiskKey {
-            branch: self.store.branch_id(name)?,
-            snapshot: None,
-        };
-        let disks = if protected { vec![disk.clone()] } else { Vec::new() };
-        let _claim = self.attached.claim(disks, ("protecting", true), force)?;
+        let alone = self.alone(std::iter::once(name))?;
+        let disk = Target::Branch(name.clone());
+        let disks = if protected { slice::from_ref(&disk) } else { &[] };
+        let _claim = alone.claim(disks, ("protecting", Under::Writers), force)?;
         self.store.protect(name, protected)?;
-        if protected {
-            self.attached.stop_writing(&disk);
+        if protected && let Some(key) = alone.key(&disk) {
+            self.attached.stop_writing(&key);
         }
         Ok(())
     }

@@ -22,7 +22,6 @@ mod throwaway;
 mod wire;
 pub mod words;
 
-pub use attached::Claim;
 pub use daemon::{Daemon, Policy};
 pub use exports::ExportName;
 pub use serving::{Endpoints, ServeError, Serving, Stopped};

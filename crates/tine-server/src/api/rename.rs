@@ -32,6 +32,7 @@ impl Request for Rename {
 
     fn work(self, daemon: &Daemon) -> Result<Renamed, Failure> {
         let Self { name, new } = self;
+        let _alone = daemon.alone(std::iter::once(&name))?;
         daemon
             .store()
             .rename(&name, &new)

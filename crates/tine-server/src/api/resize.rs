@@ -5,6 +5,7 @@ use tine_store::{BranchName, ExtentKind, Store, Target};
 
 use super::{Consent, Failure, Method, Request};
 use crate::Daemon;
+use crate::attached::Under;
 use crate::words::human;
 
 /// Changes the size of a branch.
@@ -48,10 +49,10 @@ impl Request for Resize {
         } = self;
         let store = daemon.store();
         // It must not have grown, with clients behind the new end, when it is found that this is no shrinking.
-        let _alone = daemon.alone(&[&name])?;
+        let alone = daemon.alone(std::iter::once(&name))?;
         let was = store.branch(&name)?.size();
         let _claim = (size < was)
-            .then(|| daemon.claim(&[Target::Branch(name.clone())], "shrinking", force))
+            .then(|| alone.claim(&[Target::Branch(name.clone())], ("shrinking", Under::All), force))
             .transpose()?;
         consent.covers(|| loss(store, &name, size))?;
         store.resize(&name, size)?;
@@ -102,7 +103,7 @@ mod tests {
         let name: BranchName = "web".parse().unwrap();
         let branch = store.create_branch(&name, 1 << 20).unwrap();
         let daemon = Arc::new(Daemon::new(store.clone()));
-        let other = daemon.alone(&[&name]).unwrap();
+        let other = daemon.alone(std::iter::once(&name)).unwrap();
         let growing = {
             let (daemon, name) = (Arc::clone(&daemon), name.clone());
             thread::spawn(move || {

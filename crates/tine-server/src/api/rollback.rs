@@ -7,6 +7,7 @@ use tine_store::{BranchInfo, BranchName, PointInfo, Store, StoreError, Target};
 
 use super::{Consent, Failure, Method, Request};
 use crate::Daemon;
+use crate::attached::Under;
 use crate::words::human;
 
 /// Makes a branch equal to its snapshot or origin again.
@@ -52,9 +53,13 @@ impl Request for Rollback {
             force,
         } = self;
         let (store, branch) = (daemon.store(), target.branch());
-        let _alone = daemon.alone(&[branch])?;
+        let alone = daemon.alone(std::iter::once(branch))?;
         let (to, point) = destination(&store.branch_info(branch)?, &target)?;
-        let _claim = daemon.claim(&[Target::Branch(branch.clone())], "rolling back", force)?;
+        let _claim = alone.claim(
+            &[Target::Branch(branch.clone())],
+            ("rolling back", Under::All),
+            force,
+        )?;
         let lost = match &keep {
             Some(_) => Lost::Nothing,
             None => lost_by(store, branch, point)?,

@@ -13,6 +13,7 @@ use tine_nbd::{
 use tine_store::{BranchName, CreateOptions, OpenOptions, Store, Target};
 
 use super::Disks;
+use crate::attached::Under;
 use crate::{Daemon, Policy};
 
 const BLOCK: usize = 4096;
@@ -349,13 +350,11 @@ fn a_disk_that_is_dropped_by_force_is_shutting_down() {
         .expect("a fork");
     let web = served.open("web1", 1);
     let web1: Target = "web1".parse().expect("a target");
-    assert!(
-        served
-            .daemon
-            .claim(std::slice::from_ref(&web1), "dropping", false)
-            .is_err()
-    );
-    let claim = served.daemon.claim(&[web1], "dropping", true).expect("by force");
+    let alone = served.daemon.alone(std::iter::once(web1.branch()));
+    let alone = alone.expect("nobody else has it");
+    let claim = |force| alone.claim(std::slice::from_ref(&web1), ("dropping", Under::All), force);
+    assert!(claim(false).is_err());
+    let claim = claim(true).expect("by force");
     served
         .daemon
         .store()

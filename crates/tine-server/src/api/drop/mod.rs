@@ -9,6 +9,7 @@ use tine_store::{BranchInfo, BranchName, SnapshotName, Store, StoreError, Target
 
 use super::{Consent, Failure, Method, Request};
 use crate::Daemon;
+use crate::attached::Under;
 use crate::words::{count, list};
 
 /// Drops branches with their snapshots, or single snapshots.
@@ -48,9 +49,10 @@ impl Request for Drop {
             force,
         } = self;
         let store = daemon.store();
+        let alone = daemon.alone(targets.iter().map(Target::branch))?;
         // All or nothing, as far as mistyped names go.
         let going = Going::find(store, &targets)?;
-        let _claim = daemon.claim(&going.everything(), "dropping", force)?;
+        let _claim = alone.claim(&going.everything(), ("dropping", Under::All), force)?;
         let branches: Vec<_> = going.branches.iter().map(|info| info.name.clone()).collect();
         consent.covers(|| loss::of(store, &going).map(Some))?;
         for (branch, snapshot) in &going.snapshots {

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod ram_disk;
 
+use std::io::Write as _;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tine_nbd::{Errno, Export, Extent, Fault, Features, Limits, Server, Zeroing};
 
+use client::Raw;
 use ram_disk::{RamDisk, RamDisks};
 
 pub const MIB: u64 = 1 << 20;
@@ -182,4 +184,17 @@ impl Export for Troubled {
     ) -> Result<(), Fault> {
         self.disk.extents(context, range, visit)
     }
+}
+
+/// Sends as much as the server takes, until nothing moves any more. Returns how many requests it took.
+pub fn flood(raw: &mut Raw, request: &[u8]) -> usize {
+    raw.socket
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let mut taken = 0;
+    while raw.socket.write_all(request).is_ok() {
+        taken += 1;
+        assert!(taken < 1_000_000, "it takes whatever comes");
+    }
+    taken
 }

@@ -19,6 +19,7 @@ mod output;
 mod protocol;
 mod server;
 mod socket;
+mod tables;
 mod watch;
 mod work;
 

@@ -15,7 +15,7 @@ pub const MAX_REQUEST_BYTES: u32 = 32 << 20;
 /// Bounds of a server, each for itself. Where 0 would mean that nothing is ever done it is taken as 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time; one more is closed as soon as it is accepted.
+    /// Connections at a time; one more is closed as soon as it is accepted. The last fifth is for those who have fewer than 16.
     pub connections: usize,
     /// How long a client has from connecting to the begin of transmission.
     pub handshake_time: Duration,
@@ -34,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: 1280,
             handshake_time: Duration::from_secs(10),
             handshake_bytes: 1 << 20,
             requests_waiting: 64,

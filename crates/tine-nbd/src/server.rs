@@ -6,11 +6,8 @@
 //! **Invariant:** a connection holds three threads at most beside those of its jobs: one that leads, one that sends, and one whose
 //! read is sent while it is read. There may be so many for all, and [`Limits::threads`] more, which is how many jobs run at a time. So
 //! clients that do not take their replies hold up nobody else, and however many jobs wait for a disk, every connection is led.
-//!
-//! **Invariant:** jobs that wait for a place get it in turns, one of each connection; none that comes later is begun before. The last
-//! places are for connections of which no job is being done.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,6 +26,7 @@ use crate::greeting::{Turns, greet};
 use crate::lead::Workspace;
 use crate::limits::Limits;
 use crate::socket::{Listener, Stream};
+use crate::tables::{Entry, Place, Tables, Task};
 use crate::watch::Lookouts;
 use crate::work::Job;
 
@@ -81,46 +79,11 @@ pub(crate) struct Shared {
     epoll: OwnedFd,
     /// Counts the jobs for which nobody was woken yet.
     wake: OwnedFd,
-    tables: Mutex<Tables>,
+    pub(crate) tables: Mutex<Tables>,
     /// Told when a connection has ended.
     ended: Condvar,
     crew: Arc<Crew>,
 }
-
-#[derive(Default)]
-struct Tables {
-    listeners: HashMap<u64, Arc<Listener>>,
-    connections: HashMap<u64, Entry>,
-    greetings: VecDeque<u64>,
-    /// Those of which jobs wait for a place, each once, in the order of their turns.
-    waiting: VecDeque<u64>,
-    /// How many jobs are being done.
-    running: usize,
-    threads: usize,
-    /// Threads that wait in epoll, or are about to.
-    idle: usize,
-    stopping: bool,
-}
-
-/// A connection, from its acceptance on.
-struct Entry {
-    socket: Arc<Stream>,
-    /// In transmission.
-    connection: Option<Arc<Connection>>,
-    /// Those that wait for a place.
-    jobs: VecDeque<Job>,
-    /// How many of its jobs are being done.
-    running: usize,
-}
-
-/// What is to be done by any thread.
-enum Task {
-    Greet(u64),
-    Job(Arc<Connection>, Job),
-}
-
-/// One place of so many is kept for connections of which no job is being done.
-const KEPT_PLACES: usize = 4;
 
 /// The threads of one connection beside those of its jobs.
 const THREADS_OF_A_CONNECTION: usize = 3;
@@ -322,7 +285,7 @@ impl Shared {
 
     /// Returns the place that was taken for a job of a connection; dropping it lets the next one have it.
     pub(crate) fn place(self: &Arc<Self>, id: u64) -> Place<'_> {
-        Place(self, id)
+        Place::new(self, id)
     }
 
     /// Lets go of a connection that has ended.
@@ -334,7 +297,7 @@ impl Shared {
     }
 
     /// Sees to it that so many threads come for what is in the tables.
-    fn engage(self: &Arc<Self>, mut tables: MutexGuard<'_, Tables>, count: usize) {
+    pub(crate) fn engage(self: &Arc<Self>, mut tables: MutexGuard<'_, Tables>, count: usize) {
         let missing = count.saturating_sub(tables.idle);
         self.spawn(&mut tables, missing);
         drop(tables);
@@ -509,9 +472,10 @@ impl Shared {
     /// Takes a connection in, if there may be one more. Returns its id.
     fn admit(&self, stream: Stream) -> io::Result<u64> {
         stream.prepare()?;
+        let origin = stream.peer()?.origin();
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let mut tables = self.tables.lock();
-        if tables.connections.len() >= self.limits.connections || self.draining.load(Ordering::Acquire) {
+        if !tables.may_admit(&origin, &self.limits) || self.draining.load(Ordering::Acquire) {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,
                 format!("there are {} connections already", tables.connections.len()),
@@ -519,6 +483,7 @@ impl Shared {
         }
         let entry = Entry {
             socket: Arc::new(stream),
+            origin,
             connection: None,
             jobs: VecDeque::new(),
             running: 0,
@@ -559,66 +524,6 @@ impl Shared {
         let entry = tables.connections.get_mut(&id)?;
         entry.connection = Some(Arc::clone(&connection));
         Some((connection, leftover))
-    }
-}
-
-impl Tables {
-    /// Takes what is to be done next, as far as there is a place for it.
-    fn next_task(&mut self, limits: &Limits) -> Option<Task> {
-        if let Some(id) = self.greetings.pop_front() {
-            return Some(Task::Greet(id));
-        }
-        let next = self.waiting.iter().position(|id| self.may_begin(*id, limits))?;
-        let id = self.waiting.remove(next)?;
-        let entry = self.connections.get_mut(&id)?;
-        let connection = Arc::clone(entry.connection.as_ref()?);
-        let job = entry.jobs.pop_front()?;
-        if !entry.jobs.is_empty() {
-            self.waiting.push_back(id);
-        }
-        self.begin(id);
-        Some(Task::Job(connection, job))
-    }
-
-    /// Tells whether there is a place for a job of a connection.
-    fn may_begin(&self, id: u64, limits: &Limits) -> bool {
-        let has_none = self.connections.get(&id).is_some_and(|entry| entry.running == 0);
-        let kept = if has_none { 0 } else { limits.threads / KEPT_PLACES };
-        self.running < limits.threads - kept
-    }
-
-    fn begin(&mut self, id: u64) {
-        self.running += 1;
-        if let Some(entry) = self.connections.get_mut(&id) {
-            entry.running += 1;
-        }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Entry> {
-        let gone = self.connections.remove(&id)?;
-        if !gone.jobs.is_empty() {
-            self.waiting.retain(|waiting| *waiting != id);
-        }
-        Some(gone)
-    }
-}
-
-/// The place of a job that is being done, of the connection with this number.
-pub(crate) struct Place<'a>(&'a Arc<Shared>, u64);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut tables = self.0.tables.lock();
-        tables.running -= 1;
-        let mut next = 1;
-        if let Some(entry) = tables.connections.get_mut(&self.1) {
-            entry.running -= 1;
-            // It may have one of the places that are kept, and another connection the one that is free now.
-            next += usize::from(entry.running == 0 && !entry.jobs.is_empty());
-        }
-        if !tables.waiting.is_empty() {
-            self.0.engage(tables, next);
-        }
     }
 }
 

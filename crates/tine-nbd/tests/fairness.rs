@@ -5,6 +5,8 @@
 mod support;
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -160,6 +162,34 @@ fn clients_that_take_nothing_leave_threads_for_the_others() {
         assert_eq!(bystander.read(0, 4096), pattern(7, 4096));
         assert_eq!(bystander.ask(0, FLUSH, 0, 0, &[]).errno(), 0);
     }
+}
+
+#[test]
+fn nobody_has_all_connections() {
+    let limits = Limits {
+        connections: 100,
+        ..Limits::default()
+    };
+    let server = serve_within(limits, [("ram", Arc::new(RamDisk::new(MIB)) as Arc<dyn Export>)]);
+    // All of this process are one client's, and all by TCP from this machine another's.
+    let local = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        server.serve(theirs).map(|()| ours)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = || {
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        server.serve(listener.accept().unwrap().0).map(|()| ours)
+    };
+    let mine: Vec<_> = (0..100).map_while(|_| local().ok()).collect();
+    assert_eq!(mine.len(), 80);
+    let theirs: Vec<_> = (0..100).map_while(|_| remote().ok()).collect();
+    assert_eq!(theirs.len(), 16);
+    assert!(local().is_err());
+    // What one has given back all may have.
+    drop(mine);
+    eventually("they are forgotten", || server.connections() == 16);
+    assert!(local().is_ok() && remote().is_ok());
 }
 
 #[test]
@@ -340,7 +370,7 @@ fn many_idle_connections_hold_little() {
     let exports = Arc::new(RamDisks::default());
     exports.insert("ram", Arc::new(RamDisk::new(MIB)));
     let limits = Limits {
-        connections: 600,
+        connections: 700,
         ..Limits::default()
     };
     let server = Server::new(Arc::<RamDisks>::clone(&exports), limits).unwrap();

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tine_nbd::Peer;
 use tine_store::{Branch, BranchName, Store, StoreError, Target};
 
 use crate::api::{self, Failure, Kind};
@@ -22,6 +23,12 @@ use crate::lost_jobs::{KeptAs, LostJobs};
 
 /// There are never more jobs than this, those that linger included.
 const JOBS_MAX: usize = 16_384;
+
+/// One job of so many is kept for those who began fewer than [`FEW_JOBS`] of them.
+const KEPT_JOBS: usize = 4;
+
+/// As many as programs begin that are not about to begin them all.
+const FEW_JOBS: usize = 64;
 
 /// A fork that goes with the connection that it was made for.
 pub(crate) struct Fork {
@@ -60,6 +67,8 @@ struct Job {
 
 struct Slot {
     job: Arc<Job>,
+    /// Who began it, see [`Peer::origin`].
+    by: Peer,
     users: u64,
     /// When it is to be forgotten if nobody comes until then.
     end: Option<Instant>,
@@ -82,12 +91,22 @@ struct Slots {
     is_ending: bool,
 }
 
+impl Slots {
+    /// Tells whether there may be one more job, which `by` begins, where `most` may be.
+    fn have_room(&self, by: &Peer, most: usize) -> bool {
+        let now = self.by_name.len();
+        let has_few = || self.by_name.values().filter(|slot| slot.by == *by).count() < FEW_JOBS;
+        now < most - most / KEPT_JOBS || now < most && has_few()
+    }
+}
+
 /// The forks that jobs have.
 pub(crate) struct Jobs {
     slots: Mutex<Slots>,
     /// Somebody left, or all is ending.
     changed: Condvar,
     linger: Duration,
+    most: usize,
     /// Where jobs are remembered, once the store is served.
     lost: OnceLock<LostJobs>,
 }
@@ -99,6 +118,7 @@ impl Jobs {
             slots: Mutex::default(),
             changed: Condvar::new(),
             linger,
+            most: JOBS_MAX,
             lost: OnceLock::new(),
         }
     }
@@ -108,23 +128,25 @@ impl Jobs {
         let _ = self.lost.set(lost);
     }
 
-    /// Returns the job's fork, which is made if there is none.
+    /// Returns the job's fork for a client, who begins the job if there is none.
     ///
     /// # Errors
-    /// When the job has a fork of something else, or had one that is lost, and those of [`Store::fork_throwaway`].
+    /// When the job has a fork of something else, or had one that is lost; when there are too many; and those of [`Store::fork_throwaway`].
     pub(crate) fn open(
         self: &Arc<Self>,
         store: &Store,
         source: &Target,
         name: &BranchName,
+        by: &Peer,
     ) -> Result<JobUse, Failure> {
         self.check_not_lost(store, name)?;
+        let by = by.origin();
         let (in_use, job) = {
             let mut slots = self.slots.lock();
-            if slots.by_name.len() >= JOBS_MAX && !slots.by_name.contains_key(name) {
+            if !slots.by_name.contains_key(name) && !slots.have_room(&by, self.most) {
                 return Err(Failure::new(
                     Kind::Busy,
-                    format!("there are {JOBS_MAX} jobs with forks already"),
+                    format!("there are {} jobs with forks already", slots.by_name.len()),
                 )
                 .hint(
                     "wait until some are forgotten; a shorter `tine serve --linger` forgets them earlier",
@@ -136,6 +158,7 @@ impl Jobs {
                     branch: Mutex::default(),
                     kept: AtomicBool::new(false),
                 }),
+                by,
                 users: 0,
                 end: None,
                 is_over: false,
@@ -435,6 +458,33 @@ mod tests {
 
     use super::*;
 
+    fn client(pid: u32) -> Peer {
+        Peer::Process { pid, uid: 0, gid: 0 }
+    }
+
+    #[test]
+    fn nobody_has_all_jobs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+        let golden: BranchName = "golden".parse().unwrap();
+        store.create_branch(&golden, 1 << 20).unwrap();
+        let source = Target::Branch(golden);
+        let jobs = Arc::new(Jobs {
+            most: 400,
+            ..Jobs::new(Duration::from_secs(30))
+        });
+        // They linger.
+        let begin = |pid| {
+            let began = (0..400).take_while(|at| {
+                let job = format!("job{pid}-{at}").parse().unwrap();
+                jobs.open(&store, &source, &job, &client(pid)).is_ok()
+            });
+            began.count()
+        };
+        assert_eq!([begin(1), begin(2), begin(1), begin(3)], [300, 64, 300, 36]);
+    }
+
     #[test]
     fn who_comes_back_late_to_what_was_kept_is_told_so_until_the_job_is_freed() {
         let folder = tempfile::tempdir().unwrap();
@@ -453,7 +503,7 @@ mod tests {
             thread::spawn(move || jobs.sweep(&store))
         };
         for (job, branch) in [(&kept, &web1), (&over, &web2)] {
-            let user = jobs.open(&store, &source, job).unwrap();
+            let user = jobs.open(&store, &source, job, &client(1)).unwrap();
             jobs.keep(&store, job, branch).unwrap();
             if job == &over {
                 jobs.end(job).unwrap();
@@ -466,15 +516,15 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         let refused = jobs
-            .open(&store, &source, &kept)
+            .open(&store, &source, &kept, &client(1))
             .err()
             .expect("it is known still");
         assert!(refused.message.contains("is the branch `web1`"), "{refused:?}");
         assert!(jobs.size(&store, &source, &kept).is_err());
         // Nobody is waited for who said that it is over.
-        drop(jobs.open(&store, &source, &over).unwrap());
+        drop(jobs.open(&store, &source, &over, &client(1)).unwrap());
         jobs.end(&kept).unwrap();
-        drop(jobs.open(&store, &source, &kept).unwrap());
+        drop(jobs.open(&store, &source, &kept, &client(1)).unwrap());
         jobs.stop();
         sweeping.join().unwrap();
     }

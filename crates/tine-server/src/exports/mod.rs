@@ -198,7 +198,8 @@ impl Disks {
                 (held, features, attachment)
             }
             Some(job) => loop {
-                let held = Held::Job(self.daemon.jobs().open(store, source, job).map_err(refusal)?);
+                let opened = self.daemon.jobs().open(store, source, job, &client.peer);
+                let held = Held::Job(opened.map_err(refusal)?);
                 // One that was kept may be protected by now.
                 let features = |held: &Held| match store.is_protected(&held.branch().name()) {
                     Ok(true) => READ_ONLY,

@@ -160,12 +160,18 @@ impl Leading<'_> {
     }
 
     fn run(&mut self) {
+        let mut has_heard = false;
         loop {
             let stop = self.work_off();
             self.send_replies();
             let next = match stop {
+                // Others wait to be heard if no thread is there for them.
+                Stop::Hungry if has_heard && self.connection.server.is_short() => Next::Watch(self.leave()),
                 Stop::Hungry if self.later.is_empty() => match self.receive() {
-                    Arrived::Bytes(_) => continue,
+                    Arrived::Bytes(_) => {
+                        has_heard = true;
+                        continue;
+                    }
                     Arrived::Nothing => Next::Watch(self.leave()),
                     Arrived::End => Next::End,
                 },
@@ -185,7 +191,8 @@ impl Leading<'_> {
 
     /// Receives what there is, or waits for it.
     fn receive(&mut self) -> Arrived {
-        let (socket, lookouts) = (&self.connection.socket, &self.connection.server.lookouts);
+        let (socket, server) = (&self.connection.socket, &self.connection.server);
+        let (lookouts, waits) = (&server.lookouts, !server.is_short());
         let header = header_bytes(self.connection.headers);
         if let Some(incoming) = &mut self.incoming
             && let Incomings::Written { piece, .. } = &mut incoming.then
@@ -195,9 +202,9 @@ impl Leading<'_> {
             // What follows the payload is the next header.
             let next = if incoming.left == rest { header } else { 0 };
             let (payload, next) = (&mut piece[*filled..], self.received.room(next));
-            let arrived = self
-                .watchfulness
-                .wait(lookouts, |may_wait| socket.receive_both(payload, next, may_wait));
+            let arrived = self.watchfulness.wait(lookouts, |may_wait| {
+                socket.receive_both(payload, next, may_wait && waits)
+            });
             if let Arrived::Bytes(bytes) = arrived {
                 let payload = bytes.min(rest);
                 *filled += payload;
@@ -213,7 +220,7 @@ impl Leading<'_> {
         let room = self.received.room(most);
         let arrived = self
             .watchfulness
-            .wait(lookouts, |may_wait| socket.receive(room, may_wait));
+            .wait(lookouts, |may_wait| socket.receive(room, may_wait && waits));
         if let Arrived::Bytes(bytes) = arrived {
             self.received.filled(bytes);
         }

@@ -6,12 +6,18 @@
 //! **Invariant:** a connection holds three threads at most beside those of its jobs: one that leads, one that sends, and one whose
 //! read is sent while it is read. There may be so many for all, and [`Limits::threads`] more, which is how many jobs run at a time. So
 //! clients that do not take their replies hold up nobody else, and however many jobs wait for a disk, every connection is led.
+//!
+//! **Invariant:** when no thread waits in epoll, and none can be started, those that lead let go after what they have just received. So
+//! somebody always comes to wait there.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -83,6 +89,10 @@ pub(crate) struct Shared {
     /// Told when a connection has ended.
     ended: Condvar,
     crew: Arc<Crew>,
+    /// A thread is wanted that could not be started.
+    is_short: AtomicBool,
+    /// What threads are given. Tests ask for more than there is.
+    stack_bytes: AtomicUsize,
 }
 
 /// The threads of one connection beside those of its jobs.
@@ -122,6 +132,8 @@ impl Server {
             tables: Mutex::default(),
             ended: Condvar::new(),
             crew: Arc::default(),
+            is_short: AtomicBool::new(false),
+            stack_bytes: AtomicUsize::new(STACK_BYTES),
         });
         Ok(Self { shared })
     }
@@ -134,11 +146,11 @@ impl Server {
         let shared = &self.shared;
         let listener = Arc::new(listener.into());
         listener.prepare()?;
+        shared.ensure_watcher()?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let kept = Arc::clone(&listener);
         shared.tables.lock().listeners.insert(id, kept);
         epoll::add(&shared.epoll, &*listener, epoll::EventData::new_u64(id), WATCHED)?;
-        shared.ensure_watcher();
         Ok(())
     }
 
@@ -148,6 +160,7 @@ impl Server {
     /// When there are as many connections as [`Limits::connections`] allows, or the operating system refuses. The connection
     /// is closed then.
     pub fn serve(&self, stream: impl Into<Stream>) -> io::Result<()> {
+        self.shared.ensure_watcher()?;
         let id = self.shared.admit(stream.into())?;
         let mut tables = self.shared.tables.lock();
         tables.greetings.push_back(id);
@@ -299,7 +312,8 @@ impl Shared {
     /// Sees to it that so many threads come for what is in the tables.
     pub(crate) fn engage(self: &Arc<Self>, mut tables: MutexGuard<'_, Tables>, count: usize) {
         let missing = count.saturating_sub(tables.idle);
-        self.spawn(&mut tables, missing);
+        // Without more, those that are there come.
+        let _ = self.spawn(&mut tables, missing);
         drop(tables);
         if count > 0 {
             self.wake_threads(count);
@@ -311,22 +325,29 @@ impl Shared {
         let _ = rustix::io::write(&self.wake, &(count as u64).to_ne_bytes());
     }
 
-    /// Sees to it that a thread waits in epoll.
-    fn ensure_watcher(self: &Arc<Self>) {
+    /// Sees to it that a thread waits in epoll, or comes to.
+    fn ensure_watcher(self: &Arc<Self>) -> io::Result<()> {
         let mut tables = self.tables.lock();
-        if tables.idle == 0 {
-            self.spawn(&mut tables, 1);
+        if tables.idle > 0 {
+            return Ok(());
         }
+        let spawned = self.spawn(&mut tables, 1);
+        if tables.threads == 0 { spawned } else { Ok(()) }
     }
 
-    /// Adds threads, as far as there may be more.
-    fn spawn(self: &Arc<Self>, tables: &mut Tables, count: usize) {
+    /// Tells whether no thread waits in epoll, or for what there is to do, and none could be started.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Adds threads, as far as there may be more. Where none can be started the next that gives its connection's lead away does the work.
+    fn spawn(self: &Arc<Self>, tables: &mut Tables, count: usize) -> io::Result<()> {
         let most = THREADS_OF_A_CONNECTION * self.limits.connections + self.limits.threads;
         for _ in 0..count.min(most.saturating_sub(tables.threads)) {
             let shared = Arc::clone(self);
             let thread = std::thread::Builder::new()
                 .name("nbd".into())
-                .stack_size(STACK_BYTES);
+                .stack_size(self.stack_bytes.load(Ordering::Relaxed));
             let crew = Arc::clone(&self.crew);
             crew.join();
             let spawned = thread.spawn(move || {
@@ -340,17 +361,23 @@ impl Shared {
                     tables.threads += 1;
                     tables.idle += 1;
                 }
-                // Without it, the threads that are there do the work, later.
-                Err(_) => crew.leave(),
+                Err(error) => {
+                    crew.leave();
+                    self.is_short.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
         }
+        Ok(())
     }
 
     fn run_thread(self: Arc<Self>) {
         let mut work = Workspace::new();
         while let Some(task) = self.next_task() {
             self.run(task, &mut work);
-            self.tables.lock().idle += 1;
+            let mut tables = self.tables.lock();
+            tables.idle += 1;
+            self.is_short.store(false, Ordering::Relaxed);
         }
         self.tables.lock().threads -= 1;
     }
@@ -409,7 +436,8 @@ impl Shared {
     fn leave_idle(self: &Arc<Self>, tables: &mut Tables) {
         tables.idle -= 1;
         if tables.idle == 0 {
-            self.spawn(tables, 1);
+            // If none can be had, this one lets go of what it takes up, and then it is tried again.
+            let _ = self.spawn(tables, 1);
         }
     }
 

@@ -12,9 +12,12 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::upload::forget;
-use super::{Desk, REQUEST_BYTES_MAX, REQUEST_WAIT, Stage, stopping};
+use super::{
+    Desk, LARGE_REQUESTS_MAX, REQUEST_BYTES_MAX, REQUEST_WAIT, SMALL_REQUEST_BYTES, Stage, stopping,
+};
 use crate::api::{
     Create, Drop, Failure, Forget, Fork, Keep, Kind, Ls, Method, Protect, Rename, Request, Resize, Rollback,
     Show, Snapshot, Stats, Status, Tree, perform,
@@ -50,19 +53,19 @@ fn route<R: Request>(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
 
 async fn look<R: Request>(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
     match from_query::<R>(query.as_deref()) {
-        Ok(request) => work(desk, request).await,
+        Ok(request) => work(desk, Arrived::from(request)).await,
         Err(failure) => failure.into_response(),
     }
 }
 
 async fn change<R: Request>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
     match from_body::<R>(&desk, body).await {
-        Ok(request) => work(desk, request).await,
+        Ok(arrived) => work(desk, arrived).await,
         Err(failure) => failure.into_response(),
     }
 }
 
-async fn work<R: Request>(desk: Arc<Desk>, request: R) -> Response {
+async fn work<R: Request>(desk: Arc<Desk>, arrived: Arrived<R>) -> Response {
     if let Err(failure) = desk.check_open() {
         return failure.into_response();
     }
@@ -74,8 +77,8 @@ async fn work<R: Request>(desk: Arc<Desk>, request: R) -> Response {
     let daemon = Arc::clone(&desk.daemon);
     let work = move || {
         // Whoever asked may be gone by the time that it is done: the slot is the work's.
-        let _slot = slot;
-        perform(request, &daemon)
+        let (_slot, _room) = (slot, arrived.room);
+        perform(arrived.request, &daemon)
     };
     let done = tokio::task::spawn_blocking(work).await;
     match done.unwrap_or_else(|_| Err(defect())) {
@@ -95,45 +98,80 @@ pub(super) fn from_query<R: DeserializeOwned>(query: Option<&str>) -> Result<R, 
     serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| misunderstood("query", &error))
 }
 
+/// A request that has come, and the room that it takes.
+pub(super) struct Arrived<R> {
+    pub(super) request: R,
+    /// To be kept until the request was worked on: it may hold more than its body did.
+    pub(super) room: Room,
+}
+
+/// Room for a large request; a small one needs none.
+pub(super) type Room = Option<OwnedSemaphorePermit>;
+
+impl<R> From<R> for Arrived<R> {
+    /// Of a request that is small.
+    fn from(request: R) -> Self {
+        Self { request, room: None }
+    }
+}
+
 /// Reads a request from its body, unless the daemon stops before all of it has come.
-pub(super) async fn from_body<R: DeserializeOwned>(desk: &Desk, body: Body) -> Result<R, Failure> {
-    let body = tokio::time::timeout(REQUEST_WAIT, whole(body));
-    let body = tokio::select! {
+pub(super) async fn from_body<R: DeserializeOwned>(desk: &Desk, body: Body) -> Result<Arrived<R>, Failure> {
+    let whole = tokio::select! {
         biased;
-        body = body => body,
+        whole = whole(desk, body) => whole,
         () = desk.until(Stage::Stopping) => return Err(stopping()),
     };
-    let late = || {
+    let (body, room) = whole.map_err(|failure| match desk.check_open() {
+        // It was this side that cut it off.
+        Err(stopping) if failure.kind == Kind::Caller => stopping,
+        _ => failure,
+    })?;
+    let request = serde_json::from_slice(&body).map_err(|error| misunderstood("body", &error))?;
+    Ok(Arrived { request, room })
+}
+
+/// Receives all of a body, unless that is too long; there are only so many long ones at a time.
+async fn whole(desk: &Desk, mut body: Body) -> Result<(BytesMut, Room), Failure> {
+    let mut bytes = BytesMut::new();
+    if receive(&mut body, &mut bytes, SMALL_REQUEST_BYTES).await? {
+        return Ok((bytes, None));
+    }
+    let room = Arc::clone(&desk.large).acquire_owned();
+    let room = tokio::time::timeout(REQUEST_WAIT, room).await.map_err(|_| {
+        let words = format!("the daemon is at {LARGE_REQUESTS_MAX} requests as long as this one");
+        Failure::new(Kind::Busy, words).hint("try again, or name less in one request, and send several")
+    })?;
+    if receive(&mut body, &mut bytes, REQUEST_BYTES_MAX).await? {
+        return Ok((bytes, room.ok()));
+    }
+    tokio::spawn(forget(body));
+    let words = format!("the request is longer than {} MiB", REQUEST_BYTES_MAX >> 20);
+    Err(Failure::new(Kind::Invalid, words).hint("name less in one request, and send several"))
+}
+
+/// Receives what comes of a body, until there is more than `most` of it. Returns whether that is all.
+async fn receive(body: &mut Body, bytes: &mut BytesMut, most: usize) -> Result<bool, Failure> {
+    let receiving = async {
+        while bytes.len() <= most {
+            let Some(frame) = body.frame().await else {
+                return Ok(true);
+            };
+            let frame = frame.map_err(|_| Failure::new(Kind::Caller, "the request was cut off"))?;
+            if let Some(data) = frame.data_ref() {
+                bytes.extend_from_slice(data);
+            }
+        }
+        Ok(false)
+    };
+    let received = tokio::time::timeout(REQUEST_WAIT, receiving).await;
+    received.unwrap_or_else(|_| {
         let words = format!(
             "the request did not come to its end within {} s",
             REQUEST_WAIT.as_secs()
         );
-        Failure::new(Kind::Invalid, words)
-    };
-    let body = body
-        .unwrap_or_else(|_| Err(late()))
-        .map_err(|failure| match desk.check_open() {
-            // It was this side that cut it off.
-            Err(stopping) if failure.kind == Kind::Caller => stopping,
-            _ => failure,
-        })?;
-    serde_json::from_slice(&body).map_err(|error| misunderstood("body", &error))
-}
-
-/// Receives all of a body, unless that is too long.
-async fn whole(mut body: Body) -> Result<BytesMut, Failure> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Failure::new(Kind::Caller, "the request was cut off"))?;
-        let Some(bytes) = frame.data_ref() else { continue };
-        if whole.len() + bytes.len() > REQUEST_BYTES_MAX {
-            tokio::spawn(forget(body));
-            let words = format!("the request is longer than {} MiB", REQUEST_BYTES_MAX >> 20);
-            return Err(Failure::new(Kind::Invalid, words).hint("name less in one request, and send several"));
-        }
-        whole.extend_from_slice(bytes);
-    }
-    Ok(whole)
+        Err(Failure::new(Kind::Invalid, words))
+    })
 }
 
 fn misunderstood(part: &str, error: &dyn std::error::Error) -> Failure {
@@ -232,7 +270,7 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let asking = work(Arc::clone(&desk), Wait {});
+            let asking = work(Arc::clone(&desk), Arrived::from(Wait {}));
             let begun = tokio::task::spawn_blocking(|| BEGUN.1.lock().unwrap().recv());
             tokio::select! {
                 biased;

@@ -49,6 +49,10 @@ const STANDING_STILL: Duration = Duration::from_secs(60);
 const MOVERS: usize = 2;
 /// The most that a request as JSON has: a drop of as many names as a command line takes.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Up to here what comes of a request as JSON is gathered at once.
+const SMALL_REQUEST_BYTES: usize = 64 << 10;
+/// Longer ones at once, from there on until they have been worked on; more are not read any further.
+const LARGE_REQUESTS_MAX: usize = 8;
 /// A request has come within this time, and so has the next one on its connection.
 const REQUEST_WAIT: Duration = Duration::from_secs(30);
 /// The most that the head of a request has.
@@ -64,6 +68,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) struct Desk {
     daemon: Arc<Daemon>,
     requests: Arc<Semaphore>,
+    /// Room for requests that are large.
+    large: Arc<Semaphore>,
     streams: Arc<Slots>,
     stage: watch::Sender<Stage>,
 }
@@ -84,6 +90,7 @@ impl Desk {
         Self {
             daemon,
             requests: Arc::new(Semaphore::new(requests)),
+            large: Arc::new(Semaphore::new(LARGE_REQUESTS_MAX)),
             streams: Arc::new(streams),
             stage: watch::Sender::new(Stage::Open),
         }

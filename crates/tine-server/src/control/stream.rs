@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::answer::{defect, from_body, from_query};
+use super::answer::{Arrived, defect, from_body, from_query};
 use super::slots::Slot;
 use super::{Desk, Stage, stopping, upload};
 use crate::api::{
@@ -57,20 +57,21 @@ fn route<R: LongRequest>(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
 
 async fn look<R: LongRequest>(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
     match from_query::<R>(query.as_deref()) {
-        Ok(request) => follow(desk, request).await,
+        Ok(request) => follow(desk, Arrived::from(request)).await,
         Err(failure) => failure.into_response(),
     }
 }
 
 async fn change<R: LongRequest>(State(desk): State<Arc<Desk>>, body: Body) -> Response {
     match from_body::<R>(&desk, body).await {
-        Ok(request) => follow(desk, request).await,
+        Ok(arrived) => follow(desk, arrived).await,
         Err(failure) => failure.into_response(),
     }
 }
 
-async fn follow<R: LongRequest>(desk: Arc<Desk>, request: R) -> Response {
+async fn follow<R: LongRequest>(desk: Arc<Desk>, arrived: Arrived<R>) -> Response {
     respond(desk, LINES, |desk, out| {
+        let Arrived { request, room: _room } = arrived;
         let mut lines = LineOut::<R>::new(out);
         let done = perform_long(request, &desk.daemon, &mut |step| lines.tell(desk, step));
         match done.map_err(|failure| lines.out.told(failure)) {

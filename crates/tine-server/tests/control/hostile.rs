@@ -128,3 +128,44 @@ fn more_connections_than_there_are_slots_wait_for_one() {
     late.set_read_timeout(Some(crate::desk::PATIENCE)).unwrap();
     assert_eq!(answer(&mut late).0, 200);
 }
+
+#[test]
+fn long_requests_are_gathered_a_few_at_a_time_and_hold_up_no_short_ones() {
+    let desk = Desk::with_disk();
+    // Half of what they say.
+    let half = vec![b' '; 4 << 20];
+    let (mut taken, mut waiting) = (Vec::new(), Vec::new());
+    for _ in 0..12 {
+        let mut stream = desk.connect();
+        let head =
+            "POST /v1/drop HTTP/1.1\r\nhost: tine\r\nconnection: close\r\ncontent-length: 8388608\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+            .set_write_timeout(Some(std::time::Duration::from_millis(500)))
+            .unwrap();
+        match stream.write_all(&half) {
+            Ok(()) => taken.push(stream),
+            Err(_) => waiting.push(stream),
+        }
+    }
+    assert_eq!((taken.len(), waiting.len()), (8, 4));
+    let ls = desk.ask("GET /v1/ls");
+    assert_eq!(ls.0, 200, "{}", ls.1);
+    let fork = desk.ask(r#"POST /v1/fork {"source":"disk","name":"short"}"#);
+    assert_eq!(fork.0, 200, "{}", fork.1);
+    // Who comes to its end, or goes, makes room for the next.
+    let mut first = taken.pop().unwrap();
+    first.set_write_timeout(Some(crate::desk::PATIENCE)).unwrap();
+    first.write_all(&half).unwrap();
+    assert_eq!(answer(&mut first).0, 400);
+    drop((taken, waiting));
+    let mut last = desk.connect();
+    write!(
+        last,
+        "POST /v1/drop HTTP/1.1\r\nhost: tine\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        half.len()
+    )
+    .unwrap();
+    last.write_all(&half).unwrap();
+    assert_eq!(answer(&mut last).0, 400);
+}

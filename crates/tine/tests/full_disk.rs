@@ -4,6 +4,9 @@
 //!
 //! Needs root, a loop device and mkfs.ext4; skips by name without them.
 
+#[allow(dead_code, reason = "what other tests need of it")]
+#[path = "serve/client.rs"]
+mod client;
 mod common;
 
 use std::fs::{self, File};
@@ -12,6 +15,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use client::{Client, FLUSH, READ, WRITE};
 use common::daemon::Daemon;
 use common::{Bench, tool};
 use tempfile::TempDir;
@@ -19,6 +23,7 @@ use tine::store::{Branch, BranchName, CreateOptions, OpenOptions, Store, StoreEr
 
 const VOLUME_BYTES: u64 = 96 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
+const ENOSPC: u32 = 28;
 
 #[test]
 fn work_goes_on_once_something_is_dropped() {
@@ -172,6 +177,63 @@ fn the_command_says_what_to_do() {
     let served = commands_on(&volume, &bench);
     daemon.stop();
     assert_eq!(alone, served, "a daemon says the same");
+}
+
+#[test]
+fn an_nbd_client_is_told_and_goes_on() {
+    let Some(volume) = Volume::new() else { return };
+    let bench = Bench::new();
+    let store = volume.path("store").display().to_string();
+    bench.succeeds(&format!(
+        "tine --store {store} create keep 1GiB && tine --store {store} create filler 1GiB"
+    ));
+    let daemon = Daemon::start(&bench, &format!("--store {store}"));
+    let connect = |disk| Client::connect_for_words(&daemon.socket, disk).unwrap();
+    let put = |client: &mut Client, chunk: usize| {
+        let (offset, bytes) = ((chunk * CHUNK_BYTES) as u64, content(chunk));
+        let written = client.try_to(WRITE, offset, CHUNK_BYTES as u32, &bytes).unwrap();
+        written.and_then(|_| client.try_to(FLUSH, 0, 0, &[]).unwrap())
+    };
+    let holds = |client: &mut Client, chunk: usize| {
+        let read = client.try_to(READ, (chunk * CHUNK_BYTES) as u64, CHUNK_BYTES as u32, &[]);
+        read.unwrap().unwrap() == content(chunk)
+    };
+    let (mut keep, mut filler) = (connect("keep"), connect("filler"));
+    for chunk in 0..8 {
+        put(&mut keep, chunk).unwrap();
+    }
+    let mut flushed = 0;
+    let (number, words) = loop {
+        match put(&mut filler, flushed) {
+            Ok(_) => flushed += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(flushed > 20, "the volume had room for {flushed} chunks only");
+    assert_eq!(number, ENOSPC, "{words}");
+    assert!(words.contains("no space left"), "{words}");
+    assert!(words.contains("free some space"), "{words}");
+    // The same connections go on: reading now, and writing when there is room.
+    assert_eq!(put(&mut filler, flushed).unwrap_err().0, ENOSPC);
+    for chunk in 0..8 {
+        assert!(holds(&mut keep, chunk));
+    }
+    for chunk in 0..flushed {
+        assert!(holds(&mut filler, chunk), "chunk {chunk} was flushed");
+    }
+    filler.leave().unwrap();
+    bench.succeeds(&format!("tine --store {store} drop filler --yes"));
+    let patience = Instant::now() + Duration::from_secs(10);
+    for chunk in 8..24 {
+        while let Err((number, words)) = put(&mut keep, chunk) {
+            assert_eq!(number, ENOSPC, "{words}");
+            assert!(Instant::now() < patience, "dropping a disk gave no room: {words}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert!((0..24).all(|chunk| holds(&mut keep, chunk)));
+    keep.leave().unwrap();
+    daemon.stop();
 }
 
 /// Fills the volume by commands, makes room again, and returns what was said on the way, without figures.

@@ -1,5 +1,5 @@
 //! An NBD client as small as can be, where hundreds of connections, or wrong ones, are wanted. It negotiates nothing, so
-//! replies are simple ones.
+//! replies are simple ones, unless a test wants the words of a refusal.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -14,8 +14,10 @@ pub(crate) const DISCONNECT: u16 = 2;
 pub(crate) const FLUSH: u16 = 3;
 pub(crate) const REQUEST_MAGIC: u32 = 0x2560_9513;
 const REPLY_MAGIC: u32 = 0x6744_6698;
+const CHUNK_MAGIC: u32 = 0x668e_33ef;
 const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const GO: u32 = 7;
+const STRUCTURED_REPLY: u32 = 8;
 const ACK: u32 = 1;
 
 /// A connection to an export.
@@ -27,22 +29,35 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and enters transmission; a refusal is an error with the server's words.
     pub(crate) fn connect(socket: &Path, export: &str) -> io::Result<Self> {
+        Self::connect_with(socket, &option(GO, export))
+    }
+
+    /// Connects for [`Client::try_to`], and for nothing else.
+    pub(crate) fn connect_for_words(socket: &Path, export: &str) -> io::Result<Self> {
+        let mut structured = b"IHAVEOPT".to_vec();
+        structured.extend(STRUCTURED_REPLY.to_be_bytes());
+        structured.extend([0; 4]);
+        Self::connect_with(socket, &[structured, option(GO, export)].concat())
+    }
+
+    fn connect_with(socket: &Path, options: &[u8]) -> io::Result<Self> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut greeting = [0; 18];
         stream.read_exact(&mut greeting)?;
         assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
         let mut request = 3_u32.to_be_bytes().to_vec();
-        request.extend(option(GO, export));
+        request.extend(options);
         stream.write_all(&request)?;
         loop {
             let mut head = [0; 20];
             stream.read_exact(&mut head)?;
             assert_eq!(head[..8], OPTION_REPLY_MAGIC.to_be_bytes());
+            let asked = u32::from_be_bytes(head[8..12].try_into().unwrap());
             let kind = u32::from_be_bytes(head[12..16].try_into().unwrap());
             let mut payload = vec![0; u32::from_be_bytes(head[16..].try_into().unwrap()) as usize];
             stream.read_exact(&mut payload)?;
-            if kind == ACK {
+            if kind == ACK && asked == GO {
                 return Ok(Self { stream, next: 1 });
             }
             if kind & (1 << 31) != 0 {
@@ -87,6 +102,56 @@ impl Client {
         match error {
             0 => Ok(()),
             number => Err(io::Error::from_raw_os_error(number as i32)),
+        }
+    }
+
+    /// Has a request done, and returns what a read brought; or the number and the words of the refusal.
+    pub(crate) fn try_to(
+        &mut self,
+        command: u16,
+        offset: u64,
+        length: u32,
+        payload: &[u8],
+    ) -> io::Result<Result<Vec<u8>, (u32, String)>> {
+        let cookie = self.send(command, offset, length, payload)?;
+        let mut read = vec![0; if command == READ { length as usize } else { 0 }];
+        let mut refused = None;
+        loop {
+            let mut head = [0; 20];
+            self.stream.read_exact(&mut head[..16])?;
+            if head[..4] == REPLY_MAGIC.to_be_bytes() {
+                // As it may be where there is nothing to tell.
+                assert_eq!(
+                    (&head[4..8], &head[8..16]),
+                    (&[0; 4][..], &cookie.to_be_bytes()[..])
+                );
+                return Ok(Ok(read));
+            }
+            self.stream.read_exact(&mut head[16..])?;
+            assert_eq!(head[..4], CHUNK_MAGIC.to_be_bytes());
+            assert_eq!(head[8..16], cookie.to_be_bytes());
+            let mut chunk = vec![0; u32::from_be_bytes(head[16..].try_into().unwrap()) as usize];
+            self.stream.read_exact(&mut chunk)?;
+            match u16::from_be_bytes([head[6], head[7]]) {
+                0 => (),
+                1 => {
+                    let at = u64::from_be_bytes(chunk[..8].try_into().unwrap()) - offset;
+                    read[at as usize..][..chunk.len() - 8].copy_from_slice(&chunk[8..]);
+                }
+                // A hole: zeroes.
+                2 => (),
+                error => {
+                    assert!(error >= 1 << 15, "{error}");
+                    let number = u32::from_be_bytes(chunk[..4].try_into().unwrap());
+                    let words = u16::from_be_bytes([chunk[4], chunk[5]]) as usize;
+                    let words = String::from_utf8(chunk[6..][..words].to_vec()).unwrap();
+                    refused.get_or_insert((number, words));
+                }
+            }
+            let is_last = head[5] & 1 != 0;
+            if is_last {
+                return Ok(refused.map_or(Ok(read), Err));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::daemon::{Daemon, Random, golden, setting};
+use crate::daemon::{Daemon, Random, golden, noise, setting};
 
 const DISKS: usize = 8;
 const BLOCKS: u64 = 256;
@@ -141,4 +141,48 @@ fn every_flushed_write_is_there_after_kill_9() {
     daemon.stop();
     bench.succeeds("tine check --data");
     println!("done: {killed} kills, {written} writes");
+}
+
+/// What CAN_MULTI_CONN promises, with the engine behind it.
+#[test]
+fn a_flush_on_one_connection_covers_what_others_wrote_though_the_daemon_is_killed() {
+    const WRITERS: u64 = 4;
+    // In memory until it is flushed, and so much that it is written past the buffer.
+    const LENGTHS: [usize; 3] = [BLOCK, 70_000, 3 << 20];
+    let bench = golden();
+    bench.succeeds("tine create disk 64MiB");
+    let contents = |round: u64| {
+        (0..WRITERS).flat_map(move |writer| {
+            LENGTHS.iter().zip(0..).map(move |(&length, place)| {
+                let offset = (writer * 16 + place * 4) << 20;
+                (
+                    writer as usize,
+                    offset,
+                    noise((round * 100 + writer) * 10 + place, length),
+                )
+            })
+        })
+    };
+    for round in 1..=4 {
+        let daemon = Daemon::start(&bench, "");
+        let mut writers: Vec<_> = (0..WRITERS).map(|_| daemon.connect("disk")).collect();
+        let mut other = daemon.connect("disk");
+        for (writer, offset, bytes) in contents(round) {
+            writers[writer].write(&bytes, offset).unwrap();
+        }
+        other.flush().unwrap();
+        assert_eq!(daemon.end("-KILL").0, None);
+        let daemon = Daemon::start(&bench, "");
+        let mut client = daemon.connect("disk");
+        for (writer, offset, bytes) in contents(round) {
+            let mut read = vec![0; bytes.len()];
+            client.read(&mut read, offset).unwrap();
+            assert!(
+                read == bytes,
+                "what connection {writer} wrote at {offset} is gone"
+            );
+        }
+        client.leave().unwrap();
+        daemon.stop();
+    }
 }

@@ -10,6 +10,7 @@ mod attached;
 mod client;
 mod copying;
 mod daemon;
+mod damaged;
 mod ending;
 mod hostile;
 mod killed;

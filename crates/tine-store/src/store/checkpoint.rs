@@ -4,6 +4,7 @@
 //! Only then are ring files used again, and what the older manifest alone named given back (rules 2, 3).
 
 mod root;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,7 @@ use crate::store::index_writer::IndexWriter;
 use crate::store::stretch::{PublishedPart, ReadGuard, Stretch};
 use crate::store::upkeep::Upkeep;
 use crate::store::view::View;
+use shared::{Merged, PaidByOthers, is_settled, moved_root};
 
 /// Heads keep at most about so many blocks of what layers know too in their overlays, 24 bytes each; above that they
 /// are trimmed.
@@ -54,6 +56,8 @@ struct Changed {
     parts: Vec<PublishedPart>,
     root: Option<Arc<Layers>>,
     is_final: bool,
+    /// How many of the lower layers stay in the merge that look-ups in vain have paid for.
+    paid: Option<usize>,
     /// It may be dropped meanwhile, and its ancestors with it.
     _guard: ReadGuard,
 }
@@ -102,13 +106,22 @@ impl Engine {
         let mut stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
         stretches.sort_by_key(|stretch| stretch.id);
         let mut roots: HashMap<StretchId, NewRoot> = HashMap::new();
+        let paid_by_others = match merging {
+            Merging::Paced | Merging::Whole(_) => PaidByOthers::of(&stretches),
+            Merging::Least | Merging::Deep => PaidByOthers::default(),
+        };
+        let mut merged = Merged::default();
         for stretch in stretches {
-            let changed = {
+            let (mut changed, rebased, is_settled) = {
                 let state = stretch.state.lock();
                 if state.dropped || state.broken.is_some() {
                     continue;
                 }
                 let root = &state.root;
+                let paid = paid_by_others
+                    .keep(stretch.id)
+                    .or_else(|| root.as_ref().and_then(|root| root.paid_merge()))
+                    .filter(|_| !paid_by_others.is_payer(stretch.id));
                 let is_due = match merging {
                     Merging::Least => false,
                     // Only who asks for it is told again why it cannot be.
@@ -116,22 +129,30 @@ impl Engine {
                     Merging::Whole(whole) if whole == stretch.id => {
                         root.as_ref().is_some_and(|root| root.trees.len() > 1)
                     }
-                    Merging::Paced | Merging::Whole(_) => {
-                        root.as_ref().is_some_and(|root| root.paid_merge().is_some())
-                    }
+                    Merging::Paced | Merging::Whole(_) => paid.is_some(),
                     Merging::Deep => root.as_ref().is_some_and(|root| root.trees.len() > 2),
                 };
+                let rebased = root.as_ref().and_then(|root| merged.rebased(stretch.id, root));
                 if state.parts.is_empty() && !is_due {
+                    if let Some(layers) = rebased {
+                        roots.insert(stretch.id, moved_root(&stretch, &state, layers));
+                    }
                     continue;
                 }
-                Changed {
+                let changed = Changed {
                     parts: state.parts.clone(),
                     root: root.clone(),
                     is_final: state.is_point && state.is_published(),
+                    paid,
                     _guard: ReadGuard::new(&stretch),
-                }
+                };
+                (changed, rebased, is_settled(&state))
             };
-            let base = match &changed.root {
+            if rebased.is_some() {
+                // Of what it paid for, this is the most.
+                changed.paid = None;
+            }
+            let base = match rebased.as_ref().or(changed.root.as_ref()) {
                 Some(root) => Arc::clone(root),
                 None => match self.base_of(&stretch, &roots)? {
                     Some(base) => base,
@@ -139,7 +160,11 @@ impl Engine {
                     None => continue,
                 },
             };
+            let former = changed.root.clone().filter(|_| is_settled);
             let root = self.make_root(writer, &stretch, changed, &base, merging)?;
+            if let Some(former) = former {
+                merged.note(&former, &root);
+            }
             roots.insert(stretch.id, root);
         }
         Ok(roots)

@@ -56,8 +56,8 @@ impl Engine {
             Merging::Paced | Merging::Whole(_) if run.extents.is_empty() => trees.len(),
             Merging::Least | Merging::Paced | Merging::Whole(_) => layers_kept(trees, run_bytes),
         };
-        let paid = base
-            .paid_merge()
+        let paid = changed
+            .paid
             .filter(|_| merging != Merging::Least && !is_unmergeable);
         let keep = paid.map_or(keep, |paid| keep.min(paid));
         let (layers, deaths) = match self.lay_on(writer, stretch, trees, run, keep) {

@@ -63,7 +63,7 @@ impl Branch {
             return Ok(());
         }
         self.engine()
-            .make_buffer_room(touched.len() as u64 * BLOCK_BYTES)?;
+            .make_buffer_room(&self.cell.clock, touched.len() as u64 * BLOCK_BYTES)?;
         loop {
             // Partial blocks are read without the lock; if one has changed by then, again.
             let partial: Vec<(u64, Before, Lookup)> = {

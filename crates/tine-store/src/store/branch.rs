@@ -213,7 +213,7 @@ impl Branch {
         let blocks = blocks_touched(offset, bytes.len() as u64);
         let end = offset + bytes.len() as u64;
         self.engine()
-            .make_buffer_room((blocks.end - blocks.start) * BLOCK_BYTES)?;
+            .make_buffer_room(&self.cell.clock, (blocks.end - blocks.start) * BLOCK_BYTES)?;
         let aligned = offset.is_multiple_of(BLOCK_BYTES) && end.is_multiple_of(BLOCK_BYTES);
         if aligned {
             let (new, chunk) = self.prepare(bytes);
@@ -274,7 +274,7 @@ impl Branch {
         let Some(_gate) = self.cell.gate.try_read() else {
             return Ok(false);
         };
-        if !engine.adds_at_once(length) {
+        if !engine.adds_at_once(&self.cell.clock, length) {
             return Ok(false);
         }
         let (new, chunk) = self.prepare(bytes);
@@ -331,7 +331,7 @@ impl Branch {
                 return self.write_zero_bytes(offset, end);
             }
             self.write_zero_bytes(offset, first)?;
-            self.engine().make_buffer_room(0)?;
+            self.engine().make_buffer_room(&self.cell.clock, 0)?;
             {
                 let _gate = self.cell.gate.read();
                 let mut head = self.writable(end)?;
@@ -384,7 +384,8 @@ impl Branch {
                 lookup.read(self.index(), &mut edge, block * BLOCK_BYTES)?;
                 edge[skew..].fill(0);
             }
-            self.engine().make_buffer_room(edge.len() as u64)?;
+            self.engine()
+                .make_buffer_room(&self.cell.clock, edge.len() as u64)?;
             let (new, chunk) = self.prepare(&edge);
             {
                 let _gate = self.cell.gate.read();

@@ -14,6 +14,7 @@ use crate::error::{Result, StoreError};
 use crate::names::{BranchName, SnapshotName};
 use crate::segment::table::SegmentTable;
 use crate::store::head::Head;
+use crate::store::pace::Clock;
 use crate::store::stream::OpenStream;
 use crate::store::stretch::Stretch;
 
@@ -29,6 +30,8 @@ pub(crate) struct BranchCell {
     pub(crate) streams: Mutex<Vec<OpenStream>>,
     /// Bytes written since the last flush.
     pub(crate) unflushed: AtomicU64,
+    /// When what was written is worked off.
+    pub(crate) clock: Clock,
 }
 
 impl BranchCell {
@@ -40,6 +43,7 @@ impl BranchCell {
             gate: RwLock::new(()),
             streams: Mutex::default(),
             unflushed: AtomicU64::new(0),
+            clock: Clock::default(),
         })
     }
 

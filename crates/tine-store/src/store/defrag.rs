@@ -222,7 +222,8 @@ impl Branch {
     /// Puts the movable blocks of a window again, as one group; `None` if the disk stands on something else by now, so that
     /// it cannot be told what has changed.
     fn put_again(&self, state: &State, window: &Window) -> Result<Option<Put>> {
-        self.engine().make_buffer_room(window.blocks * BLOCK_BYTES)?;
+        self.engine()
+            .make_buffer_room(&self.cell.clock, window.blocks * BLOCK_BYTES)?;
         let mut bytes = vec![0; window.blocks as usize * BLOCK];
         let mut rest = bytes.as_mut_slice();
         for run in &window.movable {

@@ -158,7 +158,7 @@ impl Engine {
                 // Everything from before the call is queued by now; what came since is not waited for.
                 let ticket = cell.head.read().stretch.state.lock().ticket;
                 self.wait(ticket)?;
-                self.after_commit(0);
+                self.after_record();
                 return Ok(());
             }
             let upto = unflushed.upto;
@@ -172,7 +172,7 @@ impl Engine {
                     drop(state);
                     drop(head);
                     self.wait(ticket)?;
-                    self.after_commit(bytes);
+                    self.after_commit(&cell.clock, bytes);
                     return Ok(());
                 }
                 Err(Refused::Failed(error)) => return Err(error),

@@ -209,7 +209,7 @@ impl Engine {
             return self.wait_if_much_is_queued(ticket);
         }
         self.wait(ticket)?;
-        self.after_commit(bytes);
+        self.after_commit(&self.pacers.of_several, bytes);
         Ok(())
     }
 

@@ -107,7 +107,7 @@ impl Engine {
 
     /// Gives back what was dropped: at once, or by the store's own thread.
     pub(super) fn after_drop(&self) -> Result<()> {
-        self.after_commit(0);
+        self.after_record();
         match self.mode {
             UpkeepMode::Background => self.wake_thread(),
             UpkeepMode::Inline => match self.reclaim(&mut self.upkeep.lock()) {

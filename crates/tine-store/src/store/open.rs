@@ -303,7 +303,7 @@ impl Store {
             if !replay.unfinished.is_empty() {
                 engine.forget_branches(&replay.unfinished, true)?;
             }
-            engine.after_commit(0);
+            engine.after_record();
         }
         Ok(Self {
             running: Arc::new(Running { engine }),

@@ -4,8 +4,12 @@
 //! for the time that the disk took lately for as much, times how far the amount is beyond the soft value in proportion to
 //! what is left up to the hard one. Half-way that is just as fast as the disk, so there it settles; and since the factor has
 //! no limit towards the hard value, a disk that stops for a moment makes writers slower and slower, but meets few of
-//! them. ZFS's write throttle has the same curve and the same clock for all writers; but a fixed scale, where RocksDB
-//! follows the rate that its compactions reach. At the hard value one has to wait for the work itself.
+//! them. ZFS's write throttle has the same curve; but a fixed scale, where RocksDB follows the rate that its compactions
+//! reach. At the hard value one has to wait for the work itself.
+//!
+//! Each branch has a clock: who writes little to one waits for that alone, whatever others write to theirs. With ZFS's
+//! one clock for all, a block that is written now and then waits behind a neighbour's megabytes each time. Several branches
+//! that are written to at full speed settle higher than half-way, where the factor is their number.
 //!
 //! **Invariant:** who waits here holds no lock.
 
@@ -52,12 +56,38 @@ impl Level {
     }
 }
 
+/// When what was let through is worked off: for all threads that write to a branch, so that many are no faster than one.
+#[derive(Default)]
+pub(crate) struct Clock {
+    due: Mutex<Option<Instant>>,
+}
+
+impl Clock {
+    /// Puts a delay on the clock; returns how long to sleep for it, nothing while little is owed.
+    fn owe(&self, delay: Duration, now: Instant) -> Duration {
+        let mut clock = self.due.lock();
+        let due = due(*clock, delay, now);
+        *clock = Some(due);
+        let owed = due - now;
+        if owed < OWED_MIN { Duration::ZERO } else { owed }
+    }
+
+    /// Puts a delay on the clock if nobody has to sleep for it; tells whether that is so.
+    fn passes(&self, delay: Duration, now: Instant) -> bool {
+        let mut clock = self.due.lock();
+        let due = due(*clock, delay, now);
+        let passes = due - now < OWED_MIN;
+        if passes {
+            *clock = Some(due);
+        }
+        passes
+    }
+}
+
 /// Slows those down who fill one thing.
 pub(crate) struct Pacer {
     /// How much a second upkeep got rid of lately.
     rate: AtomicU64,
-    /// When what was let through is worked off: one clock for all, so that many writers are no faster than one.
-    clock: Mutex<Option<Instant>>,
     /// Nanoseconds that writers were held back.
     held_back: AtomicU64,
 }
@@ -72,7 +102,6 @@ impl Default for Pacer {
     fn default() -> Self {
         Self {
             rate: AtomicU64::new(RATE_UNKNOWN),
-            clock: Mutex::new(None),
             held_back: AtomicU64::new(0),
         }
     }
@@ -98,38 +127,19 @@ impl Pacer {
         Duration::from_secs_f64(seconds.min(DELAY_MAX.as_secs_f64()))
     }
 
-    /// Puts a delay on the clock; returns how long to sleep for it, nothing while little is owed.
-    fn owe(&self, delay: Duration, now: Instant) -> Duration {
-        let mut clock = self.clock.lock();
-        let due = due(*clock, delay, now);
-        *clock = Some(due);
-        let owed = due - now;
-        if owed < OWED_MIN { Duration::ZERO } else { owed }
-    }
-
     /// Tells whether who adds `amount` would not be held up, at a level; if so, the clock has it.
-    pub(crate) fn passes(&self, amount: u64, level: Level) -> bool {
+    pub(crate) fn passes(&self, clock: &Clock, amount: u64, level: Level) -> bool {
         let delay = self.delay(amount, level);
-        if delay.is_zero() {
-            return true;
-        }
-        let now = Instant::now();
-        let mut clock = self.clock.lock();
-        let due = due(*clock, delay, now);
-        let passes = due - now < OWED_MIN;
-        if passes {
-            *clock = Some(due);
-        }
-        passes
+        delay.is_zero() || clock.passes(delay, Instant::now())
     }
 
     /// Holds up who adds `amount`, as the level asks. No lock is held.
-    pub(crate) fn pace(&self, amount: u64, level: Level) {
+    pub(crate) fn pace(&self, clock: &Clock, amount: u64, level: Level) {
         let delay = self.delay(amount, level);
         if delay.is_zero() {
             return;
         }
-        let sleep = self.owe(delay, Instant::now());
+        let sleep = clock.owe(delay, Instant::now());
         if !sleep.is_zero() {
             self.held_back
                 .fetch_add(sleep.as_nanos() as u64, Ordering::Relaxed);
@@ -208,19 +218,37 @@ mod tests {
     }
 
     #[test]
-    fn one_clock_is_for_all_and_never_far_ahead() {
-        let pacer = Pacer::default();
+    fn a_branch_has_one_clock_which_is_never_far_ahead() {
+        let clock = Clock::default();
         let now = Instant::now();
         let delay = Duration::from_micros(200);
-        assert_eq!(pacer.owe(delay, now), Duration::ZERO);
-        assert_eq!(pacer.owe(delay, now), Duration::ZERO);
-        assert_eq!(pacer.owe(delay, now), 3 * delay);
-        assert_eq!(pacer.owe(delay, now), 4 * delay);
+        assert_eq!(clock.owe(delay, now), Duration::ZERO);
+        assert_eq!(clock.owe(delay, now), Duration::ZERO);
+        assert_eq!(clock.owe(delay, now), 3 * delay);
+        assert_eq!(clock.owe(delay, now), 4 * delay);
         for _ in 0..10_000 {
-            assert!(pacer.owe(delay, now) <= DELAY_MAX);
+            assert!(clock.owe(delay, now) <= DELAY_MAX);
         }
         // What is owed is not saved up while nobody writes.
-        assert_eq!(pacer.owe(delay, now + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(clock.owe(delay, now + Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_writes_little_does_not_wait_for_what_others_write_elsewhere() {
+        let (pacer, heavy, light) = (Pacer::default(), Clock::default(), Clock::default());
+        let (now, full) = (Instant::now(), level(60 << 20));
+        let mut before = Duration::ZERO;
+        for _ in 0..64 {
+            before = heavy.owe(pacer.delay(1 << 20, full), now);
+        }
+        assert_eq!(before, DELAY_MAX, "the heavy one is as slow as can be");
+        // Of its own clock a block now and then owes little.
+        for after in 0..10 {
+            let now = now + after * Duration::from_millis(1);
+            assert!(light.passes(pacer.delay(BLOCK, full), now));
+            assert_eq!(light.owe(pacer.delay(BLOCK, full), now), Duration::ZERO);
+        }
+        assert!(!heavy.passes(pacer.delay(BLOCK, full), now));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::segment::format::SEGMENT_HEADER_BYTES;
 use crate::segment::stream::Stream;
 use crate::store::branch::new_blocks;
 use crate::store::head::NewBlocks;
-use crate::store::pace::Level;
+use crate::store::pace::{Clock, Level};
 use crate::store::segment_writer::SegmentWriter;
 use crate::store::{Branch, Engine};
 
@@ -93,9 +93,9 @@ impl Engine {
     }
 
     /// Makes room for a streamed write on the medium; may drain.
-    fn make_stream_room(&self, bytes: u64) -> Result<()> {
+    fn make_stream_room(&self, clock: &Clock, bytes: u64) -> Result<()> {
         self.check_writable()?;
-        self.keep_debt_bounded(bytes)?;
+        self.keep_debt_bounded(clock, bytes)?;
         let open = || self.open_streams_level();
         let is_much = self.streamed_bytes() + bytes > STREAMED_SOFT || open().is_above_soft();
         if is_much && self.mode == UpkeepMode::Background {
@@ -202,7 +202,7 @@ impl Branch {
             return self.write_piece(bytes, offset);
         }
         let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        engine.make_stream_room(length)?;
+        engine.make_stream_room(&self.cell.clock, length)?;
         let _gate = self.cell.gate.read();
         let mut streams = self.cell.streams.lock();
         let end = offset + bytes.len() as u64;

@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn wait_if_much_is_queued(&self, ticket: Ticket) -> Result<()> {
         if self.journal.has_much_queued() {
             self.wait(ticket)?;
-            self.after_commit(0);
+            self.after_record();
         }
         Ok(())
     }

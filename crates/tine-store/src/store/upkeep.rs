@@ -16,7 +16,7 @@ use crate::journal::record::Record;
 use crate::options::UpkeepMode;
 use crate::store::checkpoint::Merging;
 use crate::store::durable::Effect;
-use crate::store::pace::{Level, Pacer};
+use crate::store::pace::{Clock, Level, Pacer};
 use crate::store::reader::leased;
 use crate::store::space::Due;
 use crate::store::stretch::Stretch;
@@ -49,6 +49,8 @@ pub(crate) struct Pacers {
     pub(crate) buffer: Pacer,
     pub(crate) journal: Pacer,
     pub(crate) debt: Pacer,
+    /// Of what is done to several branches at once.
+    pub(crate) of_several: Clock,
 }
 
 /// Wakes the thread.
@@ -222,17 +224,17 @@ impl Engine {
     }
 
     /// Slows down who is about to write, if the buffer or the debt is above its soft bound.
-    fn pace_writer(&self, bytes: u64) {
+    fn pace_writer(&self, clock: &Clock, bytes: u64) {
         let (buffer, debt) = (self.buffer_level(), self.debt_level());
         if buffer.now + bytes > buffer.soft || debt.is_above_soft() {
             self.wake_thread();
-            self.pacers.buffer.pace(bytes, buffer);
-            self.pacers.debt.pace(bytes, debt);
+            self.pacers.buffer.pace(clock, bytes, buffer);
+            self.pacers.debt.pace(clock, bytes, debt);
         }
     }
 
     /// Tells whether there is room for a write in memory and on the medium and nobody slows it down; if so, it is on the clock.
-    pub(crate) fn adds_at_once(&self, bytes: u64) -> bool {
+    pub(crate) fn adds_at_once(&self, clock: &Clock, bytes: u64) -> bool {
         let (buffer, debt) = (self.buffer_level(), self.debt_level());
         if buffer.now + bytes > buffer.hard || !self.space.covers(self.unstored_bytes() + bytes) {
             return false;
@@ -244,17 +246,17 @@ impl Engine {
             return true;
         }
         self.wake_thread();
-        self.pacers.buffer.passes(bytes, buffer)
+        self.pacers.buffer.passes(clock, bytes, buffer)
     }
 
     /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory
     /// can then pass the bound by as many writes as there are threads that looked at once, each of a piece at the most.
     /// What writes no block (0 bytes) needs no room on
     /// the medium: discarding is what a full disk needs.
-    pub(crate) fn make_buffer_room(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn make_buffer_room(&self, clock: &Clock, bytes: u64) -> Result<()> {
         self.check_writable()?;
         if self.mode == UpkeepMode::Background {
-            self.pace_writer(bytes);
+            self.pace_writer(clock, bytes);
         }
         let is_full = || self.buffered.in_use() + bytes > self.buffer_bytes;
         if is_full() {
@@ -274,12 +276,12 @@ impl Engine {
 
     /// Slows down who is about to write past the buffer, if the debt is above its soft bound; above the hard one it is paid
     /// first.
-    pub(crate) fn keep_debt_bounded(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn keep_debt_bounded(&self, clock: &Clock, bytes: u64) -> Result<()> {
         if self.mode == UpkeepMode::Background {
             let debt = self.debt_level();
             if debt.is_above_soft() {
                 self.wake_thread();
-                self.pacers.debt.pace(bytes, debt);
+                self.pacers.debt.pace(clock, bytes, debt);
             }
         }
         self.pay_debt()
@@ -398,8 +400,13 @@ impl Engine {
         }
     }
 
-    /// Called after a commit of so many bytes, or of what is not to be slowed down, without any lock.
-    pub(crate) fn after_commit(&self, bytes: u64) {
+    /// Called without any lock after a commit of what is not to be slowed down.
+    pub(crate) fn after_record(&self) {
+        self.after_commit(&self.pacers.of_several, 0);
+    }
+
+    /// Called after a commit of so many bytes, without any lock.
+    pub(crate) fn after_commit(&self, clock: &Clock, bytes: u64) {
         if self.journal.is_half_full() || self.debt_level().is_above_soft() {
             match self.mode {
                 UpkeepMode::Background => {
@@ -407,7 +414,7 @@ impl Engine {
                     // The bounds are close to each other, and a checkpoint mostly is through before the hard one is met.
                     let level = self.journal.level();
                     let soft = level.soft.midpoint(level.hard);
-                    self.pacers.journal.pace(bytes, Level { soft, ..level });
+                    self.pacers.journal.pace(clock, bytes, Level { soft, ..level });
                 }
                 // An error is met again by the frame that finds no room.
                 UpkeepMode::Inline => {

@@ -175,6 +175,20 @@
 //! }
 //! ```
 //!
+//! ```compile_fail
+//! use tine_values::sorted_map::RangeMut;
+//! fn shorter<'a, 'b>(entries: RangeMut<'b, u8, &'static str>) -> RangeMut<'b, u8, &'a str> {
+//!     entries
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! use tine_values::sorted_map::ValuesMut;
+//! fn shorter<'a, 'b>(values: ValuesMut<'b, u8, &'static str>) -> ValuesMut<'b, u8, &'a str> {
+//!     values
+//! }
+//! ```
+//!
 //! A reference into a text, or into bytes, keeps them from being written: what may move them is a `&mut` method:
 //!
 //! ```compile_fail,E0502

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use tine_values::List;
+use tine_values::list::{Chunks, Iter};
 
 /// A leaf of `u64`s that is full: a count, a header and 256 elements.
 const LEAF_BYTES: usize = 16 + 256 * 8;
@@ -260,9 +261,13 @@ fn comparing_and_merging_versions_looks_only_at_what_they_do_not_share() {
     assert!(merged <= 90, "{merged}");
 }
 
-/// A list is as good as one of what lives shorter.
-fn _covariant<'a>(list: List<&'static str>) -> List<&'a str> {
-    list
+/// What reads a list of what is static does so as one of what lives shorter.
+fn _covariant<'a, 'b>(
+    list: List<&'static str>,
+    elements: Iter<'b, &'static str>,
+    chunks: Chunks<'b, &'static str>,
+) -> (List<&'a str>, Iter<'b, &'a str>, Chunks<'b, &'a str>) {
+    (list, elements, chunks)
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 
-use tine_values::{Change, SortedMap, SortedSet};
+use tine_values::sorted_map::{Iter, Keys, Range, Values};
+use tine_values::{Change, SortedMap, SortedSet, sorted_set};
 
 const MANY: u64 = 100_000;
 
@@ -407,10 +408,36 @@ fn iterators_of_nothing_are_there_by_default() {
     assert!(sorted_set::IntoIter::<u8>::default().next().is_none());
 }
 
-/// A map or a set is as good as one of what lives shorter.
+/// What reads a map or a set of what is static does so as one of what lives shorter.
 fn _covariant<'a>(
     map: SortedMap<&'static str, &'static str>,
     set: SortedSet<&'static str>,
 ) -> (SortedMap<&'a str, &'a str>, SortedSet<&'a str>) {
     (map, set)
+}
+
+fn _covariant_entries<'a, 'b>(
+    entries: Iter<'b, &'static str, &'static str>,
+    range: Range<'b, &'static str, &'static str>,
+) -> (Iter<'b, &'a str, &'a str>, Range<'b, &'a str, &'a str>) {
+    (entries, range)
+}
+
+fn _covariant_parts<'a, 'b>(
+    keys: Keys<'b, &'static str, &'static str>,
+    values: Values<'b, &'static str, &'static str>,
+) -> (Keys<'b, &'a str, &'a str>, Values<'b, &'a str, &'a str>) {
+    (keys, values)
+}
+
+fn _covariant_elements<'a, 'b>(
+    elements: sorted_set::Iter<'b, &'static str>,
+    range: sorted_set::Range<'b, &'static str>,
+    union: sorted_set::Union<'b, &'static str>,
+) -> (
+    sorted_set::Iter<'b, &'a str>,
+    sorted_set::Range<'b, &'a str>,
+    sorted_set::Union<'b, &'a str>,
+) {
+    (elements, range, union)
 }

@@ -69,9 +69,15 @@ impl<K, V> Clone for LeavesRef<'_, K, V> {
     }
 }
 
+/// What a leaf has, to read.
+type Entries<'a, K, V> = Zip<slice::Iter<'a, K>, slice::Iter<'a, V>>;
+
+/// What a leaf has, with the values to write.
+type EntriesMut<'a, K, V> = Zip<slice::Iter<'a, K>, slice::IterMut<'a, V>>;
+
 /// Returns all that a leaf has.
 #[inline]
-fn all<K, V>(node: &Node<K, V>) -> Zip<slice::Iter<'_, K>, slice::Iter<'_, V>> {
+fn all<K, V>(node: &Node<K, V>) -> Entries<'_, K, V> {
     match node.view() {
         View::Leaf(leaf) => leaf.keys.iter().zip(leaf.values),
         View::Inner(_) => unreachable!("paths lead to leaves"),
@@ -81,7 +87,7 @@ fn all<K, V>(node: &Node<K, V>) -> Zip<slice::Iter<'_, K>, slice::Iter<'_, V>> {
 impl<'a, K, V> Leaves for LeavesRef<'a, K, V> {
     type Key = K;
     type Value = V;
-    type Entries = Zip<slice::Iter<'a, K>, slice::Iter<'a, V>>;
+    type Entries = Entries<'a, K, V>;
 
     fn root(&self) -> &Node<K, V> {
         self.0
@@ -117,7 +123,7 @@ impl<'a, K: Clone, V: Clone> LeavesMut<'a, K, V> {
     /// # Safety
     ///
     /// No leaf may be asked for twice.
-    unsafe fn all(&mut self, path: &Path) -> <Self as Leaves>::Entries {
+    unsafe fn all(&mut self, path: &Path) -> EntriesMut<'a, K, V> {
         // SAFETY: mutably borrowed for 'a. The way to the leaf leads through inner nodes, into which no reference has
         // been handed out, and the caller has not asked for this leaf before.
         let (keys, values) = path.leaf_mut(unsafe { self.root.as_mut() }).into_entries();
@@ -128,7 +134,7 @@ impl<'a, K: Clone, V: Clone> LeavesMut<'a, K, V> {
 impl<'a, K: Clone, V: Clone> Leaves for LeavesMut<'a, K, V> {
     type Key = K;
     type Value = V;
-    type Entries = Zip<slice::Iter<'a, K>, slice::IterMut<'a, V>>;
+    type Entries = EntriesMut<'a, K, V>;
 
     fn root(&self) -> &Node<K, V> {
         // SAFETY: mutably borrowed for 'a, and for as long as the reference lives nothing is written.
@@ -162,25 +168,32 @@ impl<'a, K: Clone, V: Clone> Leaves for LeavesMut<'a, K, V> {
     }
 }
 
-/// The entries between two places.
-pub(super) struct Walk<L: Leaves> {
-    front: L::Entries,
+/// The entries between two places to read.
+pub(super) type WalkRef<'a, K, V> = Walk<LeavesRef<'a, K, V>, Entries<'a, K, V>>;
+
+/// The entries between two places, with the values to write.
+pub(super) type WalkMut<'a, K, V> = Walk<LeavesMut<'a, K, V>, EntriesMut<'a, K, V>>;
+
+/// The entries between two places. `E` is always `L::Entries`: it is named apart because by way of a trait a walk
+/// would be invariant in keys and values, and so would all that reads a map.
+pub(super) struct Walk<L, E> {
+    front: E,
     /// Whether there is no other leaf between both ends.
     met: bool,
     front_path: Path,
     /// What is left of the leaf that the back end is in. None if the walk goes on to the last leaf and the back has not
     /// been asked for: most walks are one-way.
-    back: Option<End<L>>,
+    back: Option<End<E>>,
     leaves: L,
 }
 
 /// What is left of the leaf that the back end is in.
-struct End<L: Leaves> {
+struct End<E> {
     path: Path,
-    entries: L::Entries,
+    entries: E,
 }
 
-impl<'a, K, V> Walk<LeavesRef<'a, K, V>> {
+impl<'a, K, V> WalkRef<'a, K, V> {
     /// Returns the entries from `from` up to `to`, which is not before it, or all behind `from`.
     #[inline]
     pub(super) fn new(root: &'a Node<K, V>, from: &Place, to: Option<&Place>) -> Self {
@@ -188,7 +201,7 @@ impl<'a, K, V> Walk<LeavesRef<'a, K, V>> {
     }
 }
 
-impl<'a, K: Clone, V: Clone> Walk<LeavesMut<'a, K, V>> {
+impl<'a, K: Clone, V: Clone> WalkMut<'a, K, V> {
     /// Returns the entries from `from` up to `to`, which is not before it, or all behind `from`.
     #[inline]
     pub(super) fn new_mut(root: &'a mut Node<K, V>, from: &Place, to: Option<&Place>) -> Self {
@@ -200,7 +213,7 @@ impl<'a, K: Clone, V: Clone> Walk<LeavesMut<'a, K, V>> {
     }
 }
 
-impl<L: Leaves> Walk<L> {
+impl<L: Leaves> Walk<L, L::Entries> {
     #[inline]
     fn between(mut leaves: L, from: &Place, to: Option<&Place>) -> Self {
         assert!(
@@ -277,7 +290,7 @@ impl<L: Leaves> Walk<L> {
 
 type Item<L> = <<L as Leaves>::Entries as Iterator>::Item;
 
-impl<L: Leaves> Iterator for Walk<L> {
+impl<L: Leaves> Iterator for Walk<L, L::Entries> {
     type Item = Item<L>;
 
     #[inline]
@@ -310,7 +323,7 @@ impl<L: Leaves> Iterator for Walk<L> {
     }
 }
 
-impl<L: Leaves> DoubleEndedIterator for Walk<L> {
+impl<L: Leaves> DoubleEndedIterator for Walk<L, L::Entries> {
     #[inline]
     fn next_back(&mut self) -> Option<Item<L>> {
         loop {
@@ -324,9 +337,9 @@ impl<L: Leaves> DoubleEndedIterator for Walk<L> {
     }
 }
 
-impl<L: Leaves> FusedIterator for Walk<L> {}
+impl<L: Leaves> FusedIterator for Walk<L, L::Entries> {}
 
-impl<L: Leaves<Entries: Clone> + Clone> Clone for Walk<L> {
+impl<L: Clone, E: Clone> Clone for Walk<L, E> {
     fn clone(&self) -> Self {
         Self {
             front: self.front.clone(),

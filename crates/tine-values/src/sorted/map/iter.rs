@@ -3,17 +3,17 @@
 use core::fmt;
 use core::iter::FusedIterator;
 
-use crate::sorted::walk::{LeavesMut, LeavesRef, Walk};
+use crate::sorted::walk::{WalkMut, WalkRef};
 
 /// The entries of a range of a map: what [`SortedMap::range`](super::SortedMap::range) returns.
 pub struct Range<'a, K, V> {
-    walk: Option<Walk<LeavesRef<'a, K, V>>>,
+    walk: Option<WalkRef<'a, K, V>>,
 }
 
 /// The entries of a range of a map, with the values to write: what
 /// [`SortedMap::range_mut`](super::SortedMap::range_mut) returns.
-pub struct RangeMut<'a, K: Clone, V: Clone> {
-    walk: Option<Walk<LeavesMut<'a, K, V>>>,
+pub struct RangeMut<'a, K, V> {
+    walk: Option<WalkMut<'a, K, V>>,
 }
 
 /// The entries of a map: what [`SortedMap::iter`](super::SortedMap::iter) returns.
@@ -23,7 +23,7 @@ pub struct Iter<'a, K, V> {
 }
 
 /// The entries of a map, with the values to write: what [`SortedMap::iter_mut`](super::SortedMap::iter_mut) returns.
-pub struct IterMut<'a, K: Clone, V: Clone> {
+pub struct IterMut<'a, K, V> {
     range: RangeMut<'a, K, V>,
     len: usize,
 }
@@ -39,25 +39,25 @@ pub struct Values<'a, K, V> {
 }
 
 /// The values of a map, to write: what [`SortedMap::values_mut`](super::SortedMap::values_mut) returns.
-pub struct ValuesMut<'a, K: Clone, V: Clone> {
+pub struct ValuesMut<'a, K, V> {
     iter: IterMut<'a, K, V>,
 }
 
 impl<'a, K, V> Range<'a, K, V> {
-    pub(super) fn new(walk: Option<Walk<LeavesRef<'a, K, V>>>) -> Self {
+    pub(super) fn new(walk: Option<WalkRef<'a, K, V>>) -> Self {
         Self { walk }
     }
 }
 
-impl<'a, K: Clone, V: Clone> RangeMut<'a, K, V> {
-    pub(super) fn new(walk: Option<Walk<LeavesMut<'a, K, V>>>) -> Self {
+impl<'a, K, V> RangeMut<'a, K, V> {
+    pub(super) fn new(walk: Option<WalkMut<'a, K, V>>) -> Self {
         Self { walk }
     }
 }
 
 impl<'a, K, V> Iter<'a, K, V> {
     /// Returns an iterator over `walk`, which has `len` entries.
-    pub(super) fn new(walk: Option<Walk<LeavesRef<'a, K, V>>>, len: usize) -> Self {
+    pub(super) fn new(walk: Option<WalkRef<'a, K, V>>, len: usize) -> Self {
         Self {
             range: Range::new(walk),
             len,
@@ -65,9 +65,9 @@ impl<'a, K, V> Iter<'a, K, V> {
     }
 }
 
-impl<'a, K: Clone, V: Clone> IterMut<'a, K, V> {
+impl<'a, K, V> IterMut<'a, K, V> {
     /// Returns an iterator over `walk`, which has `len` entries.
-    pub(super) fn new(walk: Option<Walk<LeavesMut<'a, K, V>>>, len: usize) -> Self {
+    pub(super) fn new(walk: Option<WalkMut<'a, K, V>>, len: usize) -> Self {
         Self {
             range: RangeMut::new(walk),
             len,
@@ -87,7 +87,7 @@ impl<'a, K, V> Values<'a, K, V> {
     }
 }
 
-impl<'a, K: Clone, V: Clone> ValuesMut<'a, K, V> {
+impl<'a, K, V> ValuesMut<'a, K, V> {
     pub(super) fn new(iter: IterMut<'a, K, V>) -> Self {
         Self { iter }
     }
@@ -303,6 +303,12 @@ impl<K, V> Default for Range<'_, K, V> {
     }
 }
 
+impl<K, V> Default for RangeMut<'_, K, V> {
+    fn default() -> Self {
+        Self { walk: None }
+    }
+}
+
 impl<K, V> Default for Iter<'_, K, V> {
     fn default() -> Self {
         Self::new(None, 0)
@@ -321,13 +327,13 @@ impl<K, V> Default for Values<'_, K, V> {
     }
 }
 
-impl<K: Clone, V: Clone> Default for IterMut<'_, K, V> {
+impl<K, V> Default for IterMut<'_, K, V> {
     fn default() -> Self {
         Self::new(None, 0)
     }
 }
 
-impl<K: Clone, V: Clone> Default for ValuesMut<'_, K, V> {
+impl<K, V> Default for ValuesMut<'_, K, V> {
     fn default() -> Self {
         Self::new(IterMut::default())
     }
@@ -357,13 +363,13 @@ impl<K, V: fmt::Debug> fmt::Debug for Values<'_, K, V> {
     }
 }
 
-impl<K: Clone, V: Clone> fmt::Debug for RangeMut<'_, K, V> {
+impl<K, V> fmt::Debug for RangeMut<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RangeMut").finish_non_exhaustive()
     }
 }
 
-impl<K: Clone, V: Clone> fmt::Debug for IterMut<'_, K, V> {
+impl<K, V> fmt::Debug for IterMut<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IterMut")
             .field("len", &self.len)
@@ -371,7 +377,7 @@ impl<K: Clone, V: Clone> fmt::Debug for IterMut<'_, K, V> {
     }
 }
 
-impl<K: Clone, V: Clone> fmt::Debug for ValuesMut<'_, K, V> {
+impl<K, V> fmt::Debug for ValuesMut<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValuesMut").finish_non_exhaustive()
     }

@@ -32,7 +32,7 @@ use super::join::{self, Tree};
 use super::node::Node;
 use super::path::{self, Path, Place, find};
 use super::remove::remove_at;
-use super::walk::{LeavesRef, Walk};
+use super::walk::{WalkMut, WalkRef};
 use super::way::Way;
 use crate::radix_map::NodeBytes;
 
@@ -185,13 +185,13 @@ impl<K, V> SortedMap<K, V> {
         check_order(&range);
         Range::new(self.root.as_ref().map(|root| {
             let (from, to) = places(root, &range);
-            Walk::new(root, &from, to.as_ref())
+            WalkRef::new(root, &from, to.as_ref())
         }))
     }
 
-    fn walk(&self) -> Option<Walk<LeavesRef<'_, K, V>>> {
+    fn walk(&self) -> Option<WalkRef<'_, K, V>> {
         let root = self.root.as_ref()?;
-        Some(Walk::new(root, &Place::first(), None))
+        Some(WalkRef::new(root, &Place::first(), None))
     }
 }
 
@@ -210,7 +210,7 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
     pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
         let len = self.len();
         let root = self.root.as_mut();
-        let walk = root.map(|root| Walk::new_mut(root, &Place::first(), None));
+        let walk = root.map(|root| WalkMut::new_mut(root, &Place::first(), None));
         IterMut::new(walk, len)
     }
 
@@ -235,7 +235,7 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
         check_order(&range);
         RangeMut::new(self.root.as_mut().map(|root| {
             let (from, to) = places(root, &range);
-            Walk::new_mut(root, &from, to.as_ref())
+            WalkMut::new_mut(root, &from, to.as_ref())
         }))
     }
 

@@ -136,7 +136,7 @@ const SINGLE: [(&str, Operation); 9] = [
 ];
 
 /// Writes of many elements that are done or not, if a clone panics.
-const WHOLE: [(&str, Operation); 5] = [
+const WHOLE: [(&str, Operation); 16] = [
     ("sort", |list, _| list.sort_by(|a, b| b.cmp(a))),
     ("retain", |list, ledger| {
         list.retain(|element| {
@@ -150,6 +150,7 @@ const WHOLE: [(&str, Operation); 5] = [
             element.number != 50
         });
     }),
+    ("rotate", |list, _| list.rotate_left(list.len() / 3)),
     ("dedup", |list, _| list.dedup()),
     ("dedup by key", |list, ledger| {
         list.dedup_by_key(|element| {
@@ -157,16 +158,6 @@ const WHOLE: [(&str, Operation); 5] = [
             element.number / 2
         });
     }),
-];
-
-const OTHERS: [(&str, Operation); 22] = [
-    ("pop all", |list, _| while list.pop().is_some() {}),
-    (
-        "pop all from the front",
-        |list, _| while list.pop_front().is_some() {},
-    ),
-    ("extend", |list, ledger| list.extend(new(20, ledger))),
-    ("build", |list, ledger| *list = new(40, ledger).collect()),
     ("truncate", |list, _| list.truncate(list.len() / 2)),
     ("truncate a little", |list, _| {
         list.truncate(list.len().saturating_sub(2));
@@ -188,13 +179,23 @@ const OTHERS: [(&str, Operation); 22] = [
     ("drain", |list, _| {
         drop(list.drain(list.len() / 4..list.len() / 2));
     }),
+    ("splice", |list, ledger| {
+        drop(list.splice(list.len() / 4..list.len() / 2, new(11, ledger)));
+    }),
+];
+
+const OTHERS: [(&str, Operation); 12] = [
+    ("pop all", |list, _| while list.pop().is_some() {}),
+    (
+        "pop all from the front",
+        |list, _| while list.pop_front().is_some() {},
+    ),
+    ("extend", |list, ledger| list.extend(new(20, ledger))),
+    ("build", |list, ledger| *list = new(40, ledger).collect()),
     ("drain a little, keeping some", |list, _| {
         let end = list.len().min(7);
         let kept: Vec<_> = list.drain(end / 2..end).take(2).collect();
         list.extend(kept);
-    }),
-    ("splice", |list, ledger| {
-        drop(list.splice(list.len() / 4..list.len() / 2, new(11, ledger)));
     }),
     ("write all", |list, ledger| {
         list.iter_mut()
@@ -204,10 +205,7 @@ const OTHERS: [(&str, Operation); 22] = [
     ("resize", |list, ledger| {
         list.resize(list.len() + 9, Element::new(1_000, ledger));
     }),
-    ("reverse and rotate", |list, _| {
-        list.reverse();
-        list.rotate_left(list.len() / 3);
-    }),
+    ("reverse", |list, _| list.reverse()),
     ("take apart from both ends", |list, _| {
         let mut elements = mem::take(list).into_iter();
         while elements.next().is_some() && elements.next_back().is_some() {}
@@ -307,23 +305,34 @@ fn clones_that_panic() {
     panic_at_every(|ledger| &ledger.clones_left, SINGLE.len() + WHOLE.len());
 }
 
-/// What is too short for a leaf of its own is moved element by element, or cloned.
+/// What is too short for a leaf of its own is moved element by element, or cloned; a longer one is joined.
 #[test]
-fn a_short_list_is_appended_or_stays() {
-    for (sample, is_shared) in (0..4).flat_map(|sample| [(sample, false), (sample, true)]) {
+fn a_list_is_appended_or_stays() {
+    let cases = (0..4).flat_map(|sample| [(sample, 1), (sample, 9), (sample, 40)]);
+    for (sample, more, is_shared) in
+        cases.flat_map(|(sample, more)| [(sample, more, false), (sample, more, true)])
+    {
         for stop in 0.. {
             let ledger = Rc::new(Ledger::default());
             let mut list = mem::take(&mut samples(&ledger)[sample]);
-            let mut one: List<_> = new(1, &ledger).collect();
-            let clones = (list.clone(), is_shared.then(|| one.clone()));
-            let len = list.len();
+            let mut other: List<_> = new(more, &ledger).collect();
+            let clones = (list.clone(), is_shared.then(|| other.clone()));
+            let (len, more) = (list.len(), more as usize);
             ledger.clones_left.set(Some(stop));
-            let is_done = catch_unwind(AssertUnwindSafe(|| list.append(&mut one))).is_ok();
+            let is_done = catch_unwind(AssertUnwindSafe(|| list.append(&mut other))).is_ok();
             ledger.clones_left.set(None);
-            let lens = if is_done { (len + 1, 0) } else { (len, 1) };
-            assert_eq!((list.len(), one.len()), lens, "sample {sample}, panic {stop}");
-            drop((list, one, clones));
-            assert_eq!(ledger.living.get(), 0, "sample {sample}, panic {stop}");
+            let lens = if is_done { (len + more, 0) } else { (len, more) };
+            assert_eq!(
+                (list.len(), other.len()),
+                lens,
+                "sample {sample}, {more} more, panic {stop}"
+            );
+            drop((list, other, clones));
+            assert_eq!(
+                ledger.living.get(),
+                0,
+                "sample {sample}, {more} more, panic {stop}"
+            );
             if is_done {
                 break;
             }

@@ -161,14 +161,37 @@ impl<T: Clone> List<T> {
         if at == 0 {
             return mem::take(self);
         }
+        let (left, right) = self.take_to_change_at([at]).cut(at);
+        *self = left;
+        right
+    }
+
+    /// Returns the first `at` elements, at least one, and the others, at least one.
+    fn cut(mut self, at: usize) -> (Self, Self) {
         if let Some(flat) = self.root.take_if(|root| root.is_leaf()) {
             let (left, right) = flat.split_leaf(at);
-            self.root = Some(left);
-            return Self::from_root(right);
+            return (Self::from_root(left), Self::from_root(right));
         }
         let (left, right) = self.take_trunk().split(at);
-        *self = Self::from_trunk(left);
-        Self::from_trunk(right)
+        (Self::from_trunk(left), Self::from_trunk(right))
+    }
+
+    /// Returns all of the list, to be cut and joined at these places and put back. If elements have to be cloned for
+    /// that it is a clone of the list, which stays as it is: so nothing is lost where that panics.
+    pub(super) fn take_to_change_at<const N: usize>(&mut self, places: [usize; N]) -> Self {
+        if places.into_iter().all(|place| self.moves_at(place)) {
+            mem::take(self)
+        } else {
+            self.clone()
+        }
+    }
+
+    /// Returns whether cutting before the element at `index`, or joining what was cut there, moves elements and clones
+    /// none.
+    fn moves_at(&self, index: usize) -> bool {
+        // The leaf on either side is looked at as well: it may become one with what is cut.
+        let reach = Node::<T>::FLAT + 1;
+        self.is_unique_in(index.saturating_sub(reach)..index.saturating_add(reach))
     }
 
     /// Moves all elements of `other` behind the last; `other` is empty then. O(log n).
@@ -198,8 +221,14 @@ impl<T: Clone> List<T> {
             other.clear();
             return;
         }
-        let (left, right) = (self.take_trunk(), other.take_trunk());
-        *self = Self::from_trunk(left.join(right));
+        if self.moves_at(self.len()) && other.moves_at(0) {
+            let (left, right) = (self.take_trunk(), other.take_trunk());
+            *self = Self::from_trunk(left.join(right));
+        } else {
+            let (left, right) = (self.clone().take_trunk(), other.clone().take_trunk());
+            *self = Self::from_trunk(left.join(right));
+            other.clear();
+        }
     }
 
     /// Makes the leaf that the next elements go to this list's own, with room for some of them.
@@ -290,11 +319,19 @@ impl<T: Clone> List<T> {
         let range = self.range_of(range);
         let mut added = Self::from_iter(replace_with);
         joined_len(self.len() - range.len(), added.len());
-        let mut behind = self.split_off(range.end);
-        let removed = self.split_off(range.start);
-        self.append(&mut added);
-        self.append(&mut behind);
-        removed.into_iter()
+        self.replace_part(range, &mut added).into_iter()
+    }
+
+    /// Puts the elements of `added` in the place of those of `range`, which are returned. If a clone panics, nothing has
+    /// changed.
+    pub(super) fn replace_part(&mut self, range: Range<usize>, added: &mut Self) -> Self {
+        let mut rest = self.take_to_change_at([range.start, range.end]);
+        let mut behind = rest.split_off(range.end);
+        let removed = rest.split_off(range.start);
+        rest.append(added);
+        rest.append(&mut behind);
+        *self = rest;
+        removed
     }
 
     /// Adds clones of `values` behind the last element.

@@ -39,6 +39,8 @@ mod traits;
 mod tree;
 mod trunk;
 
+use core::ops::Range;
+
 use crate::detach;
 
 use self::leaf::LeafMut;
@@ -86,8 +88,9 @@ pub use self::remove::ExtractIf;
 /// # Panics in the caller's code
 ///
 /// A panic in a closure, an iterator, or in `T`'s `clone`, `eq`, `cmp` or `drop` leaves a list that can be used, and no
-/// clone of it is affected. A write of one element has been done or not; so have, if a `clone` panics, sorting, `retain`
-/// and `dedup`. An operation that cuts or joins may have dropped elements, and so may any whose elements panic in `drop`.
+/// clone of it is affected. A write of one element has been done or not; so have, if a `clone` panics, sorting, `retain`,
+/// `dedup` and all that cuts or joins. Adding or writing many may have been done for some. Elements that panic in `drop`
+/// may take others with them.
 pub struct List<T> {
     root: Option<Node<T>>,
 }
@@ -171,10 +174,31 @@ impl<T> List<T> {
 
     /// Returns whether no node has a second owner, so that elements can be moved out. Visits all nodes.
     fn is_all_unique(&self) -> bool {
-        fn is_unique_below<T>(node: &Node<T>) -> bool {
-            node.is_unique() && node.below().all(is_unique_below)
+        self.is_unique_in(0..self.len())
+    }
+
+    /// Returns whether no node that has elements of `range` has a second owner. Visits these nodes.
+    fn is_unique_in(&self, range: Range<usize>) -> bool {
+        fn is_unique_below<T>(node: &Node<T>, before: usize, range: &Range<usize>) -> bool {
+            let in_range =
+                |part: &Range<usize>| before + part.start < range.end && range.start < before + part.end;
+            let mut children = (node.children().iter().enumerate())
+                .map(|(at, child)| (child, node.range_of(at)))
+                .filter(|(_, part)| in_range(part));
+            node.is_unique()
+                && children.all(|(child, part)| is_unique_below(child, before + part.start, range))
         }
-        self.root.as_ref().is_none_or(is_unique_below)
+        let Some(root) = &self.root else { return true };
+        let Some(trunk) = root.trunk() else {
+            return root.is_unique();
+        };
+        let mut start = 0;
+        root.is_unique()
+            && trunk.all_parts().all(|part| {
+                let before = start;
+                start += part.len();
+                before >= range.end || start <= range.start || is_unique_below(part, before, &range)
+            })
     }
 
     /// Returns the leaf that the last element is in, if an element can be added or removed there without a copy.

@@ -34,10 +34,7 @@ impl<T: Clone> List<T> {
         if range.is_empty() {
             return Self::new().into_iter();
         }
-        let mut behind = self.split_off(range.end);
-        let removed = self.split_off(range.start);
-        self.append(&mut behind);
-        removed.into_iter()
+        self.replace_part(range, &mut Self::new()).into_iter()
     }
 
     /// Returns an iterator that removes the elements of `range` for which `removes` returns true, which may write to them,

@@ -193,8 +193,11 @@ impl<T: Clone> List<T> {
     ///
     /// If `mid` is greater than the length.
     pub fn rotate_left(&mut self, mid: usize) {
-        let mut behind = self.split_off(mid);
-        behind.append(self);
+        let len = self.len();
+        assert!(mid <= len, "cannot rotate by more than there is");
+        let mut front = self.take_to_change_at([0, mid, len]);
+        let mut behind = front.split_off(mid);
+        behind.append(&mut front);
         *self = behind;
     }
 

@@ -1,6 +1,7 @@
 //! Items whose calls are counted: the n-th one panics, and who is alive is known.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -82,6 +83,19 @@ impl<const ROOM: usize> PartialEq for Item<ROOM> {
 }
 
 impl<const ROOM: usize> Eq for Item<ROOM> {}
+
+impl<const ROOM: usize> PartialOrd for Item<ROOM> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<const ROOM: usize> Ord for Item<ROOM> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ledger.tick();
+        self.number.cmp(&other.number)
+    }
+}
 
 impl<const ROOM: usize> Hash for Item<ROOM> {
     fn hash<H: Hasher>(&self, state: &mut H) {

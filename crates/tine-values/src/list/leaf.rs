@@ -282,6 +282,32 @@ impl<'a, T> LeafMut<'a, T> {
         right
     }
 
+    /// Moves the first `count` elements into a leaf of their own; the others move to the block's beginning.
+    pub(super) fn split_first(&mut self, count: usize) -> Node<T> {
+        debug_assert!(count < self.len());
+        let left = Node::new_leaf(count);
+        let to = left.leaf_block();
+        // SAFETY: the elements move into slots of a new leaf with room for them, and are none of this one any more.
+        unsafe {
+            ptr::copy_nonoverlapping(self.slot(0), to.slots(), count);
+            (*to.header_ptr()).end = count as u16;
+        }
+        self.head_mut().start += count as u16;
+        self.slide(0);
+        left
+    }
+
+    /// Takes note that the leaf was in a tree and is the end of a trunk now.
+    pub(super) fn set_taken(&mut self) {
+        self.head_mut().was_taken = true;
+    }
+
+    /// Returns whether an element more at an end without room would move all, and so soon again.
+    pub(super) fn is_cramped(&self) -> bool {
+        let most = Node::<T>::FLAT;
+        self.capacity() >= most && self.len() > most - most / 4
+    }
+
     /// Makes room for so many elements more behind the last. The block grows to twice its capacity, up to `limit`; or the
     /// elements slide, if that leaves room in proportion, so that either costs a constant per element.
     pub(super) fn reserve_back(&mut self, more: usize, limit: usize) {
@@ -290,7 +316,7 @@ impl<'a, T> LeafMut<'a, T> {
         }
         if let Some(room) = self.room_without_growth(more, limit) {
             // A part of a trunk grows at one end only.
-            let start = if limit <= Node::<T>::LEAF {
+            let start = if limit < Node::<T>::FLAT {
                 0
             } else {
                 (room - more) / 2
@@ -308,7 +334,7 @@ impl<'a, T> LeafMut<'a, T> {
             return;
         }
         if let Some(room) = self.room_without_growth(more, limit) {
-            let start = if limit <= Node::<T>::LEAF {
+            let start = if limit < Node::<T>::FLAT {
                 room
             } else {
                 (room + more) / 2

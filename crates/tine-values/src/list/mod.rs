@@ -76,7 +76,7 @@ pub use self::remove::ExtractIf;
 ///
 /// # Costs
 ///
-/// Both ends are as a `VecDeque`'s: amortised O(1), a step from one leaf to the next and back O(log n). What is said to
+/// Both ends are as a `VecDeque`'s: amortised O(1), in whatever order elements come and go. What is said to
 /// be O(log n) moves or clones the elements of a few leaves as well; joining and cutting is such.
 ///
 /// # Sharing
@@ -307,9 +307,7 @@ impl<T: Clone> List<T> {
     fn push_slow(&mut self, value: T) {
         let root = self.root.get_or_insert_with(|| Node::new_leaf(0));
         if root.is_leaf() {
-            let len = root.elements().len();
-            if len < Node::<T>::FLAT {
-                let mut leaf = root.make_leaf_mut(capacity_for_more(len).min(Node::<T>::FLAT));
+            if let Some(mut leaf) = Self::flat_for_more(root) {
                 leaf.reserve_back(1, Node::<T>::FLAT);
                 leaf.push(value);
                 return;
@@ -319,20 +317,22 @@ impl<T: Clone> List<T> {
         let Some(trunk) = Self::make_trunk_mut(root) else {
             return;
         };
+        trunk.spill_tail();
         let full = Node::<T>::LEAF;
-        if let Some(tail) = &mut trunk.tail
-            && tail.elements().len() < full
-        {
-            let mut tail = tail.make_leaf_mut(full);
-            tail.reserve_back(1, full);
-            tail.push(value);
-            return;
+        let tail = trunk.tail.get_or_insert_with(|| Node::new_leaf(full));
+        let most = tail.end_most();
+        let mut tail = tail.make_leaf_mut(full);
+        tail.reserve_back(1, most);
+        tail.push(value);
+    }
+
+    /// Returns the one block of a list for writing, if it is to be one with an element more at an end.
+    fn flat_for_more(root: &mut Node<T>) -> Option<LeafMut<'_, T>> {
+        let (len, most) = (root.elements().len(), Node::<T>::FLAT);
+        if len == most || root.leaf_mut().is_some_and(|leaf| leaf.is_cramped()) {
+            return None;
         }
-        trunk.flush_tail();
-        let tail = trunk.tail.insert(Node::new_leaf(full));
-        if let Some(mut tail) = tail.leaf_mut() {
-            tail.push(value);
-        }
+        Some(root.make_leaf_mut(capacity_for_more(len).min(most)))
     }
 
     /// Does what [`push`](Self::push) does, and returns the element in its place.
@@ -375,9 +375,7 @@ impl<T: Clone> List<T> {
     fn push_front_slow(&mut self, value: T) {
         let root = self.root.get_or_insert_with(|| Node::new_leaf(0));
         if root.is_leaf() {
-            let len = root.elements().len();
-            if len < Node::<T>::FLAT {
-                let mut leaf = root.make_leaf_mut(capacity_for_more(len).min(Node::<T>::FLAT));
+            if let Some(mut leaf) = Self::flat_for_more(root) {
                 leaf.reserve_front(1, Node::<T>::FLAT);
                 leaf.push_front(value);
                 return;
@@ -387,13 +385,12 @@ impl<T: Clone> List<T> {
         let Some(trunk) = Self::make_trunk_mut(root) else {
             return;
         };
+        trunk.spill_head();
         let full = Node::<T>::LEAF;
-        if trunk.head_len >= full {
-            trunk.flush_head();
-        }
         let head = trunk.head.get_or_insert_with(|| Node::new_leaf(full));
+        let most = head.end_most();
         let mut head = head.make_leaf_mut(full);
-        head.reserve_front(1, full);
+        head.reserve_front(1, most);
         head.push_front(value);
         trunk.head_len += 1;
     }
@@ -411,6 +408,7 @@ impl<T: Clone> List<T> {
 
     #[inline(never)]
     fn pop_slow(&mut self) -> Option<T> {
+        let mut was_taken = false;
         loop {
             let root = self.root.as_mut()?;
             if root.is_leaf() {
@@ -420,7 +418,7 @@ impl<T: Clone> List<T> {
             if let Some(tail) = &mut trunk.tail
                 && !tail.elements().is_empty()
             {
-                return pop_from_leaf(tail, End::Last);
+                return pop_from_end(tail, End::Last, was_taken);
             }
             if trunk.len() <= Self::FLAT_AGAIN {
                 self.flatten();
@@ -429,6 +427,7 @@ impl<T: Clone> List<T> {
             trunk.tail = tree::pop(&mut trunk.tree, End::Last);
             if let Some(tail) = &trunk.tail {
                 trunk.tree_len -= tail.elements().len();
+                was_taken = true;
             } else {
                 trunk.tail = trunk.head.take();
                 trunk.head_len = 0;
@@ -457,6 +456,7 @@ impl<T: Clone> List<T> {
 
     #[inline(never)]
     fn pop_front_slow(&mut self) -> Option<T> {
+        let mut was_taken = false;
         loop {
             let root = self.root.as_mut()?;
             if root.is_leaf() {
@@ -466,7 +466,7 @@ impl<T: Clone> List<T> {
             if let Some(head) = &mut trunk.head
                 && trunk.head_len > 0
             {
-                let value = pop_from_leaf(head, End::First);
+                let value = pop_from_end(head, End::First, was_taken);
                 trunk.head_len -= 1;
                 return value;
             }
@@ -478,6 +478,7 @@ impl<T: Clone> List<T> {
             if let Some(head) = &trunk.head {
                 trunk.head_len = head.elements().len();
                 trunk.tree_len -= trunk.head_len;
+                was_taken = true;
             } else {
                 trunk.head = trunk.tail.take();
                 trunk.head_len = trunk.head_elements().len();
@@ -528,6 +529,15 @@ impl<T: Clone> List<T> {
 /// Returns how much room a shared block's copy gets for an element more: some, as the next may follow.
 fn capacity_for_more(len: usize) -> usize {
     len + len / 4 + 1
+}
+
+/// Removes the element at one end of a trunk's head or tail, of which `was_taken` says whether it was in the tree just now.
+fn pop_from_end<T: Clone>(node: &mut Node<T>, end: End, was_taken: bool) -> Option<T> {
+    let value = pop_from_leaf(node, end);
+    if was_taken && let Some(mut leaf) = node.leaf_mut() {
+        leaf.set_taken();
+    }
+    value
 }
 
 /// Removes the element at one end of a leaf and returns it. A shared leaf is copied without it.

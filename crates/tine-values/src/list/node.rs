@@ -51,6 +51,8 @@ const TRUNK: u8 = u8::MAX;
 #[repr(C)]
 pub(super) struct LeafHead {
     height: u8,
+    /// Whether it came out of a tree to be the head or the tail of a trunk: see [`Node::end_most`].
+    pub(super) was_taken: bool,
     pub(super) start: u16,
     pub(super) end: u16,
     pub(super) capacity: u16,
@@ -110,6 +112,10 @@ impl<T> Node<T> {
     /// How many elements a leaf has at most. Longer than a full one are only those that were lists of their own.
     pub(super) const FLAT: usize = FLAT_LEAVES * Self::LEAF;
 
+    /// How many elements the head or tail of a trunk has at most, if it came out of the tree. When it goes back a full leaf
+    /// does, and the rest stays: so the next way down the tree is that many elements off, whether they are added or removed.
+    const END: usize = Self::LEAF + Self::LEAF.div_ceil(4);
+
     pub(super) const LEAF_BITS: u32 = Self::LEAF.trailing_zeros();
 
     /// Returns how many elements a full node has, of a height that can be regular.
@@ -123,6 +129,7 @@ impl<T> Node<T> {
         debug_assert!(capacity <= Self::FLAT);
         let head = LeafHead {
             height: 0,
+            was_taken: false,
             start: 0,
             end: 0,
             capacity: capacity as u16,
@@ -259,6 +266,17 @@ impl<T> Node<T> {
         }
         // SAFETY: it is a leaf, borrowed, so not written.
         unsafe { self.leaf_block().header() }.len()
+    }
+
+    /// Returns how many elements a leaf may have as the head or tail of a trunk. A full one that has grown by single
+    /// elements goes into the tree as it is; one that came from there has to be longer to go back.
+    pub(super) fn end_most(&self) -> usize {
+        // SAFETY: it is a leaf, borrowed, so not written.
+        if self.is_leaf() && unsafe { self.leaf_block().header() }.was_taken {
+            Self::END
+        } else {
+            Self::LEAF
+        }
     }
 
     /// Returns the children of an inner node; none for other nodes.

@@ -110,6 +110,42 @@ impl<T> Trunk<T> {
         [&self.head, &self.tree, &self.tail].into_iter().flatten()
     }
 
+    /// Gives the tree what a tail that can have no more elements has: all of it, or a full leaf of it.
+    pub(super) fn spill_tail(&mut self)
+    where
+        T: Clone,
+    {
+        let full = Node::<T>::LEAF;
+        match &mut self.tail {
+            Some(tail) if tail.elements().len() < tail.end_most() => {}
+            Some(tail) if tail.elements().len() > full => {
+                let first = tail.make_leaf_mut(0).split_first(full);
+                tree::append(&mut self.tree, first);
+                self.tree_len += full;
+            }
+            _ => self.flush_tail(),
+        }
+    }
+
+    /// Gives the tree what a head that can have no more elements has: all of it, or a full leaf of it.
+    pub(super) fn spill_head(&mut self)
+    where
+        T: Clone,
+    {
+        let full = Node::<T>::LEAF;
+        match &mut self.head {
+            Some(head) if self.head_len < head.end_most() => {}
+            Some(head) if self.head_len > full => {
+                let keep = self.head_len - full;
+                let last = head.make_leaf_mut(0).split_off(keep, full);
+                self.head_len = keep;
+                tree::prepend(&mut self.tree, last);
+                self.tree_len += full;
+            }
+            _ => self.flush_head(),
+        }
+    }
+
     /// Makes the tail a part of the tree.
     pub(super) fn flush_tail(&mut self) {
         if let Some(tail) = self.tail.take_if(|tail| !tail.elements().is_empty()) {

@@ -32,6 +32,10 @@ enum Action {
     Fill(usize, usize),
     Clear(usize, usize),
     InsertRun(usize, usize),
+    GetMut(usize),
+    Retain(u32),
+    SplitOff(usize, bool),
+    Pop,
     RemoveAll,
 }
 
@@ -44,6 +48,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (place(), length()).prop_map(|(place, length)| Action::Fill(place, length)),
         3 => (place(), length()).prop_map(|(place, length)| Action::Clear(place, length)),
         3 => (place(), length()).prop_map(|(place, length)| Action::InsertRun(place, length)),
+        2 => place().prop_map(Action::GetMut),
+        1 => (2..5_u32).prop_map(Action::Retain),
+        1 => (place(), any::<bool>()).prop_map(|(place, is_kept)| Action::SplitOff(place, is_kept)),
+        1 => Just(Action::Pop),
         1 => Just(Action::RemoveAll),
     ];
     let step = (0..VERSIONS, 0..VERSIONS, action).prop_map(|(from, to, action)| Step { from, to, action });
@@ -117,12 +125,54 @@ fn check_skipping(left: &RadixMap<Value>, right: &RadixMap<Value>, keys: impl In
 /// What holds for every map, whatever is in it.
 fn check_alone(map: &RadixMap<Value>, expected: &Pieces<u32>) {
     assert_eq!(&pieces_of(map.iter()), expected);
+    check_from_both_ends(map);
     assert_eq!(map.is_empty(), expected.is_empty());
+    let len = expected
+        .iter()
+        .map(|(first, last, _)| u128::from(last - first) + 1)
+        .sum::<u128>();
+    assert_eq!(u128::from(map.len()), len.min(u128::from(u64::MAX)));
+    let first = map.first_key_value().map(|(key, value)| (key, **value));
+    assert_eq!(first, expected.first().map(|&(first, _, value)| (first, value)));
+    let last = map.last_key_value().map(|(key, value)| (key, **value));
+    assert_eq!(last, expected.last().map(|&(_, last, value)| (last, value)));
+    assert!(map.keys().take(9).eq(all_keys(expected).take(9)));
+    assert!(map.keys().rev().take(9).eq(all_keys(expected).rev().take(9)));
     assert_eq!(map.own_bytes() + map.shared_bytes() == 0, expected.is_empty());
     let clone = map.clone();
     assert!(clone.ptr_eq(map) && clone == *map);
     assert_eq!(clone.is_unique(), expected.is_empty());
     assert_eq!(clone.own_bytes(), 0, "a clone owns nothing alone");
+}
+
+fn all_keys(pieces: &Pieces<u32>) -> impl DoubleEndedIterator<Item = u64> {
+    pieces.iter().flat_map(|&(first, last, _)| first..=last)
+}
+
+/// In whatever turns the ends are asked, there are the same pieces.
+fn check_from_both_ends(map: &RadixMap<Value>) {
+    let pieces: Vec<_> = map.iter().collect();
+    for turns in [1, 2, 3, 7] {
+        let (mut left, mut front, mut back) = (map.iter(), Vec::new(), Vec::new());
+        for turn in 1.. {
+            let (least, most) = left.size_hint();
+            let rest = pieces.len() - front.len() - back.len();
+            assert!(least <= rest && most.is_none_or(|most| most == rest));
+            let next = if turn % turns == 0 {
+                left.next_back()
+            } else {
+                left.next()
+            };
+            match next {
+                Some(piece) if turn % turns == 0 => back.push(piece),
+                Some(piece) => front.push(piece),
+                None => break,
+            }
+        }
+        assert!(left.next().is_none() && left.next_back().is_none());
+        front.extend(back.into_iter().rev());
+        assert_eq!(front, pieces, "each {turns}th from the back");
+    }
 }
 
 // ---- The dense universe ----
@@ -192,6 +242,32 @@ impl Dense {
                     replaced.extend(self.model.insert(key, value).map(|old| (key, key, old)));
                 }
                 assert_eq!(old, replaced);
+            }
+            Action::GetMut(place) => {
+                let found = self.map.get_mut(key(place)).map(|found| **found = value);
+                let expected = self.model.get_mut(&key(place)).map(|found| *found = value);
+                assert_eq!(found, expected);
+            }
+            Action::Retain(part) => {
+                self.map.retain(|_, value| **value % 7 < part);
+                self.model.retain(|_, value| *value % 7 < part);
+            }
+            Action::SplitOff(place, is_kept) => {
+                let mut behind = (self.map.split_off(key(place)), self.model.split_off(&key(place)));
+                if is_kept {
+                    (self.map, self.model) = behind;
+                } else {
+                    assert_eq!(
+                        behind.0.pop_first().map(|(key, value)| (key, *value)),
+                        behind.1.pop_first()
+                    );
+                    assert_eq!(behind.0.len(), behind.1.len() as u64);
+                }
+            }
+            Action::Pop => {
+                let unbox = |(key, value): (u64, Value)| (key, *value);
+                assert_eq!(self.map.pop_first().map(unbox), self.model.pop_first());
+                assert_eq!(self.map.pop_last().map(unbox), self.model.pop_last());
             }
             Action::RemoveAll => {
                 self.map.clear();
@@ -319,6 +395,29 @@ impl Vast {
                     self.model[at] = Some(value + at as u32);
                 }
             }
+            Action::GetMut(place) => {
+                let at = single(place);
+                let found = self.map.get_mut(cuts[at]).map(|found| **found = value);
+                assert_eq!(found, self.model[at].as_mut().map(|found| *found = value));
+            }
+            Action::Retain(part) => {
+                self.map.retain(|_, value| **value % 7 < part);
+                for value in &mut self.model {
+                    value.take_if(|value| *value % 7 >= part);
+                }
+            }
+            Action::SplitOff(place, is_kept) => {
+                let at = place % count;
+                let behind = self.map.split_off(cuts[at]);
+                if is_kept {
+                    self.map = behind;
+                    self.model[..at].fill(None);
+                } else {
+                    self.model[at..].fill(None);
+                }
+            }
+            // A piece would have to be cut.
+            Action::Pop => {}
             Action::RemoveAll => {
                 self.map.clear();
                 self.model.fill(None);

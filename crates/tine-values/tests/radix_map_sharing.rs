@@ -311,3 +311,32 @@ fn a_run_follows_its_iterator_and_not_its_length() {
         }
     }
 }
+
+#[test]
+fn it_is_made_of_what_a_btree_map_is_made_of() {
+    let mut map = RadixMap::from([(1, 2), (3, 4)]);
+    map.extend([(5, &6)]);
+    map.extend(&std::collections::BTreeMap::from([(u64::MAX, 7)]));
+    assert!(map.contains_key(5) && !map.contains_key(6));
+    assert!(map.keys().eq([1, 3, 5, u64::MAX]));
+    assert_eq!(
+        (map.len(), map.iter().last()),
+        (4, Some((u64::MAX..u64::MAX, &7)))
+    );
+    assert_eq!(format!("{:?}", map.keys()), format!("{:?}", [1, 3, 5, u64::MAX]));
+}
+
+/// What is not removed is not copied, and what is not there is not made.
+#[test]
+fn names_of_a_btree_map_copy_no_more_than_they_change() {
+    let base: RadixMap<u64> = (0..10_000).map(|key| (key, key)).collect();
+    let mut fork = base.clone();
+    assert_eq!(fork.get_mut(10_000), None);
+    fork.retain(|_, _| true);
+    assert!(fork.ptr_eq(&base));
+    fork.retain(|_, value| *value != 5_000);
+    assert!(fork.own_bytes() < 1_200, "{}", fork.own_bytes());
+    let behind = fork.split_off(7_000);
+    assert!(behind.own_bytes() + fork.own_bytes() < 3_600);
+    assert_eq!((fork.len(), behind.len()), (6_999, 3_000));
+}

@@ -19,6 +19,7 @@
 
 mod diff;
 mod edit;
+mod entries;
 mod iter;
 mod memory;
 mod merge;
@@ -38,7 +39,7 @@ use self::edit::Place;
 use self::node::{Node, View};
 
 pub use self::diff::Diff;
-pub use self::iter::Iter;
+pub use self::iter::{Iter, Keys};
 
 /// How many bits of a key choose the slot in a leaf, and in an inner node.
 ///

@@ -58,6 +58,24 @@ impl<T: Clone> Extend<(u64, T)> for RadixMap<T> {
     }
 }
 
+impl<'a, T: Copy + 'a> Extend<(u64, &'a T)> for RadixMap<T> {
+    fn extend<I: IntoIterator<Item = (u64, &'a T)>>(&mut self, entries: I) {
+        self.extend(entries.into_iter().map(|(key, &value)| (key, value)));
+    }
+}
+
+impl<'a, T: Copy + 'a> Extend<(&'a u64, &'a T)> for RadixMap<T> {
+    fn extend<I: IntoIterator<Item = (&'a u64, &'a T)>>(&mut self, entries: I) {
+        self.extend(entries.into_iter().map(|(&key, &value)| (key, value)));
+    }
+}
+
+impl<T: Clone, const N: usize> From<[(u64, T); N]> for RadixMap<T> {
+    fn from(entries: [(u64, T); N]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
 impl<'a, T> IntoIterator for &'a RadixMap<T> {
     type Item = (Range<u64>, &'a T);
     type IntoIter = Iter<'a, T>;

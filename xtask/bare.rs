@@ -11,7 +11,7 @@ use core::panic::PanicInfo;
 
 use core::fmt::Write;
 
-use tine_values::{List, RadixMap, Shared, SortedMap, Text};
+use tine_values::{Bytes, List, Map, RadixMap, Set, Shared, SortedMap, SortedSet, Text};
 
 /// Memory that is never there: what is proved is that this links.
 struct NoMemory;
@@ -48,6 +48,9 @@ pub extern "C" fn tine_bare(key: u64, value: u64) -> u64 {
     sorted.insert(key, text.slice(2..));
     let list: List<Text> = sorted.values().cloned().collect();
     let length = list.get(0).map_or(0, |text| text.len() as u64);
+    let names: Map<Bytes, u64> = [(Bytes::from(text), value)].into();
+    let (some, others): (Set<u64>, SortedSet<u64>) = ([key].into(), [value].into());
+    let length = length + (names.len() + some.len() + others.len()) as u64;
     fork.get(key)
         .map_or(0, |found| **found + length + u64::from(written.is_ok()))
 }

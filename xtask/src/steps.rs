@@ -268,8 +268,11 @@ fn clippy(_: &Args) -> Result<Done> {
     let deny = ["--", "--deny", "warnings"];
     shell::run(shell::cargo(["clippy", "--workspace", "--all-targets"]).args(deny))?;
     // Its tests, and so all of the above, have every feature.
-    let mut bare = shell::cargo(["clippy", "--package", "tine-values", "--lib"]);
-    shell::run(bare.arg("--no-default-features").args(deny))?;
+    for features in [&[][..], &["--features", "serde"]] {
+        let mut bare = shell::cargo(["clippy", "--package", "tine-values", "--lib"]);
+        bare.arg("--no-default-features").args(features);
+        shell::run(bare.args(deny))?;
+    }
     // Without libFuzzer's runtime, so this needs neither a nightly toolchain nor C++.
     let mut fuzz = shell::cargo([
         "clippy",

@@ -161,7 +161,7 @@ impl<'a, T> Keys<'a, T> {
     }
 }
 
-const NO_KEYS: RangeInclusive<u64> = 1..=0;
+const NO_KEYS: RangeInclusive<u64> = RangeInclusive::new(1, 0);
 
 impl<T> Iterator for Keys<'_, T> {
     type Item = u64;

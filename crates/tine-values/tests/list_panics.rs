@@ -136,7 +136,7 @@ const SINGLE: [(&str, Operation); 9] = [
 ];
 
 /// Writes of many elements that are done or not, if a clone panics.
-const WHOLE: [(&str, Operation); 16] = [
+const WHOLE: [(&str, Operation); 19] = [
     ("sort", |list, _| list.sort_by(|a, b| b.cmp(a))),
     ("retain", |list, ledger| {
         list.retain(|element| {
@@ -151,6 +151,18 @@ const WHOLE: [(&str, Operation); 16] = [
         });
     }),
     ("rotate", |list, _| list.rotate_left(list.len() / 3)),
+    ("copy within", |list, _| {
+        let len = list.len();
+        list.copy_within(..len / 3, len / 2);
+    }),
+    ("copy within, far", |list, _| {
+        let len = list.len();
+        list.copy_within(len - len / 4.., 0);
+    }),
+    ("select", |list, _| {
+        let at = list.len() / 3;
+        list.select_nth_unstable(at).number += 1_000;
+    }),
     ("dedup", |list, _| list.dedup()),
     ("dedup by key", |list, ledger| {
         list.dedup_by_key(|element| {

@@ -3,9 +3,11 @@
 //! shares; afterwards both are equal and the clone is what it was.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::slice::GetDisjointMutError;
+use std::sync::Arc;
 
 use tine_values::List;
 
@@ -249,6 +251,140 @@ fn it_is_made_of_and_made_into_what_a_vec_is() {
         assert_eq!(VecDeque::from(list.clone()), vec);
         assert!(vec == list && vec[..] == list);
     }
+    for &n in LENGTHS {
+        let list: List<u64> = (0..n as u64).collect();
+        assert_eq!(list, &*Rc::<[u64]>::from(list.clone()));
+        assert_eq!(list, &*Arc::<[u64]>::from(list.clone()));
+        let deque = VecDeque::from(list.clone());
+        assert_eq!(deque, list);
+        assert_eq!(list, deque);
+        let heap = BinaryHeap::from(list.clone());
+        assert_eq!(List::from(heap.clone()), heap.into_vec());
+        assert_eq!(List::from(&mut list.to_vec()[..]), list);
+    }
+    let mut array = [1, 2];
+    assert_eq!(List::from([1, 2]), &mut array);
+    assert_eq!(&mut array, List::from([1, 2]));
     let list = List::from(&[1, 2, 3]);
     assert!([1, 2, 3] == list && [1, 2, 4] != list);
+}
+
+#[test]
+fn parts_of_a_slice_are_lists() {
+    let lists = |(left, right): (List<u64>, List<u64>)| (left.to_vec(), right.to_vec());
+    same(
+        |vec| vec.split_first().map(|(first, rest)| (*first, rest.to_vec())),
+        |list| list.split_first().map(|(first, rest)| (*first, rest.to_vec())),
+    );
+    same(
+        |vec| vec.split_last().map(|(last, rest)| (*last, rest.to_vec())),
+        |list| list.split_last().map(|(last, rest)| (*last, rest.to_vec())),
+    );
+    for mid in [0, 1, 700, 2_000, 6_000] {
+        same(
+            |vec| {
+                vec.split_at_checked(mid)
+                    .map(|(left, right)| (left.to_vec(), right.to_vec()))
+            },
+            |list| list.split_at_checked(mid).map(lists),
+        );
+    }
+    for fix in [&[][..], &[0], &[0, 1], &[1_023], &[4_998, 4_999], &[7, 7]] {
+        same(
+            |vec| {
+                (
+                    vec.strip_prefix(fix).map(<[_]>::to_vec),
+                    vec.strip_suffix(fix).map(<[_]>::to_vec),
+                )
+            },
+            |list| {
+                (
+                    list.strip_prefix(fix).map(|rest| rest.to_vec()),
+                    list.strip_suffix(fix).map(|rest| rest.to_vec()),
+                )
+            },
+        );
+    }
+    for together in [1, 3, 700, 10_000] {
+        same(
+            |vec| {
+                vec.chunk_by(|a, b| a / together == b / together)
+                    .map(<[_]>::to_vec)
+                    .collect::<Vec<_>>()
+            },
+            |list| {
+                list.chunk_by(|a, b| a / together == b / together)
+                    .map(|part| part.to_vec())
+                    .collect()
+            },
+        );
+    }
+    for n in [0, 1, 2, 3, 10] {
+        same(|vec| *vec = vec.repeat(n), |list| *list = list.repeat(n));
+    }
+    let endless = catch_unwind(|| List::from([1, 2, 3]).repeat(usize::MAX / 2));
+    assert!(endless.is_err());
+    assert_eq!(List::from(["a", "b", ""]).join(", "), "a, b, ");
+}
+
+#[test]
+fn elements_are_written_over() {
+    same(
+        |vec| {
+            let other: Vec<u64> = vec.iter().map(|number| number + 1).collect();
+            vec.clone_from_slice(&other);
+        },
+        |list| {
+            let other: Vec<u64> = list.iter().map(|number| number + 1).collect();
+            list.clone_from_slice(&other);
+        },
+    );
+    // From, to and how many, in tenths of the length: overlapping at both sides, and not.
+    for (from, to, count) in [(0, 5, 5), (5, 0, 5), (2, 3, 6), (3, 2, 6), (4, 4, 3), (9, 0, 0)] {
+        let places = |len: usize| (from * len / 10..from * len / 10 + count * len / 10, to * len / 10);
+        same(
+            |vec| {
+                let (range, to) = places(vec.len());
+                vec.copy_within(range, to);
+            },
+            |list| {
+                let (range, to) = places(list.len());
+                list.copy_within(range, to);
+            },
+        );
+    }
+    let mut list = List::from([1, 2, 3]);
+    let is_refused = |write: fn(&mut List<i32>), list: &mut List<i32>| {
+        catch_unwind(AssertUnwindSafe(|| write(list))).is_err()
+    };
+    assert!(is_refused(|list| list.copy_within(1.., 2), &mut list));
+    assert!(is_refused(|list| list.clone_from_slice(&[1]), &mut list));
+    assert!(is_refused(|list| *list.select_nth_unstable(3) += 1, &mut list));
+    assert_eq!(list, [1, 2, 3]);
+}
+
+#[test]
+fn elements_are_selected_and_swapped_out() {
+    let shuffle = |at: &u64| at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+    for &n in LENGTHS.iter().filter(|&&n| n > 0) {
+        let mut list: List<u64> = (0..n as u64).map(|at| shuffle(&at)).collect();
+        let mut sorted = list.to_vec();
+        sorted.sort_unstable();
+        for at in [0, n / 3, n - 1] {
+            assert_eq!(*list.select_nth_unstable(at), sorted[at]);
+            assert!(list.range(..at).all(|element| *element <= sorted[at]));
+            assert!(list.range(at..).all(|element| *element >= sorted[at]));
+            assert_eq!(
+                *list.select_nth_unstable_by(at, |a, b| b.cmp(a)),
+                sorted[n - 1 - at]
+            );
+            assert_eq!(*list.select_nth_unstable_by_key(at, |number| *number), sorted[at]);
+        }
+        let mut deque: VecDeque<u64> = list.iter().copied().collect();
+        for at in [n / 2, 0, n, n / 3] {
+            assert_eq!(list.swap_remove_front(at), deque.swap_remove_front(at));
+            assert_eq!(list.swap_remove_back(at), deque.swap_remove_back(at));
+        }
+        assert_eq!(list, deque);
+    }
 }

@@ -325,7 +325,11 @@ impl<T: Clone> List<T> {
     /// Puts the elements of `added` in the place of those of `range`, which are returned. If a clone panics, nothing has
     /// changed.
     pub(super) fn replace_part(&mut self, range: Range<usize>, added: &mut Self) -> Self {
-        let mut rest = self.take_to_change_at([range.start, range.end]);
+        let mut rest = if added.moves_at(0) && added.moves_at(added.len()) {
+            self.take_to_change_at([range.start, range.end])
+        } else {
+            self.clone()
+        };
         let mut behind = rest.split_off(range.end);
         let removed = rest.split_off(range.start);
         rest.append(added);

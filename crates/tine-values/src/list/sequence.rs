@@ -187,6 +187,53 @@ impl<T: Clone> List<T> {
         self.with_vec(|all| all.sort_unstable_by_key(key));
     }
 
+    /// Moves the elements so that none before the one at `index` is greater than it, and none behind less; returns it. Takes
+    /// room for all of them.
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn select_nth_unstable(&mut self, index: usize) -> &mut T
+    where
+        T: Ord,
+    {
+        self.select_nth_unstable_by(index, T::cmp)
+    }
+
+    /// Does what [`select_nth_unstable`](Self::select_nth_unstable) does, by `compare`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn select_nth_unstable_by(
+        &mut self,
+        index: usize,
+        compare: impl FnMut(&T, &T) -> Ordering,
+    ) -> &mut T {
+        let len = self.len();
+        assert!(
+            index < len,
+            "partition_at_index index {index} greater than length of slice {len}"
+        );
+        self.with_vec(|all| {
+            all.select_nth_unstable_by(index, compare);
+        });
+        &mut self[index]
+    }
+
+    /// Does what [`select_nth_unstable`](Self::select_nth_unstable) does, by the elements' keys.
+    ///
+    /// # Panics
+    ///
+    /// If the index is out of bounds.
+    pub fn select_nth_unstable_by_key<K: Ord>(
+        &mut self,
+        index: usize,
+        mut key: impl FnMut(&T) -> K,
+    ) -> &mut T {
+        self.select_nth_unstable_by(index, |a, b| key(a).cmp(&key(b)))
+    }
+
     /// Moves the elements so that the one at `mid` is the first. O(log n).
     ///
     /// # Panics

@@ -2,7 +2,9 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -77,7 +79,13 @@ macro_rules! eq_slice {
     )+};
 }
 
-eq_slice!([] [U], [] &[U], [] &mut [U], [] Vec<U>, [N] [U; N], [N] &[U; N]);
+eq_slice!([] [U], [] &[U], [] &mut [U], [] Vec<U>, [N] [U; N], [N] &[U; N], [N] &mut [U; N]);
+
+impl<T: PartialEq<U>, U> PartialEq<VecDeque<U>> for List<T> {
+    fn eq(&self, other: &VecDeque<U>) -> bool {
+        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a == b)
+    }
+}
 
 /// The same the other way around.
 macro_rules! slice_eq {
@@ -90,7 +98,7 @@ macro_rules! slice_eq {
     )+};
 }
 
-slice_eq!([] [T], [] &[T], [] &mut [T], [] Vec<T>, [N] [T; N], [N] &[T; N]);
+slice_eq!([] [T], [] &[T], [] &mut [T], [] Vec<T>, [N] [T; N], [N] &[T; N], [N] &mut [T; N], [] VecDeque<T>);
 
 fn eq_slice<T: PartialEq<U>, U>(list: &List<T>, mut slice: &[U]) -> bool {
     list.len() == slice.len()
@@ -171,6 +179,18 @@ impl<T: Clone> From<VecDeque<T>> for List<T> {
     }
 }
 
+impl<T: Clone> From<BinaryHeap<T>> for List<T> {
+    fn from(values: BinaryHeap<T>) -> Self {
+        values.into_vec().into()
+    }
+}
+
+impl<T: Clone> From<&mut [T]> for List<T> {
+    fn from(values: &mut [T]) -> Self {
+        Self::from(&*values)
+    }
+}
+
 impl<T: Clone> From<Cow<'_, [T]>> for List<T> {
     fn from(values: Cow<'_, [T]>) -> Self {
         match values {
@@ -181,6 +201,24 @@ impl<T: Clone> From<Cow<'_, [T]>> for List<T> {
 }
 
 impl<T: Clone> From<List<T>> for Box<[T]> {
+    fn from(list: List<T>) -> Self {
+        Vec::from(list).into()
+    }
+}
+
+impl<T: Clone> From<List<T>> for Rc<[T]> {
+    fn from(list: List<T>) -> Self {
+        list.into_iter().collect()
+    }
+}
+
+impl<T: Clone> From<List<T>> for Arc<[T]> {
+    fn from(list: List<T>) -> Self {
+        list.into_iter().collect()
+    }
+}
+
+impl<T: Clone + Ord> From<List<T>> for BinaryHeap<T> {
     fn from(list: List<T>) -> Self {
         Vec::from(list).into()
     }

@@ -6,6 +6,8 @@
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::ops::Index;
+#[cfg(feature = "std")]
+use std::collections::HashMap;
 
 use equivalent::Equivalent;
 
@@ -106,6 +108,25 @@ where
 impl<K: Eq + Hash + Clone, V: Clone, const N: usize> From<[(K, V); N]> for Map<K, V, DefaultHashBuilder> {
     fn from(entries: [(K, V); N]) -> Self {
         Self::from_iter(entries)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K: Eq + Hash + Clone, V: Clone, S> From<HashMap<K, V, S>> for Map<K, V, DefaultHashBuilder> {
+    fn from(entries: HashMap<K, V, S>) -> Self {
+        Self::from_iter(entries)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K, V, S, H> From<Map<K, V, S>> for HashMap<K, V, H>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    H: BuildHasher + Default,
+{
+    fn from(map: Map<K, V, S>) -> Self {
+        map.into_iter().collect()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
+#[cfg(feature = "std")]
+use std::collections::HashSet;
 
 use super::{IntoIter, Iter, Set};
 use crate::map::{DefaultHashBuilder, Map};
@@ -64,6 +66,20 @@ impl<'a, T: Eq + Hash + Copy, S: BuildHasher> Extend<&'a T> for Set<T, S> {
 impl<T: Eq + Hash + Clone, const N: usize> From<[T; N]> for Set<T, DefaultHashBuilder> {
     fn from(values: [T; N]) -> Self {
         Self::from_iter(values)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T: Eq + Hash + Clone, S> From<HashSet<T, S>> for Set<T, DefaultHashBuilder> {
+    fn from(elements: HashSet<T, S>) -> Self {
+        Self::from_iter(elements)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T: Eq + Hash + Clone, S, H: BuildHasher + Default> From<Set<T, S>> for HashSet<T, H> {
+    fn from(set: Set<T, S>) -> Self {
+        set.into_iter().collect()
     }
 }
 

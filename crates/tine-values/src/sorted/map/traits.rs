@@ -1,5 +1,6 @@
 //! What a map is to the rest of the language.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -76,6 +77,18 @@ impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for SortedMap<K, V> {
 impl<K: Ord + Clone, V: Clone, const N: usize> From<[(K, V); N]> for SortedMap<K, V> {
     fn from(entries: [(K, V); N]) -> Self {
         Self::from_iter(entries)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> From<BTreeMap<K, V>> for SortedMap<K, V> {
+    fn from(entries: BTreeMap<K, V>) -> Self {
+        Self::from_iter(entries)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> From<SortedMap<K, V>> for BTreeMap<K, V> {
+    fn from(map: SortedMap<K, V>) -> Self {
+        map.into_iter().collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a set is to the rest of the language.
 
+use alloc::collections::BTreeSet;
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -69,6 +70,18 @@ impl<T: Ord + Clone> FromIterator<T> for SortedSet<T> {
 impl<T: Ord + Clone, const N: usize> From<[T; N]> for SortedSet<T> {
     fn from(elements: [T; N]) -> Self {
         Self::from_iter(elements)
+    }
+}
+
+impl<T: Ord + Clone> From<BTreeSet<T>> for SortedSet<T> {
+    fn from(elements: BTreeSet<T>) -> Self {
+        Self::from_iter(elements)
+    }
+}
+
+impl<T: Ord + Clone> From<SortedSet<T>> for BTreeSet<T> {
+    fn from(set: SortedSet<T>) -> Self {
+        set.into_iter().collect()
     }
 }
 

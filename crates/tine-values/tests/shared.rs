@@ -6,23 +6,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::thread;
 
+use tine_values::radix_map::{Iter, Keys};
 use tine_values::{RadixMap, Shared};
 
 const _: () = assert!(size_of::<Shared<[u64; 9]>>() == size_of::<usize>());
 const _: () = assert!(size_of::<Option<Shared<u8>>>() == size_of::<usize>());
 
 /// Compiles because a longer life may stand for a shorter one.
-fn _covariant<'a>(
+fn _covariant<'a, 'b>(
     shared: Shared<&'static str>,
     map: RadixMap<&'static str>,
-) -> (Shared<&'a str>, RadixMap<&'a str>) {
-    (shared, map)
-}
-
-fn _send_and_sync() {
-    fn check<T: Send + Sync>() {}
-    check::<Shared<String>>();
-    check::<RadixMap<String>>();
+    pieces: Iter<'b, &'static str>,
+    keys: Keys<'b, &'static str>,
+) -> (
+    Shared<&'a str>,
+    RadixMap<&'a str>,
+    Iter<'b, &'a str>,
+    Keys<'b, &'a str>,
+) {
+    (shared, map, pieces, keys)
 }
 
 #[test]

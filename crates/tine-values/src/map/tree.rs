@@ -297,6 +297,11 @@ pub(super) struct Occupied<'a, K, V> {
     is_own: bool,
 }
 
+// SAFETY: it is a `&mut Tree`; pointers are into that.
+unsafe impl<K: Send + Sync, V: Send + Sync> Send for Occupied<'_, K, V> {}
+// SAFETY: as for `Send`: shared, it can only be read.
+unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Occupied<'_, K, V> {}
+
 impl<'a, K, V> Occupied<'a, K, V> {
     #[inline]
     pub(super) fn get(&self) -> &Entry<K, V> {
@@ -387,6 +392,11 @@ pub(super) struct Vacant<'a, K, V> {
     /// The leaf it belongs to, if that has room and is this tree's alone.
     room: Option<Leaf<K, V>>,
 }
+
+// SAFETY: it is a `&mut Tree`; pointers are into that.
+unsafe impl<K: Send + Sync, V: Send + Sync> Send for Vacant<'_, K, V> {}
+// SAFETY: as for `Send`: shared, it gives nothing.
+unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Vacant<'_, K, V> {}
 
 impl<'a, K, V> Vacant<'a, K, V> {
     /// Adds the entry, whose key must have the hash that was searched for. Copies what is shared on the way.

@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use proptest::prelude::*;
-use tine_values::{Bytes, Overlap, Text};
+use tine_values::{Overlap, Text};
 
 const VERSIONS: usize = 8;
 
@@ -322,62 +322,5 @@ proptest! {
         let theirs = Text::from(format!("{left}|||||||||{new_right}"));
         let merged = base.merge(&ours, &theirs, |overlap| panic!("{overlap:?}"));
         prop_assert_eq!(merged, format!("{new_left}|||||||||{new_right}"));
-    }
-
-    /// `Bytes` beside a `Vec<u8>`: what only they have.
-    #[test]
-    fn bytes_follow_a_vector(
-        (start, others) in (prop::collection::vec(any::<u8>(), 0..60), prop::collection::vec(any::<u8>(), 0..60)),
-        (at, end, length, byte) in (any::<usize>(), any::<usize>(), 0..200_usize, any::<u8>()),
-    ) {
-        let (mut vec, mut bytes) = (start.clone(), Bytes::from(start));
-        let held = (vec.clone(), bytes.clone());
-        let at = at % (vec.len() + 1);
-        let end = at + end % (vec.len() - at + 1);
-        vec.insert(at, byte);
-        bytes.insert(at, byte);
-        prop_assert_eq!(&bytes, &vec);
-        prop_assert_eq!(bytes.remove(at), vec.remove(at));
-        bytes.replace_range(at..end, &others);
-        vec.splice(at..end, others.iter().copied());
-        prop_assert_eq!(&bytes, &vec);
-        bytes.retain(|other| other % 3 != byte % 3);
-        vec.retain(|other| other % 3 != byte % 3);
-        prop_assert_eq!(&bytes, &vec);
-        bytes.resize(length, byte);
-        vec.resize(length, byte);
-        bytes[..].reverse();
-        vec.reverse();
-        bytes.extend(&others);
-        vec.extend(&others);
-        prop_assert_eq!(&bytes, &vec);
-        let at = at.min(vec.len());
-        prop_assert!(bytes.drain(..at).rev().eq(vec.drain(..at).rev()));
-        prop_assert!(bytes.clone().into_iter().eq(vec.clone()));
-        let (from, to) = (vec.len() / 3, vec.len() / 2);
-        bytes.extend_from_within(from..to);
-        vec.extend_from_within(from..to);
-        prop_assert_eq!(&bytes, &vec);
-        let (mut rest, mut vec_rest) = (bytes.split_off(to), vec.split_off(to));
-        prop_assert_eq!((&bytes, &rest), (&vec.as_slice().into(), &vec_rest.as_slice().into()));
-        rest.append(&mut bytes);
-        vec_rest.append(&mut vec);
-        prop_assert!(bytes.is_empty() && vec.is_empty());
-        bytes.append(&mut rest);
-        vec.append(&mut vec_rest);
-        prop_assert!(rest.is_empty());
-        prop_assert_eq!(&bytes, &vec);
-        // At any place, the last among them.
-        for place in [at, usize::MAX] {
-            let place = place.min(vec.len().saturating_sub(1));
-            if !vec.is_empty() {
-                prop_assert_eq!(bytes.swap_remove(place), vec.swap_remove(place));
-            }
-        }
-        prop_assert_eq!(bytes.pop(), vec.pop());
-        bytes.truncate(at);
-        vec.truncate(at);
-        prop_assert_eq!(&bytes, &vec);
-        prop_assert_eq!(held.0, held.1);
     }
 }

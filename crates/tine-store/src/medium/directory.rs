@@ -417,7 +417,7 @@ impl Medium for DirectoryMedium {
     }
 
     fn journal_file_bytes(&self, file: u32) -> io::Result<u64> {
-        Ok(self.journal_file(file)?.length()?)
+        self.journal_file(file)?.length()
     }
 
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {

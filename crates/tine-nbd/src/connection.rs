@@ -152,7 +152,13 @@ impl Connection {
     /// Takes the lead, if nobody has it and there is something that could be done. Otherwise this may have been the last that the connection
     /// needed.
     fn take_lead_back(self: &Arc<Self>) -> Option<Leftover> {
-        let taken = self.state.lock().take_lead(&self.server.limits);
+        let mut state = self.state.lock();
+        if self.server.is_short() && matches!(state.lead, Lead::Free(_)) {
+            // What comes next epoll tells, in its turn: others wait for this thread too.
+            return None;
+        }
+        let taken = state.take_lead(&self.server.limits);
+        drop(state);
         match taken {
             // Else the next request would wake another thread.
             Some(_) => self.server.unwatch(self),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Nodes;
 use super::leaf::Piece;
@@ -39,9 +39,13 @@ pub(crate) struct Layers {
     pub(crate) trees: Vec<Arc<Tree>>,
     /// Trees looked into in vain: what a merge would have spared.
     looks: AtomicU64,
-    /// Upkeep was told that a merge is due: once, since a root that only an old view still reads is never merged.
-    told: AtomicBool,
+    /// How many layers stay in the merge that upkeep was told of last: once of each, since a root that only an old view still
+    /// reads is never merged, and what stands on a point may have to wait for one that keeps less.
+    told: AtomicUsize,
 }
+
+/// Upkeep was told of no merge.
+const UNTOLD: usize = usize::MAX;
 
 impl Layers {
     pub(crate) fn new(owner: StretchId, trees: Vec<Arc<Tree>>) -> Arc<Self> {
@@ -49,8 +53,24 @@ impl Layers {
             owner,
             trees,
             looks: AtomicU64::new(0),
-            told: AtomicBool::new(false),
+            told: AtomicUsize::new(UNTOLD),
         })
+    }
+
+    /// The next layers of the same disk. Look-ups in vain go on to pay for a merge, but for those that have paid for this
+    /// one, of all but the lowest `paid`.
+    pub(crate) fn next(&self, owner: StretchId, trees: Vec<Arc<Tree>>, paid: Option<usize>) -> Arc<Self> {
+        let next = Self::new(owner, trees);
+        if next.trees.len() > 1 {
+            let looks = self.looks.load(Ordering::Relaxed);
+            let spent = paid.map_or(0, |keep| price(self.extents().skip(keep).sum()));
+            next.looks.store(looks.saturating_sub(spent), Ordering::Relaxed);
+            if paid.is_none() {
+                next.told
+                    .store(self.told.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        next
     }
 
     /// The index of a disk to which nothing was ever written.
@@ -71,8 +91,8 @@ impl Layers {
             let before = self.looks.fetch_add(looks, Ordering::Relaxed);
             // Now and then, since adding up costs something too.
             if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN
-                && self.paid_merge().is_some()
-                && !self.told.swap(true, Ordering::Relaxed)
+                && let Some(keep) = self.paid_merge()
+                && keep < self.told.fetch_min(keep, Ordering::Relaxed)
             {
                 nodes.note_due();
             }
@@ -89,9 +109,18 @@ impl Layers {
 
     /// Returns how many of the lower layers stay in the merge that look-ups in vain have paid for, if they have for one.
     pub(crate) fn paid_merge(&self) -> Option<usize> {
-        let extents: Vec<u64> = self.trees.iter().map(|tree| tree.record.extents).collect();
+        let extents: Vec<u64> = self.extents().collect();
         paid_merge(&extents, self.looks.load(Ordering::Relaxed))
     }
+
+    fn extents(&self) -> impl Iterator<Item = u64> {
+        self.trees.iter().map(|tree| tree.record.extents)
+    }
+}
+
+/// How many look-ups in vain pay for a merge that moves so many extents.
+fn price(moved: u64) -> u64 {
+    LOOKS_PER_EXTENT * moved.max(1024)
 }
 
 /// Merging all spares every look-up in vain; merging the runs with each other spares all but one of each read's, and
@@ -99,7 +128,6 @@ impl Layers {
 fn paid_merge(extents: &[u64], looks: u64) -> Option<usize> {
     let (tree, runs) = extents.split_first().filter(|(_, runs)| !runs.is_empty())?;
     let moved: u64 = runs.iter().sum();
-    let price = |moved: u64| LOOKS_PER_EXTENT * moved.max(1024);
     let beside = runs.len() as u64;
     if looks > price(tree + moved) {
         Some(0)

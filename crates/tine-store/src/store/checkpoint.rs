@@ -32,7 +32,7 @@ use crate::store::index_writer::IndexWriter;
 use crate::store::stretch::{PublishedPart, ReadGuard, Stretch};
 use crate::store::upkeep::Upkeep;
 use crate::store::view::View;
-use shared::{Merged, PaidByOthers, is_settled, moved_root};
+use shared::{Merged, PaidMerges, is_settled, moved_root};
 
 /// Heads keep at most about so many blocks of what layers know too in their overlays, 24 bytes each; above that they
 /// are trimmed.
@@ -106,9 +106,10 @@ impl Engine {
         let mut stretches: Vec<Arc<Stretch>> = self.catalog.lock().stretches.values().cloned().collect();
         stretches.sort_by_key(|stretch| stretch.id);
         let mut roots: HashMap<StretchId, NewRoot> = HashMap::new();
-        let paid_by_others = match merging {
-            Merging::Paced | Merging::Whole(_) => PaidByOthers::of(&stretches),
-            Merging::Least | Merging::Deep => PaidByOthers::default(),
+        let paid_merges = match merging {
+            Merging::Paced | Merging::Whole(_) => PaidMerges::of(&stretches, true),
+            Merging::Deep => PaidMerges::of(&stretches, false),
+            Merging::Least => PaidMerges::default(),
         };
         let mut merged = Merged::default();
         for stretch in stretches {
@@ -118,10 +119,7 @@ impl Engine {
                     continue;
                 }
                 let root = &state.root;
-                let paid = paid_by_others
-                    .keep(stretch.id)
-                    .or_else(|| root.as_ref().and_then(|root| root.paid_merge()))
-                    .filter(|_| !paid_by_others.is_payer(stretch.id));
+                let paid = paid_merges.keep(stretch.id);
                 let is_due = match merging {
                     Merging::Least => false,
                     // Only who asks for it is told again why it cannot be.
@@ -364,7 +362,10 @@ impl Engine {
                 let root = roots.get(&stretch.id);
                 let layers = root.map(|root| &root.layers).or(state.root.as_ref());
                 let covered = root.map_or(state.covered, |root| root.covered);
-                let alive = heads.get(&stretch.id).copied().unwrap_or_else(|| stretch.alive());
+                let alive = heads
+                    .get(&stretch.id)
+                    .copied()
+                    .unwrap_or_else(|| counted(stretch));
                 // What is not settled is counted anew after the store was opened.
                 let settled = state.groups.is_empty() && covered + 1 >= state.open_group;
                 // Nobody reads a former root any more once the store is opened from this.

@@ -265,12 +265,13 @@ impl Branch {
         for (start, run) in &runs {
             head.write(*start, &new[run.clone()], &chunk);
         }
+        let blocks = runs.iter().map(|(_, run)| run.len() as u64).sum();
         Ok(Some(Put {
-            blocks: runs.iter().map(|(_, run)| run.len() as u64).sum(),
+            blocks,
             shared: match (own(&head), before) {
                 (Some(now), Some(before)) => now.saturating_sub(before),
-                // As it was when that was looked at.
-                _ => window.shared,
+                // As it was when that was looked at: of less that is put again.
+                _ => window.shared.min(blocks),
             },
         }))
     }

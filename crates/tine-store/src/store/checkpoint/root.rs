@@ -92,11 +92,16 @@ impl Engine {
                 Err(_) => at,
             }
         };
+        let layers = match &changed.root {
+            // What look-ups in it have not paid for yet.
+            Some(root) if Arc::ptr_eq(root, base) => root.next(stretch.id, layers, paid),
+            _ => Layers::new(stretch.id, layers),
+        };
         let upto = changed.parts.iter().map(|part| part.part.upto).max();
         Ok(NewRoot {
             covered: upto.unwrap_or(0).max(stretch.state.lock().covered),
             stretch: Arc::clone(stretch),
-            layers: Layers::new(stretch.id, layers),
+            layers,
             is_final: changed.is_final,
             written,
             deaths,

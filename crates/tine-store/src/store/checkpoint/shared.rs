@@ -21,9 +21,11 @@ struct ByTop<T> {
 }
 
 impl<T> ByTop<T> {
+    /// Adds layers. Of those that are alike the first stay: their stretch is the oldest, and merged before all that stand on it.
     fn insert(&mut self, layers: &Arc<Layers>, what: T) {
         if let Some(top) = layers.trees.last() {
-            self.known.insert(Arc::as_ptr(top), (Arc::clone(layers), what));
+            let known = self.known.entry(Arc::as_ptr(top));
+            known.or_insert_with(|| (Arc::clone(layers), what));
         }
     }
 
@@ -67,17 +69,19 @@ pub(super) fn moved_root(stretch: &Arc<Stretch>, state: &StretchState, layers: A
     }
 }
 
-/// How many of the lower layers of some points stay in a merge that those who stand on them paid for.
+/// How many of the lower layers of stretches stay in the merges that look-ups in vain have paid for.
+///
+/// What a stretch paid for is done to the point that it stands on, if that has more than one of the layers in question.
+/// Otherwise only the stretch's own runs are merged with each other, unless its look-ups have paid for all: who takes a run of
+/// the point's into one of its own parts with the point for good, and would have the tree to merge alone.
 #[derive(Default)]
-pub(super) struct PaidByOthers {
+pub(super) struct PaidMerges {
     keep: HashMap<StretchId, usize>,
-    /// Whose merge is done there.
-    payers: HashMap<StretchId, StretchId>,
 }
 
-impl PaidByOthers {
-    /// Finds them among all stretches.
-    pub(super) fn of(stretches: &[Arc<Stretch>]) -> Self {
+impl PaidMerges {
+    /// Finds them among all stretches; each by itself, if they are not to be shared.
+    pub(super) fn of(stretches: &[Arc<Stretch>], are_shared: bool) -> Self {
         let mut due: Vec<(StretchId, Arc<Layers>, usize)> = Vec::new();
         let mut points = ByTop::default();
         for stretch in stretches {
@@ -92,33 +96,29 @@ impl PaidByOthers {
             if let Some(keep) = root.paid_merge() {
                 due.push((stretch.id, Arc::clone(root), keep));
             }
-            if is_settled(&state) && !state.unmergeable {
+            if are_shared && is_settled(&state) && !state.unmergeable {
                 points.insert(root, stretch.id);
             }
         }
         let mut found = Self::default();
-        for (payer, layers, keep) in due {
-            // Of what would be merged, so much is the point's: it has to be more than one tree.
-            if let Some((layers, &point)) = points.longest(&layers)
-                && layers > keep + 1
-                && point != payer
-            {
-                let kept = found.keep.entry(point).or_insert(keep);
-                *kept = keep.min(*kept);
-                found.payers.insert(payer, point);
+        for (payer, root, keep) in due {
+            let below = points.longest(&root).filter(|(_, point)| **point != payer);
+            let (merged, layers, keep) = match below {
+                Some((shared, &point)) if shared > keep + 1 => (point, shared, keep),
+                Some((shared, _)) if keep > 0 => (payer, root.trees.len(), keep.max(shared)),
+                _ => (payer, root.trees.len(), keep),
+            };
+            if layers > keep + 1 {
+                let least = found.keep.entry(merged).or_insert(keep);
+                *least = keep.min(*least);
             }
         }
         found
     }
 
-    /// Returns how many layers of a stretch stay if others paid for its merge.
+    /// Returns how many layers of a stretch stay in the merge that is paid for.
     pub(super) fn keep(&self, stretch: StretchId) -> Option<usize> {
         self.keep.get(&stretch).copied()
-    }
-
-    /// Tells whether what a stretch paid for is done to the point that it stands on.
-    pub(super) fn is_payer(&self, stretch: StretchId) -> bool {
-        self.payers.contains_key(&stretch)
     }
 }
 

@@ -16,7 +16,7 @@ const WORD: u64 = 64;
 #[derive(Clone, Default)]
 pub(crate) struct WrittenBlocks {
     words: RadixMap<u64>,
-    /// About how many words, or runs of equal ones, are in memory.
+    /// How many pieces the map has: words, and runs of equal ones that it keeps as one.
     entries: u64,
 }
 
@@ -27,8 +27,7 @@ impl WrittenBlocks {
         for (word, mask) in words(&blocks) {
             let old = self.words.get(word).copied().unwrap_or(0);
             if old | mask != old {
-                self.entries += u64::from(old == 0);
-                self.words.insert(word, old | mask);
+                self.set(word, old, old | mask);
                 added += u64::from((mask & !old).count_ones());
             }
         }
@@ -40,10 +39,10 @@ impl WrittenBlocks {
         let mut removed = 0;
         let whole = blocks.start.div_ceil(WORD)..blocks.end / WORD;
         if whole.start < whole.end {
-            let entries = &mut self.entries;
-            self.words.clear_range(whole.clone(), |range, old| {
-                *entries = entries.saturating_sub(1);
-                removed += (range.end - range.start) * u64::from(old.count_ones());
+            self.change(whole.clone(), |words| {
+                words.clear_range(whole.clone(), |range, old| {
+                    removed += (range.end - range.start) * u64::from(old.count_ones());
+                });
             });
             removed += self.remove_bits(blocks.start..whole.start * WORD);
             removed += self.remove_bits(whole.end * WORD..blocks.end);
@@ -58,20 +57,50 @@ impl WrittenBlocks {
         for (word, mask) in words(&blocks) {
             let old = self.words.get(word).copied().unwrap_or(0);
             if old & mask != 0 {
-                match old & !mask {
-                    0 => {
-                        self.entries = self.entries.saturating_sub(1);
-                        self.words.remove(word);
-                    }
-                    left => drop(self.words.insert(word, left)),
-                }
+                self.set(word, old, old & !mask);
                 removed += u64::from((old & mask).count_ones());
             }
         }
         removed
     }
 
-    /// Returns about how many words, or runs of equal ones, it has in memory.
+    fn set(&mut self, word: u64, old: u64, new: u64) {
+        let put = |words: &mut RadixMap<u64>| match new {
+            0 => drop(words.remove(word)),
+            new => drop(words.insert(word, new)),
+        };
+        if old != 0 && self.piece_around(word) != (word..word + 1) {
+            return self.change(word..word + 1, put);
+        }
+        self.entries = self.entries + u64::from(old == 0) - u64::from(new == 0);
+        put(&mut self.words);
+    }
+
+    /// Changes words, and counts the pieces that there are more or less: a run that is split becomes many.
+    fn change(&mut self, range: Range<u64>, change: impl FnOnce(&mut RadixMap<u64>)) {
+        let around = self.piece_around(range.start).start..self.piece_around(range.end - 1).end;
+        let pieces = |words: &RadixMap<u64>| words.range(around.clone()).count() as u64;
+        let before = pieces(&self.words);
+        change(&mut self.words);
+        self.entries = self.entries - before + pieces(&self.words);
+    }
+
+    /// Returns the words of the piece that has a word. Those of a run are as many as a power of two, and begin at a multiple
+    /// of that.
+    fn piece_around(&self, word: u64) -> Range<u64> {
+        let mut found = word..word + 1;
+        loop {
+            let length = 2 * (found.end - found.start);
+            let start = word / length * length;
+            let wider = start..start + length;
+            match self.words.range(wider.clone()).next() {
+                Some((piece, _)) if piece == wider => found = wider,
+                _ => return found,
+            }
+        }
+    }
+
+    /// Returns how many words, or runs of equal ones, it has in memory.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
@@ -116,7 +145,7 @@ impl WrittenBlocks {
             words.fill(start..behind, word, |_, _| ());
         }
         from.end()?;
-        let entries = count as u64;
+        let entries = words.iter().count() as u64;
         Ok(Self { words, entries })
     }
 }
@@ -159,6 +188,7 @@ mod tests {
                 assert_eq!(written.remove(range), removed as u64);
             }
             assert_eq!(written.count(), model.len() as u64);
+            assert_eq!(written.entries(), written.words.iter().count() as u64);
         }
         let mut out = Encoder::default();
         written.encode(&mut out);
@@ -176,5 +206,48 @@ mod tests {
         assert_eq!(written.remove(0..1 << 40), 0);
         assert_eq!(written.insert(0..1000), 1000);
         assert_eq!(written.remove(0..1 << 40), 1000);
+    }
+
+    /// What a split run takes is counted, whatever was taken out of it, and given back.
+    #[test]
+    fn a_run_that_is_split_counts_as_all_that_it_became() {
+        const WORDS: u64 = 1 << 22;
+        let mut out = Encoder::default();
+        out.count(1);
+        for number in [0, WORDS, u64::MAX] {
+            out.u64(number);
+        }
+        let mut written = WrittenBlocks::decode(&out.bytes).unwrap();
+        let whole = written.entries();
+        assert!(whole < 64, "{whole}");
+        let pieces = |written: &WrittenBlocks| written.words.iter().count() as u64;
+        for at in 0..1000 {
+            assert_eq!(written.remove(at * 64 * 4096..at * 64 * 4096 + 1), 1);
+        }
+        assert_eq!(written.entries(), pieces(&written));
+        assert!(
+            written.entries() > 64 * 1000,
+            "{} after a thousand",
+            written.entries()
+        );
+        let mut state = 7u64;
+        for _ in 0..1000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (start, length) = ((state >> 20) % (WORDS * 64), (state >> 50) % 10_000);
+            if state & (1 << 10) == 0 {
+                written.insert(start..start + length);
+            } else {
+                written.remove(start..start + length);
+            }
+            assert_eq!(written.entries(), pieces(&written));
+        }
+        let memory = written.words.own_bytes() as u64;
+        assert!(
+            memory < written.entries() * 100,
+            "{memory} bytes of {}",
+            written.entries()
+        );
+        written.remove(0..WORDS * 128);
+        assert_eq!((written.entries(), written.count()), (0, 0));
     }
 }

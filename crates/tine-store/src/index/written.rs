@@ -12,6 +12,9 @@ use crate::error::Result;
 
 const WORD: u64 = 64;
 
+/// What a run takes where the set is written down.
+const RUN_BYTES: usize = 24;
+
 /// A set of blocks. Clones in O(1).
 #[derive(Clone, Default)]
 pub(crate) struct WrittenBlocks {
@@ -130,10 +133,15 @@ impl WrittenBlocks {
         }
     }
 
+    /// Returns how many runs so many bytes of it may be.
+    pub(crate) fn entries_saved_in(bytes: u32) -> u64 {
+        u64::from(bytes) / RUN_BYTES as u64
+    }
+
     /// Reads it from bytes whose checksum was verified.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut from = Decoder::new("written blocks", bytes);
-        let count = from.count(24)?;
+        let count = from.count(RUN_BYTES)?;
         let mut words = RadixMap::new();
         let mut behind = 0;
         for _ in 0..count {

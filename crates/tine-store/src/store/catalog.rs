@@ -46,14 +46,6 @@ impl BranchCell {
             clock: Clock::default(),
         })
     }
-
-    /// Closes the open group, if what is the branch's own has to be counted: of that only closed groups tell.
-    pub(crate) fn close_if_uncounted(&self) {
-        let is_counted = self.head.read().stretch.alive().is_some();
-        if !is_counted {
-            self.head.write().close_group();
-        }
-    }
 }
 
 /// A named point.

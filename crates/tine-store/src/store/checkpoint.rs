@@ -328,16 +328,19 @@ impl Engine {
             sequence: 0,
             chain: 0,
         };
-        // A head's count is exact only while no writes are open in it, which is seen under its lock.
+        // A head's count is exact only while no writes are open in it, which is seen under its lock. Who keeps none has it
+        // from the root, if that shows all.
+        let counted = |stretch: &Stretch| {
+            let of_root = roots.get(&stretch.id).and_then(|root| root.alive);
+            stretch.alive().or(of_root)
+        };
         let heads: HashMap<StretchId, Option<u64>> = catalog
             .branches
             .values()
             .map(|entry| {
                 let head = entry.cell.head.read();
-                (
-                    head.stretch.id,
-                    head.stretch.alive().filter(|_| !head.has_open_writes()),
-                )
+                let alive = (!head.has_open_writes()).then(|| counted(&head.stretch));
+                (head.stretch.id, alive.flatten())
             })
             .collect();
         let mut trees = Vec::new();

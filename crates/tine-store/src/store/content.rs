@@ -18,6 +18,7 @@ use crate::overlay::{Entry, Overlay, Zero};
 use crate::segment::SegmentId;
 use crate::segment::format::Part;
 use crate::store::Engine;
+use crate::store::catalog::BranchCell;
 use crate::store::stretch::{Deaths, PublishedPart, Stretch, StretchState};
 use crate::store::view::View;
 
@@ -147,6 +148,40 @@ pub(crate) fn add_parts(written: &mut WrittenBlocks, parts: &[PublishedPart]) {
     }
 }
 
+/// What a stretch wrote since its set of written blocks was saved.
+struct Newer {
+    parts: Vec<PublishedPart>,
+    /// What groups in memory cleared, and then wrote.
+    groups: Vec<(Vec<Tombstone>, Vec<u64>)>,
+}
+
+impl Newer {
+    /// Takes it out of the stretch, for what takes long to be done without a lock.
+    fn of(state: &StretchState) -> Self {
+        let groups = state.groups.iter().map(|group| {
+            let mut blocks = Vec::new();
+            group.for_each_alive(|_, slot| blocks.push(slot.block));
+            (group.tombstones.clone(), blocks)
+        });
+        Self {
+            parts: state.parts.clone(),
+            groups: groups.collect(),
+        }
+    }
+
+    fn add_to(&self, written: &mut WrittenBlocks) {
+        add_parts(written, &self.parts);
+        for (tombstones, blocks) in &self.groups {
+            for tombstone in tombstones {
+                written.remove(tombstone.start..tombstone.start + tombstone.count);
+            }
+            for &block in blocks {
+                written.insert(block..block + 1);
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Returns the view of a stretch's end. O(what no root covers). Reads nothing.
     ///
@@ -201,8 +236,13 @@ impl Engine {
         view.overlaid += applier.blocks;
     }
 
-    /// Returns the set of blocks that a stretch wrote and that are its own still. O(what it wrote / 64).
-    pub(crate) fn written_set(&self, stretch: &Stretch) -> Result<WrittenBlocks> {
+    /// Returns the set of blocks that a stretch wrote and that are its own still, and the number of the group that was open
+    /// then, with nothing in it. `cell` is that of the branch whose head it may be. O(what it wrote / 64).
+    pub(crate) fn written_set(
+        &self,
+        stretch: &Arc<Stretch>,
+        cell: Option<&BranchCell>,
+    ) -> Result<(WrittenBlocks, u64)> {
         loop {
             // Held, so that it is not removed when a newer set takes its place before it was read.
             let (at, covered, root, _held) = {
@@ -211,20 +251,20 @@ impl Engine {
                 (state.written_at, state.covered, state.root.clone(), held)
             };
             let mut written = self.saved_set(at.as_ref(), root.as_deref(), stretch.id)?;
-            let state = stretch.state.lock();
-            if (state.written_at, state.covered) != (at, covered) {
-                continue;
-            }
-            add_parts(&mut written, &state.parts);
-            for group in &state.groups {
-                for tombstone in &group.tombstones {
-                    written.remove(tombstone.start..tombstone.start + tombstone.count);
+            let (newer, open_group) = {
+                // Locked until all is seen: what a writer replaces is dead at once, but the new is seen in closed groups alone.
+                let mut head = cell.map(|cell| cell.head.write());
+                if let Some(head) = head.as_mut().filter(|head| Arc::ptr_eq(&head.stretch, stretch)) {
+                    head.close_group();
                 }
-                group.for_each_alive(|_, slot| {
-                    written.insert(slot.block..slot.block + 1);
-                });
-            }
-            return Ok(written);
+                let state = stretch.state.lock();
+                if (state.written_at, state.covered) != (at, covered) {
+                    continue;
+                }
+                (Newer::of(&state), state.open_group)
+            };
+            newer.add_to(&mut written);
+            return Ok((written, open_group));
         }
     }
 
@@ -260,18 +300,29 @@ impl Engine {
         Ok(written)
     }
 
-    /// Counts the blocks that a stretch wrote and did not overwrite.
-    pub(crate) fn written_blocks(&self, stretch: &Stretch) -> Result<u64> {
+    /// Counts the blocks that a stretch wrote and did not overwrite. `cell` is that of the branch whose head it may be.
+    pub(crate) fn written_blocks(&self, stretch: &Arc<Stretch>, cell: Option<&BranchCell>) -> Result<u64> {
         if let Some(alive) = stretch.alive() {
             return Ok(alive);
         }
-        let is_point = stretch.state.lock().is_point;
-        let alive = self.written_set(stretch)?.count();
-        if is_point {
+        let (written, open_group) = self.written_set(stretch, cell)?;
+        let alive = written.count();
+        // Who asks next is told the same, unless something was written meanwhile.
+        let head = cell.map(|cell| cell.head.read());
+        let head = head.filter(|head| Arc::ptr_eq(&head.stretch, stretch));
+        let is_same = {
+            let state = stretch.state.lock();
+            let is_quiet = head
+                .as_ref()
+                .map_or(state.is_point, |head| !head.has_open_writes());
+            is_quiet && state.open_group == open_group
+        };
+        if is_same {
             stretch.set_alive(alive);
-        } else {
-            stretch.set_alive_if_unknown(alive);
         }
         Ok(alive)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,8 @@ pub(crate) struct NewRoot {
     /// It is a point, all of which the root covers: children may stand on it.
     pub(crate) is_final: bool,
     pub(crate) written: Option<NodeRef>,
+    /// How many blocks are in that set, if it was made for this root.
+    pub(crate) alive: Option<u64>,
     /// What is in segments and that it does not show any more.
     pub(crate) deaths: Deaths,
 }

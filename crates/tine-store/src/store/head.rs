@@ -118,6 +118,13 @@ impl Head {
         self.own.set(written);
     }
 
+    /// Gives up what is in memory of a branch that is dropped: handles on it may stay.
+    pub(crate) fn set_dropped(&mut self) {
+        self.dropped = true;
+        self.view = None;
+        self.own.set(None);
+    }
+
     /// Makes sure that so many blocks, fewer than a group can have, go into one.
     pub(crate) fn make_group_room(&mut self, blocks: usize) {
         if self.open.slots.max(self.open.tombstones.len()) + blocks >= GROUP_SLOTS_MAX {

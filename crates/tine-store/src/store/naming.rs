@@ -9,6 +9,7 @@ use crate::block::DISK_BYTES_MAX;
 use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
+use crate::index::written::WrittenBlocks;
 use crate::journal::commit::{Item, Priority};
 use crate::journal::record::Record;
 use crate::names::{BranchName, SnapshotName, Target};
@@ -17,7 +18,7 @@ use crate::store::catalog::{BranchCell, Catalog, Stay};
 use crate::store::read_ahead::ReadAhead;
 use crate::store::report::PointInfo;
 use crate::store::state::State;
-use crate::store::stretch::ReadGuard;
+use crate::store::stretch::{ReadGuard, Stretch};
 use crate::store::{Branch, Engine, Store};
 
 impl Engine {
@@ -36,17 +37,26 @@ impl Engine {
                 (Arc::clone(&head.stretch), ReadGuard::new(&head.stretch))
             };
             let view = self.view(&stretch)?;
-            let written = self.own.has_room().then(|| self.written_set(&stretch));
-            let written = written.transpose()?;
+            let written = self
+                .has_own_room(&stretch)
+                .then(|| self.written_set(&stretch, None))
+                .transpose()?;
             let mut head = cell.head.write();
             // It may have been forked or rolled back meanwhile, which does not need it loaded.
             if Arc::ptr_eq(&head.stretch, &stretch) {
-                if head.view.is_none() {
-                    head.set_loaded(view, written);
+                if head.view.is_none() && !head.dropped {
+                    head.set_loaded(view, written.map(|(written, _)| written));
                 }
                 return Ok(());
             }
         }
+    }
+
+    /// Tells whether there is memory for what a stretch wrote, as far as that was saved.
+    fn has_own_room(&self, stretch: &Stretch) -> bool {
+        let saved = stretch.state.lock().written_at;
+        let entries = saved.map_or(0, |at| WrittenBlocks::entries_saved_in(at.bytes));
+        self.own.has_room_for(entries.max(1))
     }
 
     /// Forgets branches. Never refused for want of room: dropping is what a full store needs.
@@ -82,8 +92,7 @@ impl Engine {
                 dropped.push(Arc::clone(&entry.cell));
                 let head = {
                     let mut head = entry.cell.head.write();
-                    head.dropped = true;
-                    head.view = None;
+                    head.set_dropped();
                     head.stretch.id
                 };
                 catalog.release(head, &self.segments);

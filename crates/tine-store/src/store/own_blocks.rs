@@ -25,9 +25,9 @@ impl OwnMemory {
         })
     }
 
-    /// Tells whether there is room for more.
-    pub(crate) fn has_room(&self) -> bool {
-        self.entries() < self.most
+    /// Tells whether there is room for so many more.
+    pub(crate) fn has_room_for(&self, entries: u64) -> bool {
+        entries <= self.most.saturating_sub(self.entries())
     }
 
     /// Returns how many words, or runs of equal ones, heads know.
@@ -118,14 +118,14 @@ mod tests {
         for word in 0..6 {
             assert_eq!(large.insert(word * 640..word * 640 + 1), Some(1));
         }
-        assert_eq!((memory.entries(), memory.has_room()), (10, false));
+        assert_eq!((memory.entries(), memory.has_room_for(1)), (10, false));
         assert_eq!(
             large.insert(64_000..64_001),
             Some(1),
             "what it knew was right to the end"
         );
         assert_eq!((large.insert(0..1), large.remove(0..1)), (None, None));
-        assert_eq!((memory.entries(), memory.has_room()), (4, true));
+        assert_eq!((memory.entries(), memory.has_room_for(1)), (4, true));
         assert_eq!(small.insert(0..1), Some(0));
         assert_eq!(small.remove(0..64), Some(2));
         assert_eq!(memory.entries(), 3);

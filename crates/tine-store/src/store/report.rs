@@ -1,5 +1,7 @@
 //! Reports: what there is and what it costs, as plain data.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,7 @@ use crate::error::{Result, StoreError};
 use crate::index::layers::{LAYERS_MAX, LAYERS_SOFT};
 use crate::names::{BranchName, SnapshotName, Target};
 use crate::segment::format::SegmentKind;
+use crate::store::catalog::BranchCell;
 use crate::store::pace::Pacer;
 use crate::store::{Engine, Store};
 
@@ -226,33 +229,38 @@ fn time(nanoseconds: u64) -> SystemTime {
 
 impl Engine {
     fn info(&self, name: &BranchName) -> Result<BranchInfo> {
-        let (stretch, mut info) = {
-            let catalog = self.catalog.lock();
-            let entry = catalog.entry(name)?;
-            entry.cell.close_if_uncounted();
-            let head = entry.cell.head.read();
-            let mut snapshots = Vec::with_capacity(entry.snapshots.len());
-            for (name, snapshot) in &entry.snapshots {
-                snapshots.push(SnapshotInfo {
+        loop {
+            let (cell, stretch, mut info) = {
+                let catalog = self.catalog.lock();
+                let entry = catalog.entry(name)?;
+                let head = entry.cell.head.read();
+                let mut snapshots = Vec::with_capacity(entry.snapshots.len());
+                for (name, snapshot) in &entry.snapshots {
+                    snapshots.push(SnapshotInfo {
+                        name: name.clone(),
+                        size: catalog.stretch(snapshot.point)?.state.lock().size(),
+                        created: time(snapshot.created),
+                        point: snapshot.point,
+                    });
+                }
+                let info = BranchInfo {
                     name: name.clone(),
-                    size: catalog.stretch(snapshot.point)?.state.lock().size(),
-                    created: time(snapshot.created),
-                    point: snapshot.point,
-                });
-            }
-            let info = BranchInfo {
-                name: name.clone(),
-                size: head.size,
-                written: 0,
-                created: time(entry.created),
-                origin: entry.origin.clone().map(|(point, name)| Origin { name, point }),
-                protected: entry.protected,
-                snapshots,
+                    size: head.size,
+                    written: 0,
+                    created: time(entry.created),
+                    origin: entry.origin.clone().map(|(point, name)| Origin { name, point }),
+                    protected: entry.protected,
+                    snapshots,
+                };
+                (Arc::clone(&entry.cell), Arc::clone(&head.stretch), info)
             };
-            (std::sync::Arc::clone(&head.stretch), info)
-        };
-        info.written = self.written_blocks(&stretch)? * BLOCK_BYTES;
-        Ok(info)
+            let written = self.written_blocks(&stretch, Some(&cell));
+            // Dropped or rolled back meanwhile, and what was counted with it.
+            if !stretch.is_dropped() {
+                info.written = written? * BLOCK_BYTES;
+                return Ok(info);
+            }
+        }
     }
 }
 
@@ -294,15 +302,16 @@ impl Store {
     /// Those of reading: after a crash the written bytes are counted anew.
     pub fn points(&self) -> Result<Vec<PointInfo>> {
         let engine = &self.running.engine;
-        let (mut stretches, mut points) = {
+        let (mut stretches, mut points, cells) = {
             let catalog = engine.catalog.lock();
-            catalog
-                .branches
-                .values()
-                .for_each(|entry| entry.cell.close_if_uncounted());
+            let cells = catalog.branches.values().map(|entry| {
+                let head = entry.cell.head.read().stretch.id;
+                (head, Arc::clone(&entry.cell))
+            });
+            let cells: HashMap<StretchId, Arc<BranchCell>> = cells.collect();
             let stretches = catalog.stretches.values().filter(|stretch| !stretch.is_dropped());
             let stretches: Vec<_> = stretches.cloned().collect();
-            let points: std::collections::HashMap<StretchId, PointInfo> = stretches
+            let points: HashMap<StretchId, PointInfo> = stretches
                 .iter()
                 .map(|stretch| {
                     let size = stretch.state.lock().size();
@@ -334,7 +343,7 @@ impl Store {
                     }
                 }
             }
-            (stretches, points)
+            (stretches, points, cells)
         };
         // Numbers increase along every line.
         stretches.sort_by_key(|stretch| stretch.id);
@@ -342,7 +351,8 @@ impl Store {
             .iter()
             .filter_map(|stretch| {
                 let mut point = points.remove(&stretch.id)?;
-                let written = engine.written_blocks(stretch);
+                let cell = cells.get(&stretch.id).map(Arc::as_ref);
+                let written = engine.written_blocks(stretch, cell);
                 // Dropped meanwhile, and what it had with it.
                 (!stretch.is_dropped()).then(|| {
                     point.written = written? * BLOCK_BYTES;

@@ -154,13 +154,6 @@ impl Stretch {
         self.alive.store(UNTRACKED, Ordering::Relaxed);
     }
 
-    /// Sets the count if no head in use has done so, which keeps it itself, or has given that up.
-    pub(crate) fn set_alive_if_unknown(&self, alive: u64) {
-        let _ = self
-            .alive
-            .compare_exchange(UNKNOWN, alive, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
     pub(crate) fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) > 0
     }

@@ -303,7 +303,7 @@ impl Store {
             }
             branch.flush()?;
             let stretch = Arc::clone(&branch.cell.head.read().stretch);
-            let data = engine.written_blocks(&stretch)? * crate::block::BLOCK_BYTES;
+            let data = engine.written_blocks(&stretch, Some(&branch.cell))? * crate::block::BLOCK_BYTES;
             engine.rename(&unfinished, name, Stay::Unfinished)?;
             Ok(ImportReport {
                 size: size.unwrap_or(end),

@@ -68,7 +68,7 @@ impl Config {
         if self.small_nodes {
             // Some four extents, and three children.
             (options.bounds.leaf_bytes, options.bounds.children) = (160, 3);
-            // And what is a branch's own is known of the first blocks alone.
+            // And what is a branch's own is known of the first blocks alone: `trees` looks whether it is counted right.
             options.bounds.own_words = 2;
         }
         options

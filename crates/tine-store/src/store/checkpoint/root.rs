@@ -71,6 +71,7 @@ impl Engine {
         };
         // The set of written blocks is needed for as long as it may change; of a point its count, which cannot be found
         // out without the parts.
+        let mut alive = None;
         let written = if changed.is_final && stretch.alive().is_some() {
             None
         } else {
@@ -83,6 +84,7 @@ impl Engine {
                         stretch.set_alive(written.count());
                         None
                     } else {
+                        alive = Some(written.count());
                         let mut out = Encoder::default();
                         written.encode(&mut out);
                         Some(writer.put(&out.bytes)?)
@@ -104,6 +106,7 @@ impl Engine {
             layers,
             is_final: changed.is_final,
             written,
+            alive,
             deaths,
         })
     }

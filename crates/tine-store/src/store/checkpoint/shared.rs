@@ -65,6 +65,7 @@ pub(super) fn moved_root(stretch: &Arc<Stretch>, state: &StretchState, layers: A
         layers,
         is_final: state.is_point && state.is_published(),
         written: state.written_at,
+        alive: None,
         deaths: Deaths::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
+use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Syncer, Writing};
 use tine_store::segment::SegmentId;
 
 use bench_measure::Effort;
@@ -153,9 +153,9 @@ impl<M: Medium> Medium for CountingMedium<M> {
         self.medium.write_journal(file, offset, bytes)
     }
 
-    fn sync_journal(&self, file: u32) -> io::Result<()> {
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()> {
         self.counts.synced();
-        self.medium.sync_journal(file)
+        self.medium.sync_journal(file, by)
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

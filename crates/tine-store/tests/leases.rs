@@ -17,8 +17,8 @@ use support::gate::{Gate, Gated, Held};
 use support::perform::{describe, go_on};
 use support::runner::Config;
 use support::watchdog::Watchdog;
-use tine_store::medium::ObjectName;
 use tine_store::medium::simulated::{Chooser, Fault, FileName, SimulatedMedium, SimulatedOptions, Violation};
+use tine_store::medium::{ObjectName, Syncer};
 use tine_store::{
     BranchName, CreateOptions, ExportTarget, OpenOptions, Reader, Store, StoreError, Target, UpkeepStep,
 };
@@ -364,7 +364,7 @@ fn a_reader_that_changes_something_is_noticed() {
     assert!(process.open_object(ObjectName::Parameters).is_ok());
     let changes = [
         process.reserve(0),
-        process.sync_journal(0),
+        process.sync_journal(0, Syncer::First),
         process.remove_object(ObjectName::Parameters),
         process.become_reader(&[]),
     ];

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tine_store::medium::{Area, DirectoryMedium, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
+use tine_store::medium::{
+    Area, DirectoryMedium, Medium, Object, ObjectName, ObjectWriter, Reading, Syncer, Writing,
+};
 use tine_store::segment::SegmentId;
 use tine_store::{Branch, CreateOptions, OpenOptions, Store};
 
@@ -136,8 +138,8 @@ impl Medium for Caching {
         self.medium.write_journal(file, offset, bytes)
     }
 
-    fn sync_journal(&self, file: u32) -> io::Result<()> {
-        self.medium.sync_journal(file)
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()> {
+        self.medium.sync_journal(file, by)
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

@@ -22,7 +22,7 @@ use crate::error::{Result, StoreError};
 use crate::journal::record::FrameRef;
 use crate::journal::ring::{Ring, Room, Unsynced, frame_bytes, frame_bytes_max};
 use crate::journal::turn::{Told, Turns, Woken};
-use crate::medium::Medium;
+use crate::medium::{Medium, Syncer};
 use crate::store::durable::Effect;
 use crate::store::pace::Level;
 
@@ -288,7 +288,8 @@ impl Journal {
     fn lead(&self, apply: &dyn Fn(Effect)) -> Result<()> {
         let abandoned = Abandoned { journal: self };
         let written = self.write_queued().and_then(|written| {
-            written.unsynced.sync(&*self.medium)?;
+            let by = Syncer::of_commit(written.number);
+            written.unsynced.sync(&*self.medium, by)?;
             Ok(written)
         });
         let result = match written {
@@ -320,12 +321,22 @@ impl Journal {
         queue.pending -= bytes;
         self.set_room(&mut queue, &ring);
         let unsynced = ring.take_unsynced();
+        let effects = match result {
+            Ok(effects) => effects,
+            Err(error) => {
+                // Before anybody else can write: behind a frame that is lost nothing may follow.
+                let woken = self.fail(&mut queue, error.clone());
+                drop((queue, ring));
+                woken.wake();
+                return Err(error);
+            }
+        };
         drop((queue, ring));
         Ok(Written {
             number,
             last,
             unsynced,
-            effects: result?,
+            effects,
         })
     }
 
@@ -373,7 +384,7 @@ impl Journal {
         woken.wake();
     }
 
-    /// Looks at the ring between two commits.
+    /// Looks at the ring while nothing is written to it; up to two commits may be written and not synced.
     pub(crate) fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
         let mut ring = self.ring.lock();
         let result = look(&mut ring);

@@ -16,7 +16,7 @@ use crate::journal::frame::{
     FRAME_ALIGNMENT, FRAME_BYTES_MAX, Header, JournalKey, chain_start, encode_head, head_bytes,
 };
 use crate::journal::record::{FrameRef, Record};
-use crate::medium::{Area, Medium};
+use crate::medium::{Area, Medium, Syncer};
 use crate::planted::{Bug, planted};
 
 /// A position in the ring.
@@ -361,7 +361,7 @@ impl Ring {
     fn make_durable(&mut self, file: u32) -> Result<()> {
         if self.wholeness[file as usize] == Wholeness::Unsynced {
             self.medium
-                .sync_journal(file)
+                .sync_journal(file, Syncer::First)
                 .map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?;
             self.sync_directory()?;
             self.wholeness[file as usize] = Wholeness::Durable;
@@ -389,7 +389,7 @@ impl Ring {
         }
     }
 
-    /// Writes one frame; `fill` appends the payload. Not durable before [`Ring::sync`].
+    /// Writes one frame; `fill` appends the payload. Not durable before [`Ring::sync`] or [`Unsynced::sync`].
     pub(crate) fn write(
         &mut self,
         records: &[u8],
@@ -446,7 +446,7 @@ impl Ring {
     /// Makes all frames written durable. After an error nothing may be written any more.
     pub(crate) fn sync(&mut self) -> Result<()> {
         let unsynced = self.take_unsynced();
-        unsynced.sync(&*self.medium)?;
+        unsynced.sync(&*self.medium, Syncer::First)?;
         self.synced_through = unsynced.through;
         Ok(())
     }
@@ -489,12 +489,12 @@ pub(crate) struct Unsynced {
 
 impl Unsynced {
     /// Makes them durable. After an error nothing may be written any more.
-    pub(crate) fn sync(&self, medium: &dyn Medium) -> Result<()> {
+    pub(crate) fn sync(&self, medium: &dyn Medium, by: Syncer) -> Result<()> {
         for &file in &self.files {
             if planted(Bug::NoSync) {
                 continue;
             }
-            match medium.sync_journal(file) {
+            match medium.sync_journal(file, by) {
                 Err(_) if planted(Bug::FsyncRetry) => {}
                 result => result.map_err(|e| StoreError::io(format_args!("journal/{file}"), "sync", e))?,
             }
@@ -509,7 +509,7 @@ fn add_file(medium: &dyn Medium, file: u32, bytes: u64) -> Result<()> {
         .create_journal_file(file, bytes)
         .map_err(|e| StoreError::io(&name, "make", e))?;
     medium
-        .sync_journal(file)
+        .sync_journal(file, Syncer::First)
         .map_err(|e| StoreError::io(&name, "sync", e))
 }
 

@@ -25,7 +25,7 @@ use self::folder::{Folder, Inside};
 use self::journal::JournalFile;
 use self::writer::FileWriter;
 use super::lease::{self, Lease};
-use super::{Area, Medium, Object, ObjectName, ObjectWriter, Writing};
+use super::{Area, Medium, Object, ObjectName, ObjectWriter, Syncer, Writing};
 use crate::error::LockHolder;
 use crate::segment::SegmentId;
 
@@ -451,8 +451,8 @@ impl Medium for DirectoryMedium {
         self.journal_file(file)?.write(bytes, offset)
     }
 
-    fn sync_journal(&self, file: u32) -> io::Result<()> {
-        self.journal_file(file)?.sync()
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()> {
+        self.journal_file(file)?.sync(by)
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

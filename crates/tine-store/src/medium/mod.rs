@@ -38,6 +38,26 @@ pub enum Area {
     Journal,
 }
 
+/// Who syncs the journal: two may do so at once, and each is told of what the medium lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncer {
+    /// Of commits with even numbers, and of all else.
+    First,
+    /// Of commits with odd numbers.
+    Second,
+}
+
+impl Syncer {
+    /// Returns who syncs a commit: another than the one who syncs the next.
+    pub(crate) fn of_commit(number: u64) -> Self {
+        if number.is_multiple_of(2) {
+            Self::First
+        } else {
+            Self::Second
+        }
+    }
+}
+
 /// The name of an object: made by the engine alone, so it is always a safe file name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectName {
@@ -127,9 +147,9 @@ pub trait Medium: Send + Sync + 'static {
     /// Writes into a journal file; `offset` and the length are multiples of 4096.
     fn write_journal(&self, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes everything written to a journal file durable. Two threads may do this at once, and write to the file
-    /// meanwhile; what one of them wrote and the medium lost is an error for both.
-    fn sync_journal(&self, file: u32) -> io::Result<()>;
+    /// Makes everything written to a journal file durable. Two threads may do this at once, as different syncers, and write to
+    /// the file meanwhile. What was written and lost is an error for each syncer's next sync, whoever has been told before.
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()>;
 
     /// Reads from a journal file past any cache; `offset` and the length are multiples of 4096.
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()>;

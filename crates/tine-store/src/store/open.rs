@@ -23,7 +23,7 @@ use crate::journal::record::Record;
 use crate::journal::ring::{LogFrame, Place, Ring, Shape};
 use crate::journal::walk::{Path as JournalPath, Walked, Walker};
 use crate::manifest::Manifest;
-use crate::medium::{Access, Area, DirectoryMedium, Folder, Medium, ObjectName, Writing};
+use crate::medium::{Access, Area, DirectoryMedium, Folder, Medium, ObjectName, Syncer, Writing};
 use crate::options::{CreateOptions, OpenOptions};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
@@ -244,7 +244,7 @@ impl Store {
                 if !planted(Bug::NoSync) {
                     let name = format_args!("journal/{file}").to_string();
                     medium
-                        .sync_journal(file)
+                        .sync_journal(file, Syncer::First)
                         .map_err(|e| StoreError::io(name, "sync", e))?;
                 }
             }

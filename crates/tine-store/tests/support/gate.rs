@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
+use tine_store::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Syncer, Writing};
 use tine_store::segment::SegmentId;
 
 /// What a gate holds up.
@@ -17,6 +17,8 @@ pub(crate) enum Held {
     Commits,
     /// The first sync of the journal; others pass.
     OneCommit,
+    /// Syncs of the journal that failed, before anybody is told.
+    Failures,
 }
 
 /// A gate: open, or shut for one kind of call.
@@ -27,6 +29,8 @@ pub(crate) struct Gate {
 
 struct State {
     held: Held,
+    /// How often it was shut or opened.
+    turn: u64,
     /// Calls that are held up now.
     waiting: usize,
     /// Calls of the kind that passed since it was shut, or are about to return.
@@ -38,6 +42,7 @@ impl Gate {
         Arc::new(Self {
             state: Mutex::new(State {
                 held: Held::Nothing,
+                turn: 0,
                 waiting: 0,
                 passed: 0,
             }),
@@ -47,8 +52,10 @@ impl Gate {
 
     /// Shuts the gate for one kind of call; those that were held up go on.
     pub(crate) fn hold(&self, what: Held) {
-        *self.state.lock() = State {
+        let mut state = self.state.lock();
+        *state = State {
             held: what,
+            turn: state.turn + 1,
             waiting: 0,
             passed: 0,
         };
@@ -68,6 +75,11 @@ impl Gate {
         }
     }
 
+    /// Returns how many calls are held up now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().waiting
+    }
+
     /// Waits until a call has passed that the gate did not hold up.
     pub(crate) fn wait_for_another(&self) {
         let mut state = self.state.lock();
@@ -82,7 +94,8 @@ impl Gate {
         if held == what || held == Held::OneCommit && what == Held::Commits && state.waiting == 0 {
             state.waiting += 1;
             self.changed.notify_all();
-            while state.held == held {
+            let turn = state.turn;
+            while state.turn == turn {
                 self.changed.wait(&mut state);
             }
         }
@@ -167,9 +180,12 @@ impl Medium for Gated {
         self.medium.write_journal(file, offset, bytes)
     }
 
-    fn sync_journal(&self, file: u32) -> io::Result<()> {
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()> {
         self.gate.pass(Held::Commits);
-        let result = self.medium.sync_journal(file);
+        let result = self.medium.sync_journal(file, by);
+        if result.is_err() {
+            self.gate.pass(Held::Failures);
+        }
         self.gate.passed();
         result
     }

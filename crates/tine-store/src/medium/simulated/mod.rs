@@ -24,7 +24,7 @@ mod digest;
 mod file;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::Hash;
 use std::io;
@@ -169,6 +169,8 @@ struct State {
     readers: BTreeMap<u64, Vec<SegmentId>>,
     ring_files: u32,
     reserved: u64,
+    /// Files of the journal of which a sync failed, and who of its syncers was not told yet.
+    untold: [BTreeSet<u64>; 2],
     /// Whether delayed pages wait for the first change.
     delayed: bool,
     faults: Vec<(Fault, u64)>,
@@ -201,6 +203,7 @@ impl SimulatedMedium {
             crashed: false,
             readers: BTreeMap::new(),
             ring_files: 0,
+            untold: Default::default(),
             reserved: 0,
             delayed: false,
             faults: Vec::new(),
@@ -506,6 +509,7 @@ impl State {
         self.session += 1;
         self.crashed = false;
         self.reserved = 0;
+        self.untold = Default::default();
     }
 
     fn cached(&self, name: FileName) -> Option<u64> {

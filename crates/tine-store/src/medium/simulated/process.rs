@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::file::{FileBytes, PAGE, Sight};
 use super::{Digester, Fault, FileName, Shared, State, Violation};
-use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Writing};
+use crate::medium::{Area, Medium, Object, ObjectName, ObjectWriter, Reading, Syncer, Writing};
 use crate::segment::SegmentId;
 
 /// One process that has the medium open.
@@ -316,11 +316,18 @@ impl Medium for Process {
         state.write_file(id, offset, bytes, course)
     }
 
-    fn sync_journal(&self, file: u32) -> io::Result<()> {
+    fn sync_journal(&self, file: u32, by: Syncer) -> io::Result<()> {
         let (mut state, course) = self.change(Kind::Sync)?;
         state.counters.journal_syncs += 1;
         let id = state.journal_range(file, 0, 0)?;
-        state.sync_file(id, course)
+        if state.untold[by as usize].remove(&id) {
+            return Err(io::Error::other("what was written before is lost"));
+        }
+        let result = state.sync_file(id, course);
+        if course == Course::Failure {
+            state.untold[1 - by as usize].insert(id);
+        }
+        result
     }
 
     fn read_journal(&self, file: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

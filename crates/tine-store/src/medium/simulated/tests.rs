@@ -1,5 +1,5 @@
 use super::*;
-use crate::medium::{Object, Reading, Writing};
+use crate::medium::{Object, Reading, Syncer, Writing};
 use crate::segment::SegmentId;
 
 const SEGMENT: ObjectName = ObjectName::Segment(SegmentId { epoch: 1, counter: 1 });
@@ -14,7 +14,7 @@ fn with_journal(rest: usize) -> SimulatedMedium {
     let medium = medium(rest);
     let process = medium.start();
     process.create_journal_file(0, 4 * 4096).unwrap();
-    process.sync_journal(0).unwrap();
+    process.sync_journal(0, Syncer::First).unwrap();
     process.sync_area(Area::Journal).unwrap();
     medium
 }
@@ -47,7 +47,7 @@ fn what_was_synced_survives_a_power_cut() {
         let medium = with_journal(rest);
         let process = medium.start();
         process.write_journal(0, 4096, &page(1)).unwrap();
-        process.sync_journal(0).unwrap();
+        process.sync_journal(0, Syncer::First).unwrap();
         put(&*process, SEGMENT, b"some bytes");
         process.sync_area(Area::Segment).unwrap();
         medium.cut_power();
@@ -66,7 +66,7 @@ fn an_unsynced_page_has_every_fate() {
     let medium = with_journal(0);
     let process = medium.start();
     process.write_journal(0, 0, &page(1)).unwrap();
-    process.sync_journal(0).unwrap();
+    process.sync_journal(0, Syncer::First).unwrap();
     process.write_journal(0, 0, &page(2)).unwrap();
     process.write_journal(0, 0, &page(3)).unwrap();
 
@@ -135,11 +135,14 @@ fn a_failed_sync_is_never_made_good() {
     writer.append(&page(5)).unwrap();
     process.sync_area(Area::Segment).unwrap();
     medium.inject(Fault::Sync, 1);
-    assert!(process.sync_journal(0).is_err());
+    assert!(process.sync_journal(0, Syncer::First).is_err());
     medium.inject(Fault::Sync, 1);
     assert!(writer.sync().is_err());
 
-    process.sync_journal(0).unwrap();
+    // Nobody is told twice, and each once.
+    process.sync_journal(0, Syncer::First).unwrap();
+    assert!(process.sync_journal(0, Syncer::Second).is_err());
+    process.sync_journal(0, Syncer::Second).unwrap();
     let object = process.open_object(SEGMENT).unwrap();
     object.sync().unwrap();
     assert_eq!(journal_page(&*process, 0), page(0), "the medium never got it");
@@ -219,7 +222,7 @@ fn a_crash_ends_everything_at_the_nth_change() {
     let process = medium.start();
     medium.inject(Fault::Crash, 2);
     process.write_journal(0, 0, &page(1)).unwrap();
-    assert!(process.sync_journal(0).is_err());
+    assert!(process.sync_journal(0, Syncer::First).is_err());
     assert!(medium.crashed());
     assert!(process.read_journal(0, 0, &mut page(0)).is_err());
     assert!(process.list_objects(Area::Segment).is_err());
@@ -389,7 +392,7 @@ fn every_moment_can_be_recorded() {
     let process = medium.start();
     medium.record();
     process.write_journal(0, 0, &page(1)).unwrap();
-    process.sync_journal(0).unwrap();
+    process.sync_journal(0, Syncer::First).unwrap();
     process.write_journal(0, 4096, &page(2)).unwrap();
     let moments = medium.take_recorded();
     let pages = |medium: &SimulatedMedium| {
@@ -417,7 +420,7 @@ fn something_else_can_happen_in_the_middle() {
     medium.interrupt(2, move || other.write_journal(0, 4096, &page(2)).unwrap());
     process.write_journal(0, 0, &page(1)).unwrap();
     assert_eq!(journal_page(&*process, 1), page(0));
-    process.sync_journal(0).unwrap();
+    process.sync_journal(0, Syncer::First).unwrap();
     assert_eq!(journal_page(&*process, 1), page(2));
     assert!(!medium.anything_volatile(), "it came before the sync");
 }
@@ -435,7 +438,7 @@ fn the_digest_is_of_all_that_can_be_seen_or_lost() {
     let written = |_: &SimulatedMedium, process: &dyn Medium| process.write_journal(0, 0, &page(1)).unwrap();
     let synced = |medium: &SimulatedMedium, process: &dyn Medium| {
         written(medium, process);
-        process.sync_journal(0).unwrap();
+        process.sync_journal(0, Syncer::First).unwrap();
     };
     let named = |_: &SimulatedMedium, process: &dyn Medium| put(process, SEGMENT, b"some bytes");
     let digests = [
@@ -453,7 +456,7 @@ fn the_digest_is_of_all_that_can_be_seen_or_lost() {
         after(&|medium, process| {
             medium.inject(Fault::Sync, 1);
             written(medium, process);
-            process.sync_journal(0).unwrap_err();
+            process.sync_journal(0, Syncer::First).unwrap_err();
         }),
         after(&|medium, process| {
             written(medium, process);

@@ -59,6 +59,8 @@ pub enum Bug {
     FlushForgotten,
     /// The runs of a batch become durable one by one.
     BatchSplit,
+    /// A flush leaves out what its branch had written before it was forked and that no frame has.
+    ForkForgotten,
 }
 
 impl Bug {
@@ -90,6 +92,7 @@ impl Bug {
         ("defrag-overwrites", Bug::DefragOverwrites),
         ("flush-forgotten", Bug::FlushForgotten),
         ("batch-split", Bug::BatchSplit),
+        ("fork-forgotten", Bug::ForkForgotten),
     ];
 }
 

@@ -152,4 +152,5 @@ found! {
     defrag_overwrites "defrag-overwrites" by By::Defragmentation;
     flush_forgotten "flush-forgotten" by By::Exhaustive(Alphabet::Branches, 2);
     batch_split "batch-split" by By::Exhaustive(Alphabet::Batches, 1);
+    fork_forgotten "fork-forgotten" by By::Model(2_000);
 }

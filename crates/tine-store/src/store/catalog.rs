@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::buffer::{Source, StretchId};
 use crate::error::{Result, StoreError};
 use crate::names::{BranchName, SnapshotName};
+use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
 use crate::store::head::Head;
 use crate::store::pace::Clock;
@@ -109,6 +110,8 @@ pub(crate) struct Catalog {
     pub(crate) departed: Vec<StretchId>,
     /// What these had in memory, until the next drain takes it out of the count. Not at once: it may be going to a segment.
     pub(crate) departed_sources: Vec<Weak<Source>>,
+    /// Streams of points that are gone, which are closed when nothing is locked.
+    pub(crate) departed_streams: Vec<OpenStream>,
 }
 
 impl BranchEntry {
@@ -184,10 +187,38 @@ impl Catalog {
         found
     }
 
+    /// Returns the ancestors of a stretch that have to be stored before anything of it becomes durable, parents first: points
+    /// at which a branch went on while it had more unflushed than a frame takes. O(1) if there is none.
+    pub(crate) fn awaited(&self, from: &Arc<Stretch>) -> Vec<Arc<Stretch>> {
+        let (mut flagged, mut found) = (Vec::new(), Vec::new());
+        let mut next = Arc::clone(from);
+        while next.state.lock().awaits {
+            let parent = next.parent.and_then(|id| self.stretches.get(&id)).map(Arc::clone);
+            flagged.push(next);
+            let Some(parent) = parent else { break };
+            if !parent.state.lock().is_queued() {
+                found.push(Arc::clone(&parent));
+            }
+            next = parent;
+        }
+        if found.is_empty() {
+            for stretch in flagged {
+                stretch.state.lock().awaits = false;
+            }
+        }
+        found.reverse();
+        found
+    }
+
     /// Adds a stretch, which its parent's references then count. Nobody refers to it yet.
     pub(crate) fn add(&mut self, stretch: Arc<Stretch>) {
-        if let Some(parent) = stretch.parent {
-            self.retain(parent);
+        if let Some(parent) = stretch.parent.and_then(|id| self.stretches.get(&id)) {
+            let awaits = {
+                let mut parent = parent.state.lock();
+                parent.references += 1;
+                parent.awaits || !parent.is_queued()
+            };
+            stretch.state.lock().awaits = awaits && !planted(Bug::ForkForgotten);
         }
         self.stretches.insert(stretch.id, stretch);
     }
@@ -213,6 +244,7 @@ impl Catalog {
             }
             state.dropped = true;
             let groups = std::mem::take(&mut state.groups);
+            self.departed_streams.append(&mut state.streams);
             state.view = None;
             if stretch.is_read() {
                 self.departed.push(id);

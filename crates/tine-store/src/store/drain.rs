@@ -42,6 +42,7 @@ impl Engine {
     /// Moves everything in memory to segments. Returns whether there was anything.
     pub(crate) fn drain_all(&self, upkeep: &mut Upkeep) -> Result<bool> {
         let number = self.drains.begin();
+        self.close_departed_streams();
         let (cells, stretches) = {
             let mut catalog = self.catalog.lock();
             for source in std::mem::take(&mut catalog.departed_sources) {
@@ -68,24 +69,62 @@ impl Engine {
         Ok(stored)
     }
 
-    /// Publishes the streams, and moves what their branches have in memory to segments.
+    /// Publishes the streams, and moves what their branches and points have in memory to segments.
     pub(crate) fn drain_streams(&self, upkeep: &mut Upkeep) -> Result<bool> {
-        let cells: Vec<_> = {
+        self.close_departed_streams();
+        let (cells, stretches) = {
             let catalog = self.catalog.lock();
-            let cells = catalog.branches.values().map(|entry| &entry.cell);
-            cells.cloned().collect()
+            let cells = catalog.branches.values().map(|entry| Arc::clone(&entry.cell));
+            let points = catalog.stretches.values();
+            let points = points.filter(|stretch| !stretch.state.lock().streams.is_empty());
+            (cells.collect::<Vec<_>>(), points.cloned().collect::<Vec<_>>())
         };
         let streaming = cells.iter().filter(|cell| !cell.streams.lock().is_empty());
-        let captured = streaming.filter_map(|cell| capture_head(cell)).collect();
+        let mut captured: Vec<_> = streaming.filter_map(|cell| capture_head(cell)).collect();
+        captured.extend(stretches.iter().filter_map(capture));
         self.store_all(upkeep, captured)
     }
 
     /// Moves what a branch's head has in memory to segments.
     pub(crate) fn drain_branch(&self, upkeep: &mut Upkeep, cell: &BranchCell) -> Result<bool> {
-        self.store(upkeep, capture_head(cell).into_iter().collect())
+        let captured = capture_head(cell).into_iter().collect();
+        // By now it may be another: then what was captured of the former may be a point that this one awaits.
+        let head = Arc::clone(&cell.head.read().stretch);
+        self.store_with_awaited(upkeep, captured, vec![head])
     }
 
-    fn store_all(&self, upkeep: &mut Upkeep, mut captured: Vec<Captured<'_>>) -> Result<bool> {
+    /// Closes the streams of points that nobody refers to any more.
+    pub(super) fn close_departed_streams(&self) {
+        drop(std::mem::take(&mut self.catalog.lock().departed_streams));
+    }
+
+    /// Moves what points have in memory, or streamed, to segments.
+    pub(crate) fn drain_points(&self, upkeep: &mut Upkeep, points: &[Arc<Stretch>]) -> Result<bool> {
+        let captured = points.iter().filter_map(capture).collect();
+        self.store_with_awaited(upkeep, captured, points.to_vec())
+    }
+
+    fn store_all(&self, upkeep: &mut Upkeep, captured: Vec<Captured<'_>>) -> Result<bool> {
+        let stretches = captured
+            .iter()
+            .map(|captured| Arc::clone(&captured.stretch))
+            .collect();
+        self.store_with_awaited(upkeep, captured, stretches)
+    }
+
+    /// Stores what was captured, with what `stretches` await: before it, or in the same frame.
+    fn store_with_awaited(
+        &self,
+        upkeep: &mut Upkeep,
+        mut captured: Vec<Captured<'_>>,
+        stretches: Vec<Arc<Stretch>>,
+    ) -> Result<bool> {
+        let mut found: BTreeSet<u64> = captured.iter().map(|captured| captured.stretch.id).collect();
+        for stretch in stretches {
+            let mut awaited = self.catalog.lock().awaited(&stretch);
+            awaited.retain(|stretch| found.insert(stretch.id));
+            captured.extend(awaited.iter().filter_map(capture));
+        }
         captured.sort_by_key(|captured| captured.stretch.id);
         // One frame speaks of all that is stored at once, so that is bounded too.
         let most = self.journal.frame_bytes_max();

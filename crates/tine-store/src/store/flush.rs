@@ -34,17 +34,39 @@ pub(crate) struct Unflushed {
     pub(crate) upto: u64,
 }
 
+/// How much no frame holds yet of a stretch.
+pub(crate) struct Amount {
+    /// About so much of a frame; more than any has if it needs a segment.
+    pub(crate) bytes: usize,
+    pub(crate) is_resized: bool,
+}
+
+impl Amount {
+    /// Counts what [`Unflushed::of`] would gather, but for records. The groups are closed.
+    pub(crate) fn of(state: &StretchState) -> Self {
+        let mut amount = Self {
+            bytes: 0,
+            is_resized: false,
+        };
+        for group in state.not_queued() {
+            let bytes = match group.is_streamed() && !planted(Bug::StreamUnpublished) {
+                true => usize::MAX,
+                false => group.alive_slots() * BLOCK + group.tombstones.len() * RECORD_BYTES,
+            };
+            amount.bytes = amount.bytes.saturating_add(bytes);
+            amount.is_resized |= group.size.is_some();
+        }
+        amount
+    }
+}
+
 impl Unflushed {
     /// Gathers the newest version of every block in a group that was not queued. The groups are closed.
     pub(crate) fn of(stretch: &Stretch, state: &StretchState) -> Self {
         let mut records = Encoder::with_capacity(RECORD_BYTES);
         let mut payload = SmallVec::new();
         let mut is_streamed = false;
-        // Ascending, and mostly queued: with a flush behind each write there are thousands until they are drained.
-        let queued = state
-            .groups
-            .partition_point(|group| group.number <= state.written);
-        for group in &state.groups[queued..] {
+        for group in state.not_queued() {
             if group.is_streamed() {
                 is_streamed |= !planted(Bug::StreamUnpublished);
                 continue;
@@ -125,8 +147,16 @@ impl Engine {
         FRAME_DATA_BYTES_MAX.min(self.journal.frame_bytes_max() / 2)
     }
 
-    /// Makes everything written to a branch durable.
+    /// Makes everything written to a branch durable; may sleep behind it, so nothing may be locked.
     pub(crate) fn flush(&self, cell: &BranchCell) -> Result<()> {
+        if let Some(bytes) = self.flush_unpaced(cell)? {
+            self.after_commit(&cell.clock, bytes);
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::flush`], and returns the bytes that the journal took for it, which are to be paced.
+    pub(crate) fn flush_unpaced(&self, cell: &BranchCell) -> Result<Option<u64>> {
         loop {
             let mut head = cell.head.write();
             if head.dropped {
@@ -140,26 +170,28 @@ impl Engine {
             let mut state = stretch.state.lock();
             if state.unjournalled || planted(Bug::FlushForgotten) {
                 // Of a throwaway fork the order of its groups is all that is promised.
-                return self.check_writable();
+                return self.check_writable().map(|()| None);
+            }
+            if state.awaits {
+                drop(state);
+                drop(head);
+                let awaited = self.catalog.lock().awaited(&stretch);
+                if awaited.is_empty() {
+                    continue;
+                }
+                return self.flush_by_drain(cell, &awaited).map(|()| None);
             }
             let unflushed = Unflushed::of(&stretch, &state);
             if unflushed.is_empty() {
                 let ticket = state.ticket;
                 drop(state);
                 drop(head);
-                return self.wait(ticket);
+                return self.wait(ticket).map(|()| None);
             }
             if unflushed.bytes() > self.frame_data_bytes_max() {
                 drop(state);
                 drop(head);
-                self.drained(|upkeep| {
-                    self.with_dead_space(upkeep, |upkeep| self.drain_branch(upkeep, cell).map(drop))
-                })?;
-                // Everything from before the call is queued by now; what came since is not waited for.
-                let ticket = cell.head.read().stretch.state.lock().ticket;
-                self.wait(ticket)?;
-                self.after_record();
-                return Ok(());
+                return self.flush_by_drain(cell, &[stretch]).map(|()| None);
             }
             let upto = unflushed.upto;
             let mut item = Item::default();
@@ -172,8 +204,7 @@ impl Engine {
                     drop(state);
                     drop(head);
                     self.wait(ticket)?;
-                    self.after_commit(&cell.clock, bytes);
-                    return Ok(());
+                    return Ok(Some(bytes));
                 }
                 Err(Refused::Failed(error)) => return Err(error),
                 Err(Refused::NoRoom(item)) => {
@@ -183,5 +214,20 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Makes everything written to a branch durable by segments, and with it the stretches that were found unflushed: one of
+    /// them may be a point by now.
+    fn flush_by_drain(&self, cell: &BranchCell, unflushed: &[Arc<Stretch>]) -> Result<()> {
+        self.drained(|upkeep| {
+            self.with_dead_space(upkeep, |upkeep| self.drain_branch(upkeep, cell).map(drop))
+        })?;
+        // Everything from before the call is queued by now; what came since is not waited for.
+        let head = Arc::clone(&cell.head.read().stretch);
+        let stretches = unflushed.iter().chain([&head]);
+        let last = stretches.map(|stretch| stretch.state.lock().ticket).max();
+        self.wait(last.unwrap_or_default())?;
+        self.after_record();
+        Ok(())
     }
 }

@@ -104,7 +104,8 @@ impl Store {
     }
 
     /// Makes an independent branch that shares everything with its source, as it is when this is called: every write
-    /// that completed before is in it. Durable on return: one frame with the source's unflushed blocks, one sync.
+    /// that completed before is in it. Durable on return: one frame with the source's unflushed blocks, one sync; if these are
+    /// more than 1 MiB, they are drained before. Who writes to the source does not wait for that.
     ///
     /// # Errors
     /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], [`StoreError::BranchExists`], and those of

@@ -3,11 +3,14 @@
 //! What a caller adds goes into one frame with the branches' unflushed blocks and the records of their points, so it
 //! happens as a whole or not at all; a point's record precedes everything of the stretches that follow it (rule 4).
 //!
+//! What is more than a frame takes is left behind: the branches go on from their points at once, whose blocks are stored
+//! while they are written to, before anything of what follows becomes durable. So nobody who writes waits for a fork.
+//!
 //! **Invariant:** neither catalog nor heads change before the journal has taken the frame, and the heads stay locked
 //! until both have changed: no write falls between a point and what follows it.
 //!
 //! **Invariant:** what is durable has durable ancestors: a frame on which somebody waits has what no frame has yet of the
-//! throwaway forks among them (rule 23).
+//! throwaway forks among them (rule 23), and comes behind those that publish the points that were left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,13 +21,14 @@ use parking_lot::{MutexGuard, RawRwLock};
 use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
-use crate::journal::commit::{Item, Priority, Ticket};
+use crate::journal::commit::{Item, Priority, Refused, Ticket};
 use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, Target};
 use crate::planted::{Bug, planted};
 use crate::store::catalog::{BranchCell, Catalog};
-use crate::store::flush::Unflushed;
+use crate::store::flush::{Amount, Unflushed};
 use crate::store::head::Head;
+use crate::store::stream::OpenStream;
 use crate::store::stretch::Stretch;
 use crate::store::view::View;
 use crate::store::{Engine, now};
@@ -44,8 +48,10 @@ pub(super) enum Purpose {
 }
 
 /// A branch that is being frozen: its head becomes a point unless nothing changed since the last one.
-struct Frozen {
+struct Frozen<'a> {
     head: ArcRwLockWriteGuard<RawRwLock, Head>,
+    /// What the branch streamed; locked if it has anything.
+    streams: Option<MutexGuard<'a, Vec<OpenStream>>>,
     /// The stretch in which the branch goes on; absent if its last point serves again.
     next: Option<StretchId>,
     is_throwaway: bool,
@@ -53,11 +59,55 @@ struct Frozen {
     upto: u64,
 }
 
+/// What a frame has of what the frozen branches have not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    /// All of it.
+    Framed,
+    /// Nothing: it is too much.
+    LeftBehind,
+}
+
+/// Points at which branches were frozen before what is made of them can be: they stay as long as this lives.
+struct Pinned<'a> {
+    engine: &'a Engine,
+    cells: Vec<Arc<BranchCell>>,
+    points: BTreeMap<BranchName, StretchId>,
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        let mut catalog = self.engine.catalog.lock();
+        for &point in self.points.values() {
+            catalog.release(point, &self.engine.segments);
+        }
+    }
+}
+
+impl Pinned<'_> {
+    /// Tells whether these are the branches; others may have got their names meanwhile.
+    fn is_of(&self, cells: &[Arc<BranchCell>]) -> bool {
+        let mut pairs = self.cells.iter().zip(cells);
+        self.cells.len() == cells.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+}
+
+/// Why branches could not be frozen as they are.
+enum Unfrozen {
+    /// One of them is being streamed to.
+    Streaming,
+    /// One of them has changed its size, and that cannot be left behind with the rest (rule 24).
+    Resized,
+    /// A name stands for another branch by now.
+    Renamed,
+}
+
 /// Branches frozen at one instant, and the item that says so; nothing has changed yet.
 pub(super) struct Instant<'a> {
     pub(super) catalog: MutexGuard<'a, Catalog>,
     purpose: Purpose,
-    frozen: Vec<Frozen>,
+    data: Data,
+    frozen: Vec<Frozen<'a>>,
     /// The points that the frozen branches stand for.
     points: BTreeMap<BranchName, StretchId>,
     /// Stretches of throwaway forks that the item makes durable, each up to a group.
@@ -67,6 +117,8 @@ pub(super) struct Instant<'a> {
     item: Item,
     /// Bytes of the item that are unflushed writes.
     unflushed_bytes: usize,
+    /// Something that is asked for awaits a point that was left behind.
+    awaits: bool,
     pub(super) time: u64,
 }
 
@@ -94,8 +146,13 @@ impl Instant<'_> {
 
     /// Adds what no frame has yet of a point, or a frozen head, and of its ancestors.
     pub(super) fn settle(&mut self, last: StretchId) {
-        if self.purpose == Purpose::Throwaways {
+        if self.purpose == Purpose::Throwaways || self.data == Data::LeftBehind {
             return;
+        }
+        if let Some(stretch) = self.catalog.stretches.get(&last) {
+            let is_frozen = self.frozen.iter().any(|frozen| frozen.head.stretch.id == last);
+            let is_queued = stretch.state.lock().is_queued();
+            self.awaits |= !is_frozen && !is_queued || !self.catalog.awaited(stretch).is_empty();
         }
         let mut unjournalled = self.catalog.unjournalled(last);
         if planted(Bug::KeepWithoutAncestry) {
@@ -143,35 +200,54 @@ impl Engine {
     ) -> Result<()> {
         self.check_writable()?;
         let mut apply = Some(apply);
-        let mut attempt = 0;
-        let mut much_is_unjournalled = false;
+        let (mut attempt, mut is_streaming) = (0, false);
+        let (mut flush_first, mut drain_first) = (false, false);
         // Bytes of records for which there is room in the manifest.
         let mut held = 0;
-        let (ticket, bytes) = loop {
+        let mut pinned: Option<Pinned<'_>> = None;
+        let (ticket, bytes, cells) = loop {
             let cells = self.cells(branches)?;
+            if pinned.as_ref().is_some_and(|pinned| !pinned.is_of(&cells)) {
+                pinned = None;
+            }
             attempt += 1;
             let gates: Vec<_> = cells
                 .iter()
-                .filter(|_| attempt > PATIENCE)
+                .filter(|_| attempt > PATIENCE || is_streaming)
                 .map(|cell| cell.gate.write())
                 .collect();
-            if attempt > 1 {
+            if std::mem::take(&mut flush_first) {
                 for cell in &cells {
-                    self.flush(cell)?;
+                    self.flush_unpaced(cell)?;
                 }
             }
-            if much_is_unjournalled {
+            if std::mem::take(&mut drain_first) {
                 self.drained(|upkeep| {
                     self.with_dead_space(upkeep, |upkeep| self.drain_all(upkeep).map(drop))
                 })?;
             }
-            let mut instant = self.freeze(purpose, branches)?;
-            let planned = plan(&mut instant)?;
-            // What is streamed no frame can have: another branch may have got the name meanwhile.
-            let is_streamed = instant.unflushed_bytes == usize::MAX;
-            if is_streamed || (instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE) {
+            let is_gated = !gates.is_empty();
+            let mut instant = match self.freeze(purpose, branches, &cells, is_gated, pinned.as_ref())? {
+                Ok(instant) => instant,
+                Err(Unfrozen::Streaming) => {
+                    // Whoever streams now ends its write, and nobody begins another.
+                    is_streaming = true;
+                    continue;
+                }
+                Err(Unfrozen::Resized) => {
+                    flush_first = true;
+                    continue;
+                }
+                Err(Unfrozen::Renamed) => continue,
+            };
+            // What is made of points that are left behind has to wait for them, unless nobody waits for that itself.
+            let is_whole = instant.data == Data::Framed || purpose == Purpose::Throwaways;
+            let planned = is_whole.then(|| plan(&mut instant)).transpose()?;
+            let is_much = instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE;
+            if is_whole && (instant.awaits || is_much) {
                 // A flush leaves throwaway forks in memory.
-                much_is_unjournalled = !instant.settled.is_empty();
+                drain_first = instant.awaits || !instant.settled.is_empty();
+                flush_first = is_much;
                 continue;
             }
             let item = std::mem::take(&mut instant.item);
@@ -189,27 +265,52 @@ impl Engine {
                 }
                 held = records;
             }
-            match self.journal.enqueue(item, Priority::User) {
-                Ok(ticket) => {
-                    self.finish_points(&mut instant, ticket);
-                    if let Some(apply) = apply.take() {
-                        apply(&mut instant.catalog, planned, ticket);
-                    }
-                    break (ticket, bytes);
-                }
-                Err(crate::journal::commit::Refused::Failed(error)) => return Err(error),
-                Err(crate::journal::commit::Refused::NoRoom(item)) => {
+            let ticket = match self.journal.enqueue(item, Priority::User) {
+                Ok(ticket) => ticket,
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::NoRoom(item)) => {
                     drop(instant);
                     drop(gates);
                     self.make_journal_room(item.bytes() as u64)?;
+                    continue;
                 }
+            };
+            self.finish_points(&mut instant, ticket);
+            if let Some(planned) = planned {
+                if let Some(apply) = apply.take() {
+                    apply(&mut instant.catalog, planned, ticket);
+                }
+                drop((instant, gates));
+                break (ticket, bytes, cells);
             }
+            let points = std::mem::take(&mut instant.points);
+            let mut stretches = Vec::with_capacity(points.len());
+            for &point in points.values() {
+                instant.catalog.retain(point);
+                stretches.push(instant.catalog.stretch(point)?);
+            }
+            drop(instant);
+            drop(gates);
+            pinned = Some(Pinned {
+                engine: self,
+                cells,
+                points,
+            });
+            is_streaming = false;
+            self.drained(|upkeep| {
+                self.with_dead_space(upkeep, |upkeep| self.drain_points(upkeep, &stretches).map(drop))
+            })?;
         };
         if purpose == Purpose::Throwaways {
             return self.wait_if_much_is_queued(ticket);
         }
         self.wait(ticket)?;
-        self.after_commit(&self.pacers.of_several, bytes);
+        // What is of one branch alone is paced with what is written to it.
+        let clock = match &cells[..] {
+            [cell] => &cell.clock,
+            _ => &self.pacers.of_several,
+        };
+        self.after_commit(clock, bytes);
         Ok(())
     }
 
@@ -223,12 +324,22 @@ impl Engine {
         Ok(cells)
     }
 
-    fn freeze(&self, purpose: Purpose, branches: &BTreeSet<BranchName>) -> Result<Instant<'_>> {
+    /// Locks the heads of branches, or takes the points at which they were frozen before, and makes an item of what follows.
+    /// With `is_gated` nobody is streaming to them.
+    fn freeze<'a>(
+        &'a self,
+        purpose: Purpose,
+        branches: &BTreeSet<BranchName>,
+        cells: &'a [Arc<BranchCell>],
+        is_gated: bool,
+        pinned: Option<&Pinned<'_>>,
+    ) -> Result<Result<Instant<'a>, Unfrozen>> {
         let catalog = self.catalog.lock();
         let (next_stretch, next_branch) = (catalog.next_stretch, catalog.next_branch);
         let mut instant = Instant {
             catalog,
             purpose,
+            data: Data::Framed,
             frozen: Vec::new(),
             points: BTreeMap::new(),
             settled: Vec::new(),
@@ -236,70 +347,102 @@ impl Engine {
             next_branch,
             item: Item::default(),
             unflushed_bytes: 0,
+            awaits: false,
             time: now(&*self.medium),
         };
-        let mut cells = branches
+        let mut named = branches
             .iter()
-            .map(|name| {
-                let entry = instant.catalog.entry(name)?;
-                Ok((name.clone(), Arc::clone(&entry.cell), entry.is_throwaway()))
-            })
+            .map(|name| instant.catalog.entry(name).map(|entry| (name, entry)))
             .collect::<Result<Vec<_>>>()?;
         // Heads are locked in the order of their branches' ids.
-        cells.sort_by_key(|(_, cell, _)| cell.id);
-        for (name, cell, is_throwaway) in cells {
+        named.sort_by_key(|(_, entry)| entry.cell.id);
+        if named
+            .iter()
+            .zip(cells)
+            .any(|((_, entry), cell)| !Arc::ptr_eq(&entry.cell, cell))
+        {
+            return Ok(Err(Unfrozen::Renamed));
+        }
+        if let Some(pinned) = pinned {
+            instant.points.clone_from(&pinned.points);
+            return Ok(Ok(instant));
+        }
+        let mut locked = Vec::with_capacity(cells.len());
+        let (mut bytes, mut is_resized) = (0_usize, false);
+        for ((name, entry), cell) in named.into_iter().zip(cells) {
+            let streams = if is_gated {
+                Some(cell.streams.lock())
+            } else {
+                cell.streams.try_lock()
+            };
+            let Some(streams) = streams else {
+                return Ok(Err(Unfrozen::Streaming));
+            };
             let mut head = cell.head.write_arc();
             head.close_group();
-            let stretch = Arc::clone(&head.stretch);
+            let stretch = &head.stretch;
+            let is_behind = !instant.catalog.awaited(stretch).is_empty();
             let state = stretch.state.lock();
             let unchanged = stretch.parent.filter(|_| state.is_unchanged());
-            let upto = state.open_group - 1;
             let stays = (purpose == Purpose::Keeping).then_some(stretch.id);
-            if let Some(point) = stays.or(unchanged) {
-                drop(state);
+            let same = stays.or(unchanged);
+            if same.is_none() && !entry.is_throwaway() {
+                let unflushed = Amount::of(&state);
+                // What is behind a point that was left behind cannot come before it.
+                bytes = bytes.saturating_add(if is_behind { usize::MAX } else { unflushed.bytes });
+                is_resized |= unflushed.is_resized;
+            }
+            drop(state);
+            let streams = Some(streams).filter(|streams| !streams.is_empty());
+            locked.push((name.clone(), cell.id, entry.is_throwaway(), same, streams, head));
+        }
+        if bytes > self.frame_data_bytes_max() {
+            if is_resized {
+                return Ok(Err(Unfrozen::Resized));
+            }
+            instant.data = Data::LeftBehind;
+        }
+        for (name, branch, is_throwaway, same, streams, head) in locked {
+            let stretch = Arc::clone(&head.stretch);
+            let upto = stretch.state.lock().open_group - 1;
+            let mut next = None;
+            if let Some(point) = same {
                 instant.settle(point);
-                instant.points.insert(name, point);
-                instant.frozen.push(Frozen {
-                    head,
-                    next: None,
-                    is_throwaway,
-                    upto,
-                });
-                continue;
-            }
-            if is_throwaway {
-                drop(state);
-                instant.settle(stretch.id);
             } else {
-                let unflushed = Unflushed::of(&stretch, &state);
-                drop(state);
-                if !unflushed.is_empty() {
-                    instant.unflushed_bytes = instant.unflushed_bytes.saturating_add(unflushed.bytes());
-                    unflushed.add_to(&stretch, &mut instant.item);
+                if is_throwaway {
+                    instant.settle(stretch.id);
+                } else if instant.data == Data::Framed {
+                    let unflushed = Unflushed::of(&stretch, &stretch.state.lock());
+                    if !unflushed.is_empty() {
+                        instant.unflushed_bytes = instant.unflushed_bytes.saturating_add(unflushed.bytes());
+                        unflushed.add_to(&stretch, &mut instant.item);
+                    }
                 }
+                let stretch = instant.new_stretch();
+                instant.record(&Record::HeadMoved {
+                    branch,
+                    stretch,
+                    parent: Some(head.stretch.id),
+                    size: head.size,
+                });
+                next = Some(stretch);
             }
-            let next = instant.new_stretch();
-            let size = head.size;
-            instant.record(&Record::HeadMoved {
-                branch: cell.id,
-                stretch: next,
-                parent: Some(stretch.id),
-                size,
-            });
-            instant.points.insert(name, stretch.id);
+            instant.points.insert(name, same.unwrap_or(stretch.id));
             instant.frozen.push(Frozen {
                 head,
-                next: Some(next),
+                streams,
+                next,
                 is_throwaway,
                 upto,
             });
         }
-        Ok(instant)
+        Ok(Ok(instant))
     }
 
     /// Makes the frozen heads points, and lets their branches go on in new stretches.
     fn finish_points(&self, instant: &mut Instant<'_>, ticket: Ticket) {
         let catalog = &mut *instant.catalog;
+        let is_framed = instant.data == Data::Framed;
         for (stretch, upto) in &instant.settled {
             let mut state = stretch.state.lock();
             state.unjournalled = false;
@@ -308,10 +451,10 @@ impl Engine {
         }
         for Frozen {
             head,
+            streams,
             next,
             is_throwaway,
             upto,
-            ..
         } in &mut instant.frozen
         {
             let Some(next) = *next else { continue };
@@ -319,8 +462,13 @@ impl Engine {
             {
                 let mut state = old.state.lock();
                 state.is_point = true;
-                if !*is_throwaway {
+                if !*is_throwaway && is_framed {
                     state.written = state.written.max(*upto);
+                }
+                if let Some(streams) = streams
+                    && !state.groups.is_empty()
+                {
+                    state.streams.append(streams);
                 }
                 state.ticket = state.ticket.max(ticket);
                 // What a root covers wholly needs no view to be kept.

@@ -117,6 +117,7 @@ impl Engine {
     /// Gives back what was dropped: at once, or by the store's own thread.
     pub(super) fn after_drop(&self) -> Result<()> {
         self.after_record();
+        self.close_departed_streams();
         match self.mode {
             UpkeepMode::Background => self.wake_thread(),
             UpkeepMode::Inline => match self.reclaim(&mut self.upkeep.lock()) {

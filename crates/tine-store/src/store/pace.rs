@@ -7,9 +7,11 @@
 //! them. ZFS's write throttle has the same curve; but a fixed scale, where RocksDB follows the rate that its compactions
 //! reach. At the hard value one has to wait for the work itself.
 //!
-//! Each branch has a clock: who writes little to one waits for that alone, whatever others write to theirs. With ZFS's
-//! one clock for all, a block that is written now and then waits behind a neighbour's megabytes each time. Several branches
-//! that are written to at full speed settle higher than half-way, where the factor is their number.
+//! Each branch has a clock: who writes little to one waits for that alone, not behind what others write to theirs. With ZFS's
+//! one clock for all, a block that is written now and then waits behind a neighbour's megabytes each time. The factor is the
+//! same for all: close to the hard value a single block costs as much as a hundred ms. Several branches that are written
+//! to at full speed settle higher than half-way, where the factor is their number, or at the hard value if they are so many
+//! that a piece of one would have to wait longer than is ever waited.
 //!
 //! **Invariant:** who waits here holds no lock.
 

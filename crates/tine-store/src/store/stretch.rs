@@ -25,6 +25,7 @@ use crate::journal::commit::Ticket;
 use crate::segment::SegmentId;
 use crate::segment::format::Part;
 use crate::segment::table::SegmentTable;
+use crate::store::stream::OpenStream;
 use crate::store::view::View;
 
 /// One stretch.
@@ -76,6 +77,11 @@ pub(crate) struct StretchState {
     /// Of a throwaway fork: what is written here goes to segments alone, and what its parent wrote may be like that. Only
     /// what descends from it can be of this kind while this is.
     pub(crate) unjournalled: bool,
+    /// A branch went on here before all that it had written was queued for the journal: see
+    /// [`Catalog::awaited`](super::catalog::Catalog::awaited).
+    pub(crate) awaits: bool,
+    /// Of a point: the streams in which some of its groups lie. Those of a head are its branch's.
+    pub(crate) streams: Vec<OpenStream>,
     /// Groups that are durable.
     pub(crate) safe: u64,
     /// Groups that are in segments.
@@ -215,6 +221,22 @@ impl StretchState {
         let trees = self.root.iter().flat_map(|root| root.segments());
         let written = self.written_at.iter().map(|at| at.segment);
         self.live.keys().copied().chain(parts).chain(trees).chain(written)
+    }
+
+    /// Returns the closed groups that were not queued for the journal.
+    pub(crate) fn not_queued(&self) -> &[Arc<Group>] {
+        // Ascending, and mostly queued: with a flush behind each write there are thousands until they are drained.
+        let queued = self.groups.partition_point(|group| group.number <= self.written);
+        &self.groups[queued..]
+    }
+
+    /// Tells whether everything in its closed groups was queued for the journal, or will never be asked for.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.unjournalled
+            || self
+                .groups
+                .last()
+                .is_none_or(|group| group.number <= self.written)
     }
 
     /// Tells whether everything written is in segments.

@@ -43,7 +43,7 @@ impl Engine {
 
 impl Store {
     /// Makes a fork for a while: as [`Store::fork`], but without a name that anybody else could ask for, and without
-    /// waiting for the medium. It is dropped by [`Store::drop_branches`] with the name that [`Branch::name`] tells, when
+    /// waiting for the medium, however much of the source is unflushed. It is dropped by [`Store::drop_branches`] with the name that [`Branch::name`] tells, when
     /// the store is closed, and by a crash; [`Branch::flush`] of it only orders its writes. All else can be done with
     /// it that can be done with a branch. [`Store::keep`] makes it durable.
     ///

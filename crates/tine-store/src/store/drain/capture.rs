@@ -17,20 +17,29 @@ pub(super) struct Captured<'a> {
     pub(super) streams: Vec<TakenStream<'a>>,
 }
 
-/// A stream that nobody appends to any more. Its branch gets it back unless it was published or given up.
+/// A stream that nobody appends to any more. Unless it was published or given up, who had it gets it back: the stretch, if
+/// that is a point by then, else its branch.
 pub(super) struct TakenStream<'a> {
     pub(super) open: Option<OpenStream>,
-    cell: &'a BranchCell,
+    stretch: Arc<Stretch>,
+    /// Absent if the stretch was a point before.
+    cell: Option<&'a BranchCell>,
 }
 
 impl Drop for TakenStream<'_> {
     fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            let mut streams = self.cell.streams.lock();
-            if !self.cell.head.read().dropped {
-                streams.insert(0, open);
-            }
-        }
+        let Some(open) = self.open.take() else { return };
+        // Locked by who makes a point of the head.
+        let streams = self.cell.map(|cell| cell.streams.lock());
+        let mut state = self.stretch.state.lock();
+        let whose = match streams {
+            _ if state.dropped => return,
+            Some(streams) if !state.is_point => streams,
+            _ => return state.streams.insert(0, open),
+        };
+        drop(state);
+        let mut streams = whose;
+        streams.insert(0, open);
     }
 }
 
@@ -116,17 +125,13 @@ pub(super) fn capture_head(cell: &BranchCell) -> Option<Captured<'_>> {
     let mut head = cell.head.write();
     head.close_group();
     let mut captured = capture(&head.stretch)?;
-    let taken = streams.drain(..).map(|open| TakenStream {
-        open: Some(open),
-        cell,
-    });
-    captured.streams = taken.collect();
+    captured.streams = taken(&mut streams, &captured.stretch, Some(cell));
     Some(captured)
 }
 
-/// Captures a point, which has no streams.
+/// Captures a stretch, of a head without its branch's streams.
 pub(super) fn capture<'a>(stretch: &Arc<Stretch>) -> Option<Captured<'a>> {
-    let state = stretch.state.lock();
+    let mut state = stretch.state.lock();
     if state.groups.is_empty() || state.dropped {
         return None;
     }
@@ -135,6 +140,19 @@ pub(super) fn capture<'a>(stretch: &Arc<Stretch>) -> Option<Captured<'a>> {
         stretch: Arc::clone(stretch),
         groups,
         upto: state.open_group - 1,
-        streams: Vec::new(),
+        streams: taken(&mut state.streams, stretch, None),
     })
+}
+
+fn taken<'a>(
+    streams: &mut Vec<OpenStream>,
+    stretch: &Arc<Stretch>,
+    cell: Option<&'a BranchCell>,
+) -> Vec<TakenStream<'a>> {
+    let taken = streams.drain(..).map(|open| TakenStream {
+        open: Some(open),
+        stretch: Arc::clone(stretch),
+        cell,
+    });
+    taken.collect()
 }

@@ -11,8 +11,11 @@
 //!
 //! **Invariant:** while a [`Claim`] lives, nobody new is attached to what it claims.
 
+#[cfg(test)]
+mod tests;
+mod who;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +24,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tine_nbd::{Peer, Refusal, RefusalKind};
 use tine_store::SnapshotName;
 
+use self::who::{Who, command_of};
 use crate::api::{AttachedClient, Failure, Kind};
 
 /// So long a client waits for the one before it, whose process is there still: it may be just taking its leave.
@@ -40,64 +44,6 @@ pub(crate) struct DiskKey {
     pub(crate) branch: u64,
     /// One of its snapshots.
     pub(crate) snapshot: Option<SnapshotName>,
-}
-
-/// Who counts as one client.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Who {
-    Process {
-        pid: u32,
-        /// In the kernel's ticks since the machine was. Nothing of one that had ended when it was looked at.
-        started: Option<u64>,
-    },
-    /// By the number of its entry.
-    Connection(u64),
-}
-
-impl Who {
-    fn of(peer: &Peer, entry: u64) -> Self {
-        match *peer {
-            Peer::Process { pid, .. } if pid != 0 => Self::Process {
-                pid,
-                started: Stat::of(pid).map(|stat| stat.started),
-            },
-            // By TCP, or from a namespace that cannot be seen from here.
-            _ => Self::Connection(entry),
-        }
-    }
-
-    /// Tells whether this is a process that is no more: nothing but what it had in flight is left of its connections.
-    fn has_ended(&self) -> bool {
-        match *self {
-            Self::Process { pid, started } => {
-                Stat::of(pid).is_none_or(|now| now.is_dead || Some(now.started) != started)
-            }
-            Self::Connection(_) => false,
-        }
-    }
-}
-
-/// What the kernel tells of a process, see proc_pid_stat(5).
-struct Stat {
-    started: u64,
-    /// It has ended, and closed its files.
-    is_dead: bool,
-}
-
-impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        // The second field is the name, which may contain anything; the third and the 22nd are those wanted.
-        let (_, behind_name) = line.rsplit_once(") ")?;
-        let mut fields = behind_name.split(' ');
-        Some(Self {
-            is_dead: fields.next()?.starts_with(['Z', 'X']),
-            started: fields.nth(18)?.parse().ok()?,
-        })
-    }
 }
 
 /// What a client may do with a disk.
@@ -413,13 +359,6 @@ impl Attached {
     }
 }
 
-/// Returns what a process is called.
-fn command_of(pid: u32) -> Option<String> {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let name: String = name.trim_end().chars().filter(|c| !c.is_control()).collect();
-    (!name.is_empty()).then_some(name)
-}
-
 /// A connection's place among those who are attached, until it is dropped.
 pub(crate) struct Attachment {
     attached: Arc<Attached>,
@@ -469,138 +408,6 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.attached.change(|registry| {
             registry.claims.remove(&self.number);
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    const DISK: DiskKey = DiskKey {
-        branch: 7,
-        snapshot: None,
-    };
-
-    fn client(pid: u32) -> Peer {
-        Peer::Process { pid, uid: 0, gid: 0 }
-    }
-
-    /// A process that lives as long as the tests.
-    fn alive() -> u32 {
-        std::process::id()
-    }
-
-    #[test]
-    fn connections_of_one_process_are_one_client() {
-        let attached = Arc::new(Attached::new(false));
-        let first = attached.attach(DISK, "web", Access::Write, &client(alive()));
-        let second = attached.attach(DISK, "web", Access::Write, &client(alive()));
-        assert!(first.is_ok() && second.is_ok());
-        let clients = attached.clients();
-        assert_eq!((clients.len(), clients[0].connections), (1, 2));
-        drop((first, second));
-        assert!(attached.clients().is_empty());
-    }
-
-    #[test]
-    fn a_process_that_got_the_number_of_another_is_another() {
-        let stat = |started| {
-            let line = format!("7 (a) b) R 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0");
-            Stat::parse(&line).expect("what the kernel tells")
-        };
-        assert_eq!((stat(4711).started, stat(4711).is_dead), (4711, false));
-        let this = Who::of(&client(alive()), 1);
-        assert!(!this.has_ended());
-        let Who::Process { pid, started } = this else {
-            panic!("{this:?}")
-        };
-        let former = Who::Process {
-            pid,
-            started: started.map(|started| started - 1),
-        };
-        assert!(former != this && former.has_ended());
-    }
-
-    #[test]
-    fn a_second_writing_client_is_refused_by_name_and_readers_are_not() {
-        let attached = Arc::new(Attached::new(false));
-        let _first = attached.attach(DISK, "web", Access::Write, &client(alive()));
-        let other = client(1);
-        let refused = attached.attach(DISK, "web", Access::Write, &other).err();
-        let refused = refused.expect("a refusal");
-        assert_eq!(refused.kind, RefusalKind::Policy);
-        assert!(refused.message.contains(&alive().to_string()), "{refused}");
-        assert!(attached.attach(DISK, "web", Access::Read, &other).is_ok());
-        let snapshot = DiskKey {
-            snapshot: Some("clean".parse().expect("a name")),
-            ..DISK
-        };
-        assert!(
-            attached
-                .attach(snapshot, "web@clean", Access::Write, &other)
-                .is_ok()
-        );
-        // Where the store is served to shared ones, it may.
-        let attached = Arc::new(Attached::new(true));
-        let both =
-            [client(alive()), other].map(|client| attached.attach(DISK, "web", Access::Write, &client));
-        assert!(both.iter().all(Result::is_ok));
-    }
-
-    #[test]
-    fn a_jobs_fork_is_shared_by_those_who_name_the_job_and_by_nobody_else() {
-        let attached = Arc::new(Attached::new(false));
-        let named = [client(alive()), client(1)];
-        let named = named.map(|client| attached.attach(DISK, "golden+fork=j", Access::WriteShared, &client));
-        assert!(named.iter().all(Result::is_ok));
-        // It was kept, and somebody asks for the branch that it is now.
-        assert!(attached.attach(DISK, "kept", Access::Write, &client(2)).is_err());
-    }
-
-    #[test]
-    fn who_comes_right_after_another_waits_for_it() {
-        // More than once: a machine may stop a thread for longer than anybody waits.
-        let waits = || {
-            let attached = Arc::new(Attached::new(false));
-            let first = attached.attach(DISK, "web", Access::Write, &client(alive()));
-            let leaving = thread::spawn(move || {
-                thread::sleep(LEAVING / 5);
-                drop(first);
-            });
-            let second = attached.attach(DISK, "web", Access::Write, &client(1));
-            leaving.join().expect("leaving");
-            second.is_ok()
-        };
-        assert!((0..10).any(|_| waits()));
-    }
-
-    #[test]
-    fn a_claim_is_refused_under_a_client_and_keeps_new_ones_away() {
-        let attached = Arc::new(Attached::new(false));
-        let first = attached.attach(DISK, "web", Access::Read, &client(alive()));
-        let refused = attached
-            .claim(vec![DISK], ("dropping", Under::All), false)
-            .expect_err("a refusal");
-        assert_eq!(refused.kind, Kind::Attached);
-        assert!(refused.message.contains("`web`") && refused.hint.expect("a hint").contains("--force"));
-        drop(
-            attached
-                .claim(vec![DISK], ("dropping", Under::All), true)
-                .expect("forced"),
-        );
-        drop(first);
-        let claim = attached
-            .claim(vec![DISK], ("dropping", Under::All), false)
-            .expect("nobody is attached");
-        thread::scope(|scope| {
-            let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(alive())));
-            thread::sleep(LEAVING / 4);
-            assert!(attached.clients().is_empty(), "it waits");
-            drop(claim);
-            assert!(coming.join().expect("attaching").is_ok());
         });
     }
 }

@@ -1,4 +1,5 @@
-//! The parts of a virtual machine for the tests: QEMU with what it needs, a kernel with its drivers, busybox.
+//! The parts of a virtual machine for the tests: QEMU with what it needs, a kernel with its drivers, busybox; the program
+//! that attaches NBD disks to a kernel, and libvirt.
 //!
 //! They come from Debian's packages, but are unpacked into a folder instead of being installed: Debian's QEMU may be
 //! older than tools that the machine has from elsewhere, and would take their place.
@@ -6,9 +7,10 @@
 //! ```text
 //! target/vm/packages    where all this comes from, a package file a line
 //!           vmlinuz     the kernel
-//!           modules/    its drivers for virtio
+//!           modules/    its drivers for virtio, and its NBD client
 //!           usr/ lib/   QEMU, its firmware, and the libraries that the machine lacks
-//!           bin/        busybox
+//!                       and libvirt
+//!           bin/ sbin/  busybox, nbd-client
 //! ```
 //!
 //! **Invariant:** the folder has its name only when it is whole, and nothing outside it changes.
@@ -24,10 +26,24 @@ use crate::{Result, install, shell};
 /// What is wanted; what these depend on comes along.
 ///
 /// The cloud kernel is the smallest that Debian builds, and has ext4 built in.
-const WANTED: &[&str] = &["qemu-system-x86", "linux-image-cloud-amd64", "busybox-static"];
+const WANTED: &[&str] = &[
+    "qemu-system-x86",
+    "linux-image-cloud-amd64",
+    "busybox-static",
+    "nbd-client",
+    "libvirt-daemon",
+    "libvirt-clients",
+];
 
 /// Where a machine's drivers are in a kernel's `kernel/`; each is a folder or a file.
-const DRIVERS: &[&str] = &["drivers/virtio", "drivers/block/virtio_blk.ko"];
+const DRIVERS: &[&str] = &[
+    "drivers/virtio",
+    "drivers/block/virtio_blk.ko",
+    "drivers/block/nbd.ko",
+    "drivers/net/virtio_net.ko",
+    "drivers/net/net_failover.ko",
+    "net/core/failover.ko",
+];
 
 /// Where Debian's programs for this machine have their libraries.
 const LIBRARIES: &[&str] = &["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
@@ -62,8 +78,24 @@ pub(crate) fn folder() -> PathBuf {
     shell::target_dir().join("vm")
 }
 
+/// Tells whether all is there that is wanted by now: an older setup fetched less.
 fn is_whole(folder: &Path) -> bool {
-    folder.join("packages").is_file()
+    let Ok(packages) = fs::read_to_string(folder.join("packages")) else {
+        return false;
+    };
+    let modules = folder.join("modules");
+    WANTED.iter().all(|wanted| {
+        packages
+            .lines()
+            .any(|file| file.split('_').next() == Some(wanted))
+    }) && DRIVERS
+        .iter()
+        .filter(|driver| driver.ends_with(".ko"))
+        .all(|driver| {
+            Path::new(driver)
+                .file_name()
+                .is_some_and(|name| modules.join(name).is_file())
+        })
 }
 
 fn fetch(folder: &Path) -> Result {
@@ -135,7 +167,8 @@ fn missing(scratch: &Path) -> Result<Vec<String>> {
     Ok(added(&plan, &installed))
 }
 
-/// Returns the packages of `plan`, what `apt-get -s install` printed, that are not `installed`.
+/// Returns the packages of `plan`, what `apt-get -s install` printed, that are not `installed`; and those that are wanted, which
+/// are looked for in the folder alone.
 fn added(plan: &str, installed: &str) -> Vec<String> {
     let installed: HashSet<_> = installed
         .lines()
@@ -143,7 +176,7 @@ fn added(plan: &str, installed: &str) -> Vec<String> {
         .collect();
     plan.lines()
         .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
-        .filter(|name| !installed.contains(name))
+        .filter(|name| WANTED.contains(name) || !installed.contains(name))
         .map(str::to_owned)
         .collect()
 }
@@ -206,9 +239,35 @@ mod tests {
                     Inst libc6 (2.36-9 Debian:12.14/oldstable [amd64]) []\n\
                     Inst seabios (1.16.2-1 Debian:12.14/oldstable [all])\n\
                     Inst cpio (2.13 Debian:12.14/oldstable [amd64])\n\
+                    Inst nbd-client (1:3.24-1.1 Debian:12.14/oldstable [amd64])\n\
                     Conf seabios (1.16.2-1 Debian:12.14/oldstable [all])\n";
-        let installed = "installed libc6\nconfig-files cpio\n";
-        assert_eq!(added(plan, installed), ["seabios", "cpio"]);
+        let installed = "installed libc6\nconfig-files cpio\ninstalled nbd-client\n";
+        assert_eq!(added(plan, installed), ["seabios", "cpio", "nbd-client"]);
+    }
+
+    #[test]
+    fn what_an_older_setup_left_is_not_whole() {
+        let folder = std::env::temp_dir().join(format!("machine-{}", std::process::id()));
+        fs::create_dir_all(folder.join("modules")).unwrap();
+        let listed = WANTED
+            .iter()
+            .map(|name| format!("{name}_1_amd64.deb\n"))
+            .collect::<String>();
+        fs::write(folder.join("packages"), &listed).unwrap();
+        for driver in DRIVERS {
+            assert!(!is_whole(&folder), "without {driver}");
+            fs::write(
+                folder
+                    .join("modules")
+                    .join(Path::new(driver).file_name().unwrap()),
+                "",
+            )
+            .unwrap();
+        }
+        assert!(is_whole(&folder));
+        fs::write(folder.join("packages"), listed.replace("nbd-client", "")).unwrap();
+        assert!(!is_whole(&folder));
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

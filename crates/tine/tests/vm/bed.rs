@@ -14,7 +14,7 @@ use crate::told::Told;
 /// A store with `golden` in it: an ext4 file system of 64 MiB with some files.
 pub(crate) struct Bed {
     pub(crate) bench: Bench,
-    parts: Parts,
+    pub(crate) parts: Parts,
     golden: Told,
     /// How many machines there were.
     machines: Cell<u32>,
@@ -58,7 +58,13 @@ impl Bed {
     pub(crate) fn boot(&self, disks: &[&str]) -> Guest {
         let folder = self.place();
         let disks: Vec<_> = disks.iter().map(|uri| format!("file={uri}")).collect();
-        Guest::boot(machine(&self.parts, &folder, &disks), &folder)
+        Guest::boot(machine(&self.parts, &folder, &disks, false), &folder)
+    }
+
+    /// Boots a machine without a disk, and with a network.
+    pub(crate) fn boot_with_network(&self) -> Guest {
+        let folder = self.place();
+        Guest::boot(machine(&self.parts, &folder, &[], true), &folder)
     }
 
     /// Boots a machine with a disk that waits for the next daemon when this one ends.
@@ -69,13 +75,13 @@ impl Bed {
              file.reconnect-delay=60",
             daemon.socket.display()
         );
-        Guest::boot(machine(&self.parts, &folder, &[disk]), &folder)
+        Guest::boot(machine(&self.parts, &folder, &[disk], false), &folder)
     }
 
     /// Boots a machine by `tine attach`, with these arguments.
     pub(crate) fn attach(&self, arguments: &str) -> Guest {
         let folder = self.place();
-        let qemu = machine(&self.parts, &folder, &["file={}".to_owned()]);
+        let qemu = machine(&self.parts, &folder, &["file={}".to_owned()], false);
         let mut command = self
             .bench
             .command(&format!("exec tine attach {arguments} -- \"$@\""));
@@ -104,6 +110,15 @@ impl Bed {
         self.bench.succeeds("cmp golden.img exported.img");
     }
 
+    /// Copies a disk out by nbdcopy, and makes sure that qemu-img reads the same. Returns the sum of all that is on it.
+    pub(crate) fn sum_from_outside(&self, uri: &str) -> String {
+        let said = self.bench.succeeds(&format!(
+            "rm -f copied.img && nbdcopy '{uri}' copied.img && qemu-img compare -f raw -F raw '{uri}' copied.img >&2 \
+             && md5sum copied.img"
+        ));
+        said.split(' ').next().unwrap().to_owned()
+    }
+
     fn export(&self, disk: &str) {
         self.bench
             .succeeds(&format!("rm -f exported.img && tine export {disk} exported.img"));
@@ -124,7 +139,7 @@ impl Bed {
     }
 
     /// Returns an empty folder.
-    fn place(&self) -> PathBuf {
+    pub(crate) fn place(&self) -> PathBuf {
         self.machines.set(self.machines.get() + 1);
         let folder = self.bench.path(format!("machine-{}", self.machines.get()));
         fs::create_dir(&folder).unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const LINES_MAX: usize = 1024;
 pub(crate) struct Guest {
     /// QEMU, or what runs it.
     process: Child,
-    input: ChildStdin,
+    input: Box<dyn Write>,
     lines: Receiver<String>,
     console: PathBuf,
 }
@@ -41,10 +41,10 @@ pub(crate) enum Deed {
 
 /// Returns QEMU with a machine in it: these disks, and room in `folder` for what it needs to boot.
 ///
-/// Each of the disks is what `-drive` says of it beside its use.
-pub(crate) fn machine(parts: &Parts, folder: &Path, disks: &[String]) -> Command {
+/// Each of the disks is what `-drive` says of it beside its use. With a network it reaches this machine's loopback.
+pub(crate) fn machine(parts: &Parts, folder: &Path, disks: &[String], network: bool) -> Command {
     let initramfs = folder.join("initramfs");
-    fs::write(&initramfs, parts.initramfs()).unwrap();
+    fs::write(&initramfs, parts.initramfs(network)).unwrap();
     let mut qemu = parts.qemu();
     qemu.args(["-machine", "q35", "-accel", "tcg", "-m", "128"])
         .args(["-nodefaults", "-no-user-config", "-no-reboot"])
@@ -62,10 +62,20 @@ pub(crate) fn machine(parts: &Parts, folder: &Path, disks: &[String]) -> Command
             "{disk},format=raw,if=virtio,cache=writeback,discard=unmap"
         ));
     }
+    if network {
+        // Nothing boots from it.
+        qemu.args([
+            "-netdev",
+            "user,id=net",
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+        ]);
+    }
     qemu
 }
 
-fn console(folder: &Path) -> PathBuf {
+/// Returns where a machine's kernel writes what it says.
+pub(crate) fn console(folder: &Path) -> PathBuf {
     folder.join("console.log")
 }
 
@@ -78,7 +88,18 @@ impl Guest {
             .spawn()
             .unwrap();
         let input = process.stdin.take().unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
+        let output = process.stdout.take().unwrap();
+        Self::over(process, input, output, folder)
+    }
+
+    /// Talks to a machine by its second serial line, and waits until it has booted.
+    pub(crate) fn over(
+        process: Child,
+        input: impl Write + 'static,
+        output: impl Read + Send + 'static,
+        folder: &Path,
+    ) -> Self {
+        let output = BufReader::new(output);
         let (told, lines) = sync_channel(LINES_MAX);
         thread::spawn(move || {
             for line in output.split(b'\n') {
@@ -92,12 +113,29 @@ impl Guest {
         });
         let guest = Self {
             process,
-            input,
+            input: Box::new(input),
             lines,
             console: console(folder),
         };
         while guest.hear() != "ready" {}
         guest
+    }
+
+    /// Attaches an export of a server on this machine, by the kernel's own client, as `nbd0` or another. Returns its size.
+    pub(crate) fn attach(&mut self, device: &str, port: u64, export: &str) -> u64 {
+        self.ask_for_one(&format!("attach {device} {port} {export}"), "bytes ")
+            .parse()
+            .unwrap()
+    }
+
+    /// Returns the sum of all that is on a device.
+    pub(crate) fn sum_of(&mut self, device: &str) -> String {
+        self.ask_for_one(&format!("sum {device}"), "sum ")
+    }
+
+    /// Detaches what was attached.
+    pub(crate) fn detach(&mut self, device: &str) {
+        self.ask(&format!("detach {device}"));
     }
 
     /// Mounts a device.
@@ -197,6 +235,17 @@ impl Guest {
                 _ => told.push(line),
             }
         }
+    }
+
+    /// Tells it to do something that must succeed and has it say one thing, which it returns.
+    fn ask_for_one(&mut self, command: &str, what: &str) -> String {
+        let told = self.ask(command);
+        let [line] = told.as_slice() else {
+            panic!("the guest said {told:?} at `{command}`");
+        };
+        let said = line.strip_prefix(what);
+        said.unwrap_or_else(|| panic!("the guest said `{line}` at `{command}`"))
+            .to_owned()
     }
 
     fn hear(&self) -> String {

@@ -16,6 +16,7 @@ mod common;
 mod bed;
 mod guest;
 mod initramfs;
+mod libvirt;
 mod parts;
 mod told;
 
@@ -145,6 +146,102 @@ fn a_planted_bug_is_caught() {
     let of_the_disk = ["synced and not there", "e2fsck", "the guest failed"];
     assert!(of_the_disk.iter().any(|part| words.contains(part)), "{words}");
     println!("caught: {}", words.lines().next().unwrap_or_default());
+}
+
+#[test]
+fn libvirt_keeps_a_machine_on_a_fork() {
+    let test = "libvirt_keeps_a_machine_on_a_fork";
+    let Some(bed) = Bed::with_golden(test).filter(|bed| bed.parts.can_unshare_or_skip(test)) else {
+        return;
+    };
+    let daemon = Daemon::start(&bed.bench, "");
+    bed.bench.succeeds("tine fork golden a");
+    let mut told = bed.golden();
+    let (mut guest, _kept) = libvirt::boot(&bed, &daemon, "a");
+    guest.mount("vda");
+    told.check(guest.sums());
+    guest.write("first", 6);
+    told.listen_to_end(&guest);
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.is_clean("a");
+    let mut guest = bed.boot(&[&daemon.uri("a")]);
+    guest.mount("vda");
+    told.check(guest.sums());
+    guest.unmount();
+    assert!(guest.power_off().success());
+    bed.golden_is_as_it_was();
+    daemon.stop();
+}
+
+#[test]
+fn a_kernel_attaches_a_disk_by_its_own_client() {
+    let test = "a_kernel_attaches_a_disk_by_its_own_client";
+    if let Some(missing) = ["nbdcopy", "qemu-img"]
+        .into_iter()
+        .find(|program| common::tool(program).is_none())
+    {
+        println!("skipped: {test}: no {missing}");
+        return;
+    }
+    let Some(bed) = Bed::with_golden(test) else {
+        return;
+    };
+    let serve = || {
+        let daemon = Daemon::start(&bed.bench, "--listen 127.0.0.1:0 --insecure-loopback");
+        let listens = daemon.announced["listen"].as_str().unwrap().rsplit(':').next();
+        let port: u64 = listens.unwrap().parse().unwrap();
+        (daemon, port)
+    };
+    let (daemon, port) = serve();
+    bed.bench.succeeds("tine fork golden a");
+    let mut told = bed.golden();
+    let mut guest = bed.boot_with_network();
+    assert_eq!(guest.attach("nbd0", port, "a"), 64 << 20);
+    guest.mount("nbd0");
+    told.check(guest.sums());
+    guest.write("first", 6);
+    told.listen_to_end(&guest);
+    guest.unmount();
+    guest.detach("nbd0");
+
+    // What the kernel wrote is what others read, and what it reads when it comes back.
+    daemon.wait_until("it has left", || {
+        !bed.bench.succeeds("tine stats --json").contains("127.0.0.1")
+    });
+    let outside = bed.sum_from_outside(&daemon.uri("a"));
+    bed.is_clean("a");
+    guest.attach("nbd0", port, "a");
+    assert_eq!(guest.sum_of("nbd0"), outside);
+    guest.mount("nbd0");
+    told.check(guest.sums());
+
+    // What it synced outlives the daemon.
+    guest.write("second", ENDLESS);
+    told.listen_into_midst(&guest, 6);
+    daemon.end("-KILL");
+    told.listen_to_failure(&guest);
+    guest.unmount();
+    guest.detach("nbd0");
+    bed.is_crash_consistent("a");
+    let (daemon, port) = serve();
+    guest.attach("nbd1", port, "a");
+    guest.mount("nbd1");
+    told.check(guest.sums());
+    guest.unmount();
+    guest.detach("nbd1");
+    // One that is to be read alone is that to the kernel, too.
+    bed.bench.succeeds("tine snapshot a@done");
+    guest.attach("nbd2", port, "a@done");
+    let outside = bed.sum_from_outside(&daemon.uri("a@done"));
+    assert_eq!(guest.sum_of("nbd2"), outside);
+    guest.detach("nbd2");
+    assert!(guest.power_off().success());
+    daemon.stop();
+    bed.is_clean("a");
+    bed.golden_is_as_it_was();
+    bed.bench.succeeds("tine check --data");
 }
 
 #[test]

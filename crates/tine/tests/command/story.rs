@@ -96,6 +96,30 @@ fn demo_holds() {
     let bench = Bench::new();
     let shown = bench.succeeds("TMPDIR=$PWD tine demo --forks 20");
     assert!(shown.contains("Everything held."), "{shown}");
+    // What there is a client for is played, through a real server.
+    for (client, scenes) in [
+        (
+            ["qemu-io", "nbdcopy"].as_slice(),
+            ["tine serve &", "Serving ", "kill %1"].as_slice(),
+        ),
+        (
+            &["qemu-io"],
+            &[
+                "qemu-io -f raw -c 'write",
+                "golden+fork?socket=",
+                "wrote 1048576/1048576",
+            ],
+        ),
+        (&["nbdcopy"], &["nbdcopy 'nbd+unix:///"]),
+    ] {
+        if client.iter().any(|program| tool(program).is_some()) {
+            for scene in scenes {
+                assert!(shown.contains(scene), "no `{scene}` in {shown}");
+            }
+        } else {
+            eprintln!("skipped: demo_holds: {client:?} are missing, so their scenes are not played");
+        }
+    }
     assert!(
         fs::read_dir(bench.path("")).unwrap().next().is_none(),
         "the demo cleans up"

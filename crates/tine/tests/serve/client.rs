@@ -12,10 +12,14 @@ pub(crate) const READ: u16 = 0;
 pub(crate) const WRITE: u16 = 1;
 pub(crate) const DISCONNECT: u16 = 2;
 pub(crate) const FLUSH: u16 = 3;
+pub(crate) const CACHE: u16 = 5;
 pub(crate) const REQUEST_MAGIC: u32 = 0x2560_9513;
 const REPLY_MAGIC: u32 = 0x6744_6698;
 const CHUNK_MAGIC: u32 = 0x668e_33ef;
 const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+const EXPORT_NAME: u32 = 1;
+pub(crate) const LIST: u32 = 3;
+pub(crate) const INFO: u32 = 6;
 const GO: u32 = 7;
 const STRUCTURED_REPLY: u32 = 8;
 const ACK: u32 = 1;
@@ -40,30 +44,22 @@ impl Client {
         Self::connect_with(socket, &[structured, option(GO, export)].concat())
     }
 
+    /// Connects as clients did before there was [`GO`]: a refusal is an end.
+    pub(crate) fn connect_by_name(socket: &Path, export: &str) -> io::Result<Self> {
+        let mut request = b"IHAVEOPT".to_vec();
+        request.extend(EXPORT_NAME.to_be_bytes());
+        request.extend((export.len() as u32).to_be_bytes());
+        request.extend(export.as_bytes());
+        let mut stream = greeted(socket, &request)?;
+        // Its size and flags; there are no zeroes behind them.
+        stream.read_exact(&mut [0; 10])?;
+        Ok(Self { stream, next: 1 })
+    }
+
     fn connect_with(socket: &Path, options: &[u8]) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let mut greeting = [0; 18];
-        stream.read_exact(&mut greeting)?;
-        assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
-        let mut request = 3_u32.to_be_bytes().to_vec();
-        request.extend(options);
-        stream.write_all(&request)?;
-        loop {
-            let mut head = [0; 20];
-            stream.read_exact(&mut head)?;
-            assert_eq!(head[..8], OPTION_REPLY_MAGIC.to_be_bytes());
-            let asked = u32::from_be_bytes(head[8..12].try_into().unwrap());
-            let kind = u32::from_be_bytes(head[12..16].try_into().unwrap());
-            let mut payload = vec![0; u32::from_be_bytes(head[16..].try_into().unwrap()) as usize];
-            stream.read_exact(&mut payload)?;
-            if kind == ACK && asked == GO {
-                return Ok(Self { stream, next: 1 });
-            }
-            if kind & (1 << 31) != 0 {
-                return Err(io::Error::other(String::from_utf8_lossy(&payload).into_owned()));
-            }
-        }
+        let mut stream = greeted(socket, options)?;
+        await_acknowledgement(&mut stream, GO)?;
+        Ok(Self { stream, next: 1 })
     }
 
     /// Sends a request and returns its cookie.
@@ -175,6 +171,51 @@ impl Client {
             _ => Err(io::Error::other("a reply to a farewell")),
         }
     }
+}
+
+/// Connects, agrees on the newest style and sends options.
+fn greeted(socket: &Path, options: &[u8]) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut greeting = [0; 18];
+    stream.read_exact(&mut greeting)?;
+    assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
+    let mut request = 3_u32.to_be_bytes().to_vec();
+    request.extend(options);
+    stream.write_all(&request)?;
+    Ok(stream)
+}
+
+/// Waits until an option is acknowledged; a refusal is an error with the server's words.
+fn await_acknowledgement(stream: &mut UnixStream, option: u32) -> io::Result<()> {
+    loop {
+        let mut head = [0; 20];
+        stream.read_exact(&mut head)?;
+        assert_eq!(head[..8], OPTION_REPLY_MAGIC.to_be_bytes());
+        let asked = u32::from_be_bytes(head[8..12].try_into().unwrap());
+        let kind = u32::from_be_bytes(head[12..16].try_into().unwrap());
+        let mut payload = vec![0; u32::from_be_bytes(head[16..].try_into().unwrap()) as usize];
+        stream.read_exact(&mut payload)?;
+        if kind == ACK && asked == option {
+            return Ok(());
+        }
+        if kind & (1 << 31) != 0 {
+            return Err(io::Error::other(String::from_utf8_lossy(&payload).into_owned()));
+        }
+    }
+}
+
+/// Asks about an export, or for all with [`LIST`], and stays in the handshake.
+pub(crate) fn look(socket: &Path, asking: u32, export: &str) -> io::Result<UnixStream> {
+    let mut request = option(asking, export);
+    if asking == LIST {
+        // It takes nothing.
+        request.truncate(12);
+        request.extend([0; 4]);
+    }
+    let mut stream = greeted(socket, &request)?;
+    await_acknowledgement(&mut stream, asking)?;
+    Ok(stream)
 }
 
 impl Daemon {

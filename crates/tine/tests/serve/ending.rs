@@ -1,5 +1,6 @@
 //! How a daemon begins and ends: sockets, a second one, signals.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -9,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, WRITE};
 use crate::daemon::{Daemon, golden, have};
+
+/// Requests that a client has in flight when the daemon is told to end.
+const IN_FLIGHT: usize = 16;
+
+/// Blocks that it writes to, again and again.
+const BLOCKS: u64 = 15_625;
 
 #[test]
 fn sigterm_finishes_what_is_in_flight_and_loses_nothing_that_was_answered() {
@@ -23,20 +30,29 @@ fn sigterm_finishes_what_is_in_flight_and_loses_nothing_that_was_answered() {
         }
         let socket = daemon.socket.clone();
         let (writes, begins_to_write) = mpsc::channel();
+        // Returns what was written and answered last to each block.
         let writer = thread::spawn(move || {
             let mut client = Client::connect(&socket, "disk").unwrap();
-            let mut answered = 0_u64;
+            let mut answered = BTreeMap::new();
+            let mut in_flight = BTreeMap::new();
+            let mut sent = 0_u64;
+            // Several in flight, until the server says that it is going, or is gone.
             loop {
-                // Several in flight, until the server says that it is going, or is gone.
-                let block = answered % 16_000;
-                if client
-                    .send(WRITE, block * 4096, 4096, &[1 + (answered % 250) as u8; 4096])
-                    .is_err()
-                {
-                    return answered;
+                while in_flight.len() < IN_FLIGHT {
+                    let (block, byte) = (sent % BLOCKS, 1 + (sent % 250) as u8);
+                    let Ok(cookie) = client.send(WRITE, block * 4096, 4096, &[byte; 4096]) else {
+                        break;
+                    };
+                    // What is under way may be there or not.
+                    answered.remove(&block);
+                    in_flight.insert(cookie, (block, byte));
+                    sent += 1;
                 }
                 match client.reply(&mut []) {
-                    Ok((_, 0)) => answered += 1,
+                    Ok((cookie, 0)) => {
+                        let (block, byte) = in_flight.remove(&cookie).unwrap();
+                        answered.insert(block, byte);
+                    }
                     Ok((_, 108)) | Err(_) => return answered,
                     Ok((_, error)) => panic!("error {error}"),
                 }
@@ -50,16 +66,15 @@ fn sigterm_finishes_what_is_in_flight_and_loses_nothing_that_was_answered() {
         assert_eq!(code, Some(0), "{said}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         let answered = writer.join().unwrap();
-        assert!(answered > 0);
-        let last = answered - 1;
-        let offset = last % 16_000 * 4096;
-        let bytes = bench
-            .run(&format!("tine read disk --offset {offset} --length 4096"))
-            .stdout;
-        assert!(
-            bytes.iter().all(|&byte| byte == 1 + (last % 250) as u8),
-            "not flushed, and not lost"
-        );
+        assert!(answered.len() > IN_FLIGHT);
+        let disk = bench.run("tine read disk --length 62500K").stdout;
+        for (block, byte) in answered {
+            let bytes = &disk[block as usize * 4096..][..4096];
+            assert!(
+                bytes.iter().all(|found| *found == byte),
+                "block {block} was answered, not flushed, and is lost"
+            );
+        }
         assert!(sockets.iter().all(|socket| !socket.exists()));
     }
 }

@@ -95,6 +95,7 @@ fn who_never_reads_its_replies_has_its_share_and_no_more() {
     let bench = golden();
     let daemon = Daemon::start(&bench, "");
     let before = daemon.memory();
+    let mut sent = 0;
     let mut floods: Vec<_> = (0..8).map(|_| daemon.connect("golden@v1")).collect();
     for flood in &mut floods {
         flood
@@ -102,6 +103,7 @@ fn who_never_reads_its_replies_has_its_share_and_no_more() {
             .set_write_timeout(Some(Duration::from_millis(200)))
             .unwrap();
         for cookie in 0..20_000 {
+            sent += 1;
             // Until the server takes no more.
             if flood
                 .stream
@@ -118,6 +120,10 @@ fn who_never_reads_its_replies_has_its_share_and_no_more() {
     drop(floods);
     serves(&daemon);
     daemon.stop();
+    println!(
+        "done: 8 clients that take no reply, {sent} reads of 1 MiB sent, {} MiB held",
+        grown >> 20
+    );
 }
 
 #[test]
@@ -125,7 +131,8 @@ fn garbage_of_every_kind_is_survived() {
     let bench = golden();
     let daemon = Daemon::start(&bench, "");
     let mut random = Random(setting("TINE_SEED", 0x5eed) | 1);
-    for _ in 0..300 {
+    let (connections, mut sent) = (300, 0);
+    for _ in 0..connections {
         let mut bytes = noise(random.next(), 1 + random.below(3000) as usize);
         if random.below(2) == 0 {
             // Behind what opens the door.
@@ -137,10 +144,12 @@ fn garbage_of_every_kind_is_survived() {
         let mut stream = UnixStream::connect(&daemon.socket).unwrap();
         // It may hang up before all is said.
         let _ = stream.write_all(&bytes);
+        sent += bytes.len();
     }
     serves(&daemon);
     bench.succeeds("tine check --data");
     daemon.stop();
+    println!("done: {connections} connections of garbage, {sent} bytes");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Throwaway forks: made when a connection begins, gone with it or a while after it, kept if somebody asks.
 
-use crate::client::Client;
+use crate::client::{self, Client, INFO, LIST};
 use crate::common::Bench;
-use crate::daemon::{Daemon, golden};
+use crate::daemon::{Daemon, golden, noise};
 
 fn stored(bench: &Bench) -> u64 {
     let stats: serde_json::Value = serde_json::from_str(&bench.succeeds("tine stats --json")).unwrap();
@@ -38,8 +38,15 @@ fn each_connection_has_a_fork_of_its_own_that_goes_with_it() {
 #[test]
 fn a_jobs_fork_waits_for_a_reconnect_and_is_then_forgotten() {
     let bench = golden();
+    let before = stored(&bench);
     let daemon = Daemon::start(&bench, "--linger 1");
     let mut first = daemon.connect("golden+fork=job");
+    // So much that it goes to segments.
+    for at in 0..16 {
+        first.write(&noise(at, 4 << 20), at % 8 << 22).unwrap();
+    }
+    first.flush().unwrap();
+    daemon.wait_until("it has taken space", || stored(&bench) > before + (4 << 20));
     first.write(&[3; 4096], 8192).unwrap();
     drop(first);
     let mut again = daemon.connect("golden+fork=job");
@@ -50,9 +57,60 @@ fn a_jobs_fork_waits_for_a_reconnect_and_is_then_forgotten() {
     daemon.wait_until("it is forgotten", || {
         !bench.succeeds("tine stats --json").contains("\"job\"")
     });
+    daemon.wait_until("its space is given back", || stored(&bench) == before);
     let mut fresh = daemon.connect("golden+fork=job");
     fresh.read(&mut byte, 8192).unwrap();
     assert_eq!(byte, [0]);
+}
+
+#[test]
+fn looking_at_a_fork_makes_none_and_an_old_clients_way_makes_one() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let made = || -> usize {
+        let stats: serde_json::Value = serde_json::from_str(&bench.succeeds("tine stats --json")).unwrap();
+        stats["branches"].as_u64().unwrap() as usize + stats["jobs"].as_array().unwrap().len()
+    };
+    let before = made();
+    for name in ["golden+fork", "golden+fork=job", "golden@v1+fork"] {
+        let _looking = client::look(&daemon.socket, LIST, "").unwrap();
+        let _asking = client::look(&daemon.socket, INFO, name).unwrap();
+        assert_eq!(made(), before, "{name}");
+    }
+    let mut old = Client::connect_by_name(&daemon.socket, "golden+fork=job").unwrap();
+    assert!(made() > before);
+    old.write(&[9; 4096], 0).unwrap();
+    let mut byte = [1];
+    daemon.connect("golden@v1").read(&mut byte, 0).unwrap();
+    daemon.connect("golden").read(&mut byte, 0).unwrap();
+    assert_eq!(byte, [0]);
+    daemon.connect("golden+fork=job").read(&mut byte, 0).unwrap();
+    assert_eq!(byte, [9]);
+}
+
+#[test]
+fn a_flush_of_a_throwaway_fork_waits_for_no_sync() {
+    const FLUSHES: u64 = 50;
+    let bench = golden();
+    bench.succeeds("tine fork golden web1");
+    let daemon = Daemon::start(&bench, "");
+    let syncs = || -> u64 {
+        let stats: serde_json::Value = serde_json::from_str(&bench.succeeds("tine stats --json")).unwrap();
+        stats["journal"]["syncs"].as_u64().unwrap()
+    };
+    let of = |export: &str| {
+        let mut client = daemon.connect(export);
+        let before = syncs();
+        for at in 0..FLUSHES {
+            client.write(&[at as u8; 4096], at * 4096).unwrap();
+            client.flush().unwrap();
+        }
+        syncs() - before
+    };
+    assert!(of("web1") >= FLUSHES, "each of a branch's is synced");
+    for throwaway in ["golden+fork", "golden+fork=job"] {
+        assert_eq!(of(throwaway), 0, "{throwaway}");
+    }
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub(super) struct Bed<'a> {
     pub(super) raw: RawFile,
 }
 
+/// What an overlay with subclusters is made with.
+pub(super) const EXTENDED_L2: &[&str] = &["-o", "extended_l2=on,cluster_size=128k"];
+
 /// What a contestant serves in a round.
 pub(super) struct Served {
     /// Each with what it is called by its server.
@@ -221,7 +224,7 @@ impl<'a> Bed<'a> {
 }
 
 /// Makes a reflink copy for a round.
-pub(super) fn reflinked(golden: &Path) -> Result<PathBuf> {
+fn reflinked(golden: &Path) -> Result<PathBuf> {
     let copy = golden.with_file_name("copy");
     let _ = std::fs::remove_file(&copy);
     let source = std::fs::File::open(golden)?;
@@ -229,6 +232,17 @@ pub(super) fn reflinked(golden: &Path) -> Result<PathBuf> {
     rustix::fs::ioctl_ficlone(&made, source)?;
     drop_cache(&made)?;
     Ok(copy)
+}
+
+/// Adds a reflink copy of the golden disk on XFS, where that can be had.
+pub(super) fn add_reflink<'a>(bed: &Bed<'a>, row: &mut LoadRow<'a>, name: &str) {
+    if let Some((mount, golden)) = bed.xfs(name) {
+        row.add("xfs reflink, nbdkit file", move |_| {
+            let copy = reflinked(&golden)?;
+            let _keeps = &mount;
+            Served::by(server::nbdkit_file(&copy)?)
+        });
+    }
 }
 
 /// A row in which everybody does the same with a disk of its own.

@@ -10,6 +10,8 @@ const OPTION_MAGIC: u64 = u64::from_be_bytes(*b"IHAVEOPT");
 const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 const REPLY_MAGIC: u32 = 0x6744_6698;
+const WRITE: u16 = 1;
+const FLUSH: u16 = 3;
 const GO: u32 = 7;
 const ACK: u32 = 1;
 /// Fixed newstyle, no zeroes.
@@ -53,6 +55,75 @@ pub(super) fn attach(socket: &Path, export: &str) -> Result<UnixStream> {
             }
             _ => {}
         }
+    }
+}
+
+/// A disk that is written by a program of ours: it sees how long each request takes.
+pub(super) struct Disk {
+    stream: UnixStream,
+    sent: u64,
+}
+
+impl Disk {
+    /// Attaches.
+    ///
+    /// # Errors
+    ///
+    /// See [`attach`].
+    pub(super) fn attach(socket: &Path, export: &str) -> Result<Self> {
+        Ok(Self {
+            stream: attach(socket, export)?,
+            sent: 0,
+        })
+    }
+
+    /// Sends a write; its number is what [`Disk::wait`] returns.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub(super) fn send_write(&mut self, at: u64, bytes: &[u8]) -> Result<u64> {
+        self.send(WRITE, at, bytes.len() as u32, bytes)
+    }
+
+    /// Sends a flush.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub(super) fn send_flush(&mut self) -> Result<u64> {
+        self.send(FLUSH, 0, 0, &[])
+    }
+
+    fn send(&mut self, command: u16, at: u64, length: u32, payload: &[u8]) -> Result<u64> {
+        let mut message = Vec::with_capacity(28 + payload.len());
+        message.extend(REQUEST_MAGIC.to_be_bytes());
+        message.extend([0; 2]);
+        message.extend(command.to_be_bytes());
+        message.extend(self.sent.to_be_bytes());
+        message.extend(at.to_be_bytes());
+        message.extend(length.to_be_bytes());
+        message.extend(payload);
+        self.stream.write_all(&message)?;
+        self.sent += 1;
+        Ok(self.sent - 1)
+    }
+
+    /// Waits for the next reply, which has no payload; returns the number of what is done.
+    ///
+    /// # Errors
+    ///
+    /// When the request failed, or the connection did.
+    pub(super) fn wait(&mut self) -> Result<u64> {
+        let mut reply = [0; 16];
+        self.stream.read_exact(&mut reply)?;
+        if reply[..4] != REPLY_MAGIC.to_be_bytes() || reply[4..8] != [0; 4] {
+            return Err("a request failed".into());
+        }
+        let (_, cookie) = reply.split_at(8);
+        Ok(cookie
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 }
 

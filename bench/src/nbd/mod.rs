@@ -5,6 +5,7 @@
 
 mod attach;
 mod bed;
+mod beside;
 mod client;
 mod fio;
 mod random;
@@ -13,7 +14,7 @@ mod server;
 
 use crate::suite::Row;
 
-pub(crate) const ROWS: [Row; 15] = [
+pub(crate) const ROWS: [Row; 18] = [
     ("random-write-1", random::write_1),
     ("random-write-32", random::write_32),
     ("random-read-1", random::read_1),
@@ -26,6 +27,9 @@ pub(crate) const ROWS: [Row; 15] = [
     ("many-forks", random::many_forks),
     ("sequential-write", sequential::write),
     ("sequential-read", sequential::read),
+    ("neighbour-write", beside::neighbour_write),
+    ("neighbour-flush", beside::neighbour_flush),
+    ("longest-write-beside-forks", beside::forks),
     ("attach", attach::first_byte),
     ("attach-qemu", attach::against_qemu),
     ("attach-memory", attach::memory),

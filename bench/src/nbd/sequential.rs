@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::bed::{Bed, LoadRow, Served};
+use super::bed::{Bed, EXTENDED_L2, LoadRow, Served, add_reflink};
 use super::fio::Load;
 use super::server;
 use crate::Result;
@@ -13,6 +13,9 @@ use bench_measure::Goal;
 const TINE: &str = "tine, fork of golden";
 const FILE: &str = "nbdkit file";
 const QCOW2: &str = "qcow2 overlay";
+
+/// Random writes to each overlay of a chain.
+const WRITES_EACH: u64 = 100;
 
 /// Requests in flight.
 const DEPTH: u32 = 4;
@@ -39,6 +42,17 @@ fn row(context: &Context<'_>, name: &'static str, load: Load, against_file: f64)
         Served::by(server::qemu_nbd(&bed.golden(), "raw")?)
     });
     row.add(QCOW2, |_| bed.overlay(&[]));
+    row.add("qcow2 overlay, extended L2", |_| bed.overlay(EXTENDED_L2));
+    add_reflink(&bed, &mut row, name);
+    if what == "read" {
+        // A smoke run has short ones.
+        let depths = [10, 50.min(context.scale.many / 2)];
+        for (file, depth) in bed.chain(&depths, WRITES_EACH)?.into_iter().zip(depths) {
+            row.add(&format!("qcow2 chain of {depth}"), move |_| {
+                Served::by(server::qemu_nbd(&file, "qcow2")?)
+            });
+        }
+    }
     row.comparison
         .target(TINE, Goal::AtLeast(against_file, FILE.into()));
     row.comparison.target(TINE, Goal::AtLeast(2.5, QCOW2.into()));

@@ -70,18 +70,7 @@ impl Server {
 
     /// Returns the processor time that it has taken so far.
     pub(super) fn processor_time(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in parentheses, may have spaces.
-        let fields: Vec<&str> = match stat.rsplit_once(") ") {
-            Some((_, rest)) => rest.split(' ').collect(),
-            None => Vec::new(),
-        };
-        let ticks =
-            |at: usize| -> Result<u64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
-        let ticks = ticks(11)? + ticks(12)?;
-        Ok(Duration::from_secs_f64(
-            ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-        ))
+        ticks_of(&self.child.id().to_string(), [11, 12])
     }
 
     /// Returns the bytes of its memory that are there.
@@ -110,6 +99,28 @@ impl Drop for Server {
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(&self.said);
     }
+}
+
+/// Returns the processor time that processes took which this one started, and which have ended.
+pub(super) fn processor_time_of_ended() -> Result<Duration> {
+    ticks_of("self", [13, 14])
+}
+
+/// Returns the sum of two fields of a process's `stat`, counted from behind its name.
+fn ticks_of(process: &str, fields: [usize; 2]) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in parentheses, may have spaces.
+    let told: Vec<&str> = match stat.rsplit_once(") ") {
+        Some((_, rest)) => rest.split(' ').collect(),
+        None => Vec::new(),
+    };
+    let mut ticks = 0;
+    for at in fields {
+        ticks += told.get(at).ok_or("/proc/PID/stat is short")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_secs_f64(
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+    ))
 }
 
 /// Returns a command of a program that has to be installed.

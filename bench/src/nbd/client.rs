@@ -123,7 +123,7 @@ impl Disk {
         let (_, cookie) = reply.split_at(8);
         Ok(cookie
             .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 }
 

@@ -89,7 +89,8 @@ impl Known {
 
     fn end(&self, byte: u8) {
         let begun = self.0.load(Ordering::SeqCst) >> 8;
-        self.0.store((begun + 1) << 8 | u64::from(byte), Ordering::SeqCst);
+        self.0
+            .store(((begun + 1) << 8) | u64::from(byte), Ordering::SeqCst);
     }
 
     fn look(&self) -> u64 {
@@ -111,7 +112,7 @@ fn compare(disk: &mut Client, before: &[u64], after: &[u64]) -> u64 {
     }
     let mut untouched = 0;
     for (block, bytes) in bytes.chunks(BLOCK).enumerate() {
-        let is_still = before[block] == after[block] && before[block] >> 8 & 1 == 0;
+        let is_still = before[block] == after[block] && (before[block] >> 8) & 1 == 0;
         let expected = if is_still { before[block] as u8 } else { bytes[0] };
         assert!(
             bytes.iter().all(|&byte| byte == expected),
@@ -182,7 +183,7 @@ fn two_hundred_and_fifty_six_connections_verify_while_disks_are_forked_and_dropp
     let seed = setting("TINE_SEED", u64::from(std::process::id()));
     println!("TINE_SEED={seed}");
     let (requests, rounds, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let compared = AtomicU64::new(0);
+    let (compared, longest) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for connection in 0..CONNECTIONS {
             let (daemon, requests, failed, known) = (&daemon, &requests, &failed, &known);
@@ -235,7 +236,11 @@ fn two_hundred_and_fifty_six_connections_verify_while_disks_are_forked_and_dropp
                     "tine drop fork --yes && tine drop disk{disk}@s disk{other}@s --yes"
                 ));
                 let before = look(&known[disk as usize]);
-                let mut fork = daemon.connect(&format!("disk{disk}+fork"));
+                let begun = Instant::now();
+                let fork = Client::connect(&daemon.socket, &format!("disk{disk}+fork"));
+                let took = begun.elapsed();
+                let mut fork = fork.unwrap_or_else(|error| panic!("after {took:?}: {error}"));
+                longest.fetch_max(took.as_millis() as u64, Ordering::Relaxed);
                 same += compare(&mut fork, &before, &look(&known[disk as usize]));
                 fork.write(&[1; 1 << 16], 0).unwrap();
                 fork.leave().unwrap();
@@ -251,9 +256,10 @@ fn two_hundred_and_fifty_six_connections_verify_while_disks_are_forked_and_dropp
     assert!(compared > 0);
     println!(
         "done: {} requests of {CONNECTIONS} connections, {} rounds of forks, snapshots and drops, {compared} blocks of them \
-         compared; {checked}",
+         compared, a fork was attached in {} ms at the most; {checked}",
         requests.into_inner(),
-        rounds.into_inner()
+        rounds.into_inner(),
+        longest.into_inner()
     );
 }
 

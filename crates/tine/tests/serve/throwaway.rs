@@ -43,7 +43,7 @@ fn a_jobs_fork_waits_for_a_reconnect_and_is_then_forgotten() {
     let mut first = daemon.connect("golden+fork=job");
     // So much that it goes to segments.
     for at in 0..16 {
-        first.write(&noise(at, 4 << 20), at % 8 << 22).unwrap();
+        first.write(&noise(at, 4 << 20), (at % 8) << 22).unwrap();
     }
     first.flush().unwrap();
     daemon.wait_until("it has taken space", || stored(&bench) > before + (4 << 20));

@@ -42,6 +42,18 @@ pub(crate) const ROWS: &[Row] = &[
         ALL,
         insert,
     ),
+    Row::timed(
+        "list-drain",
+        "list: drain ten in the middle and push as many, sole owner",
+        ALL,
+        drain,
+    ),
+    Row::timed(
+        "list-split-append",
+        "list: split in two and append, sole owner",
+        ALL,
+        split_append,
+    ),
     Row::timed("list-build", "list: collect an iterator", ALL, build),
     Row::timed("list-drop", "list: drop", ALL, drop_all),
     Row::timed("list-concat", "list: concatenate two", ALL, concat),
@@ -293,6 +305,43 @@ fn insert(contest: &mut Contest, n: usize) {
     if n == 1_000_000 {
         contest.at_most(0.02, "Vec");
     }
+}
+
+fn drain(contest: &mut Contest, n: usize) {
+    let from = (n / 2).saturating_sub(5);
+    let mut vec: Vec<_> = numbers(n).collect();
+    contest.repeat("Vec", 1, move || {
+        let drained = vec.drain(from..from + 10).sum::<u64>();
+        numbers(10).for_each(|number| vec.push(number));
+        drained
+    });
+    let mut ours: List<_> = numbers(n).collect();
+    contest.repeat("tine", 1, move || {
+        let drained = ours.drain(from..from + 10).sum::<u64>();
+        numbers(10).for_each(|number| ours.push(number));
+        drained
+    });
+    reach_microseconds(contest, n);
+}
+
+fn split_append(contest: &mut Contest, n: usize) {
+    let at = n / 2 + 1;
+    let mut vec: Vec<_> = numbers(n).collect();
+    contest.repeat("Vec", 1, move || {
+        let mut right = vec.split_off(at);
+        vec.append(&mut right);
+    });
+    let mut imbl: Imbl = numbers(n).collect();
+    contest.repeat("imbl", 1, move || {
+        let right = imbl.split_off(at);
+        imbl.append(right);
+    });
+    let mut ours: List<_> = numbers(n).collect();
+    contest.repeat("tine", 1, move || {
+        let mut right = ours.split_off(at);
+        ours.append(&mut right);
+    });
+    reach_microseconds(contest, n);
 }
 
 fn build(contest: &mut Contest, n: usize) {

@@ -329,6 +329,121 @@ fn a_map_whose_entries_panic_when_dropped_frees_the_rest() {
     }
 }
 
+/// Runs `operation` on `map`, shared or not, with a panic at the first call of a kind, the second, and so on. `check` is
+/// told what there was, what there is now, and whether there was a panic.
+fn with_panics<R>(
+    sample: impl Fn(&Rc<Ledger>) -> (Map, Map),
+    operation: impl Fn(&mut Map, &mut Map, &Rc<Ledger>) -> R,
+    check: impl Fn(&(Content, Content), &(Content, Content), Option<R>),
+) {
+    let kinds: [Kind; 2] = [|ledger| &ledger.clones_left, |ledger| &ledger.orders_left];
+    for (kind, is_shared) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        for stop in 0.. {
+            let ledger = Rc::new(Ledger::default());
+            let (mut map, mut other) = sample(&ledger);
+            let origin = is_shared.then(|| (map.clone(), other.clone()));
+            let before = (content(&map), content(&other));
+            kind(&ledger).set(Some(stop));
+            let outcome = catch_unwind(AssertUnwindSafe(|| operation(&mut map, &mut other, &ledger)));
+            kind(&ledger).set(None);
+
+            let is_done = outcome.is_ok();
+            for map in [&map, &other] {
+                assert_eq!((map.len(), map.keys().is_sorted()), (map.iter().count(), true));
+                assert!(map.keys().all(|key| map.contains_key(key)));
+            }
+            check(&before, &(content(&map), content(&other)), outcome.ok());
+            if let Some((map, other)) = &origin {
+                assert_eq!(
+                    (content(map), content(other)),
+                    before,
+                    "panic {stop}: the origin changed"
+                );
+            }
+            drop((map, other, origin));
+            assert_eq!(ledger.living.get(), 0, "panic {stop}: lost or dropped twice");
+            if is_done {
+                break;
+            }
+        }
+    }
+}
+
+type Content = BTreeMap<u32, u32>;
+
+/// Returns maps of these keys, each with its own number as its value.
+fn maps_of(ledger: &Rc<Ledger>, keys: [impl Iterator<Item = u32>; 2]) -> (Map, Map) {
+    let [ours, theirs] = keys.map(|keys| {
+        let mut map = Map::new();
+        // One by one: leaves that are not full are joined, and share out.
+        keys.for_each(|key| drop(map.insert(item(key, ledger), item(key, ledger))));
+        map
+    });
+    (ours, theirs)
+}
+
+#[test]
+fn a_cut_is_made_or_not() {
+    for (len, at) in [(3, 1), (30, 9), (80, 1), (80, 33), (80, 40), (80, 78)] {
+        with_panics(
+            |ledger| maps_of(ledger, [0..len, 0..0]),
+            |map, _, ledger| content(&map.split_off(&item(at, ledger))),
+            |(before, _), (after, _), right| match right {
+                None => assert_eq!(after, before, "{len} cut at {at}"),
+                Some(right) => {
+                    assert!(after.keys().copied().eq(0..at) && right.into_keys().eq(at..len));
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn what_is_appended_is_there_or_where_it_was() {
+    for (len, more) in [(1, 1), (3, 3), (2, 40), (40, 1), (60, 60), (90, 9)] {
+        for is_behind in [true, false] {
+            let (ours, theirs) = if is_behind {
+                (0..len, len..len + more)
+            } else {
+                (more..more + len, 0..more)
+            };
+            with_panics(
+                |ledger| maps_of(ledger, [ours.clone(), theirs.clone()]),
+                |map, other, _| map.append(other),
+                |before, (ours, theirs), outcome| match outcome {
+                    None => assert!((ours, theirs) == (&before.0, &before.1), "{len} and {more}"),
+                    Some(()) => assert!(ours.keys().copied().eq(0..len + more) && theirs.is_empty()),
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn what_interleaves_is_in_one_of_two_maps_at_any_time() {
+    for (len, more) in [(10, 40), (40, 10)] {
+        with_panics(
+            |ledger| {
+                let (ours, mut theirs) = maps_of(ledger, [0..len, 0..0]);
+                for key in (0..more).map(|at| at * 2) {
+                    drop(theirs.insert(item(key, ledger), item(1000 + key, ledger)));
+                }
+                (ours, theirs)
+            },
+            |map, other, _| map.append(other),
+            |before, (ours, theirs), outcome| {
+                let both = |ours: &Content, theirs: &Content| {
+                    let mut all = ours.clone();
+                    all.extend(theirs);
+                    all
+                };
+                assert_eq!(both(ours, theirs), both(&before.0, &before.1), "{len} and {more}");
+                assert_eq!(theirs.is_empty(), outcome.is_some());
+            },
+        );
+    }
+}
+
 #[test]
 fn an_element_is_replaced_or_stays() {
     let kinds: [Kind; 2] = [|ledger| &ledger.clones_left, |ledger| &ledger.orders_left];

@@ -166,8 +166,14 @@ impl<T: Clone> List<T> {
         right
     }
 
-    /// Returns the first `at` elements, at least one, and the others, at least one.
-    fn cut(mut self, at: usize) -> (Self, Self) {
+    /// Returns the first `at` elements, and the others. A clone that panics drops them.
+    pub(super) fn cut(mut self, at: usize) -> (Self, Self) {
+        if at == 0 {
+            return (Self::new(), self);
+        }
+        if at == self.len() {
+            return (self, Self::new());
+        }
         if let Some(flat) = self.root.take_if(|root| root.is_leaf()) {
             let (left, right) = flat.split_leaf(at);
             return (Self::from_root(left), Self::from_root(right));
@@ -208,8 +214,8 @@ impl<T: Clone> List<T> {
             mem::swap(self, other);
             return;
         }
-        if joined_len(self.len(), more) <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4 {
-            // Too short for a leaf of its own. What may panic comes first: then no element has moved.
+        if self.is_short_with(more) {
+            // What may panic comes first: then no element has moved.
             self.make_last_leaf_own(more);
             let more = if other.is_all_unique() {
                 mem::take(other)
@@ -217,18 +223,51 @@ impl<T: Clone> List<T> {
                 detach::record();
                 Self::of_chunks(more, other.chunks())
             };
-            self.extend(more);
+            self.extend_short(more);
             other.clear();
             return;
         }
         if self.moves_at(self.len()) && other.moves_at(0) {
-            let (left, right) = (self.take_trunk(), other.take_trunk());
-            *self = Self::from_trunk(left.join(right));
+            *self = mem::take(self).joined(mem::take(other));
         } else {
-            let (left, right) = (self.clone().take_trunk(), other.clone().take_trunk());
-            *self = Self::from_trunk(left.join(right));
+            *self = self.clone().joined(other.clone());
             other.clear();
         }
+    }
+
+    /// Returns a list of all elements of both. A clone that panics drops them, so that both are clones, or move what is
+    /// cloned else: see [`moves_at`](Self::moves_at).
+    pub(super) fn joined(mut self, mut other: Self) -> Self {
+        if other.is_empty() {
+            return self;
+        }
+        if self.is_empty() {
+            return other;
+        }
+        if self.is_short_with(other.len()) {
+            self.extend_short(other);
+            return self;
+        }
+        Self::from_trunk(self.take_trunk().join(other.take_trunk()))
+    }
+
+    /// Adds the elements of a short list, all at once where both are blocks of their own.
+    fn extend_short(&mut self, mut other: Self) {
+        let len = self.len() + other.len();
+        if len <= Self::FLAT_AGAIN
+            && let Some(mut leaf) = self.root.as_mut().and_then(Node::leaf_mut)
+            && let Some(mut more) = other.root.as_mut().and_then(Node::leaf_mut)
+        {
+            leaf.reserve_back(more.len(), Node::<T>::FLAT);
+            leaf.append(&mut more);
+        } else {
+            self.extend(other);
+        }
+    }
+
+    /// Returns whether so many elements more are too few for a leaf of their own.
+    fn is_short_with(&self, more: usize) -> bool {
+        joined_len(self.len(), more) <= Self::FLAT_AGAIN || more <= Node::<T>::LEAF / 4
     }
 
     /// Makes the leaf that the next elements go to this list's own, with room for some of them.
@@ -317,24 +356,22 @@ impl<T: Clone> List<T> {
         replace_with: impl IntoIterator<Item = T>,
     ) -> IntoIter<T> {
         let range = self.range_of(range);
-        let mut added = Self::from_iter(replace_with);
+        let added = Self::from_iter(replace_with);
         joined_len(self.len() - range.len(), added.len());
-        self.replace_part(range, &mut added).into_iter()
+        self.replace_part(range, added).into_iter()
     }
 
     /// Puts the elements of `added` in the place of those of `range`, which are returned. If a clone panics, nothing has
     /// changed.
-    pub(super) fn replace_part(&mut self, range: Range<usize>, added: &mut Self) -> Self {
-        let mut rest = if added.moves_at(0) && added.moves_at(added.len()) {
+    pub(super) fn replace_part(&mut self, range: Range<usize>, added: Self) -> Self {
+        let all = if added.moves_at(0) && added.moves_at(added.len()) {
             self.take_to_change_at([range.start, range.end])
         } else {
             self.clone()
         };
-        let mut behind = rest.split_off(range.end);
-        let removed = rest.split_off(range.start);
-        rest.append(added);
-        rest.append(&mut behind);
-        *self = rest;
+        let (rest, behind) = all.cut(range.end);
+        let (rest, removed) = rest.cut(range.start);
+        *self = rest.joined(added).joined(behind);
         removed
     }
 

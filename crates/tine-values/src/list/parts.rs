@@ -116,8 +116,8 @@ impl<T: Clone> List<T> {
         let from = self.range_of(from);
         assert!(to <= self.len() - from.len(), "dest is out of bounds");
         let replaced = to..to + from.len();
-        let mut part = self.slice(from);
-        drop(self.replace_part(replaced, &mut part));
+        let part = self.slice(from);
+        drop(self.replace_part(replaced, part));
     }
 
     /// Removes the element at `index` and returns it; the first takes its place. O(log n).

@@ -34,7 +34,7 @@ impl<T: Clone> List<T> {
         if range.is_empty() {
             return Self::new().into_iter();
         }
-        self.replace_part(range, &mut Self::new()).into_iter()
+        self.replace_part(range, Self::new()).into_iter()
     }
 
     /// Returns an iterator that removes the elements of `range` for which `removes` returns true, which may write to them,

@@ -242,10 +242,8 @@ impl<T: Clone> List<T> {
     pub fn rotate_left(&mut self, mid: usize) {
         let len = self.len();
         assert!(mid <= len, "cannot rotate by more than there is");
-        let mut front = self.take_to_change_at([0, mid, len]);
-        let mut behind = front.split_off(mid);
-        behind.append(&mut front);
-        *self = behind;
+        let (front, behind) = self.take_to_change_at([0, mid, len]).cut(mid);
+        *self = behind.joined(front);
     }
 
     /// Moves the elements so that the last `count` are the first. O(log n).

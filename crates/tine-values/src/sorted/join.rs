@@ -10,7 +10,10 @@
 //! A join goes down the edge of the higher tree to where the lower one belongs: a step for each level between. The trees
 //! that a cut joins rise from level to level, so all joins of a cut together take no more than the height.
 //!
-//! Trees are handed over, so a panic in the middle drops them. It can come only from cloning what is shared.
+//! Trees are handed over, so a panic in the middle drops them. It can come only from cloning: what is shared, or a key that
+//! is to separate two leaves. So whole maps are cut and joined as clones, but where nothing is cloned.
+
+use core::mem;
 
 use super::edit::{InnerMut, NodeMut};
 use super::insert::{cut_for, grow_root};
@@ -55,6 +58,21 @@ pub(super) fn join<K: Clone, V: Clone>(left: Tree<K, V>, separator: K, right: Tr
     let mut tree = Some(tree);
     settle(&mut tree);
     tree
+}
+
+/// Moves all entries of `right` to the end of `left`, as [`join`] does. If a clone panics, both are what they were.
+pub(super) fn join_all<K: Clone, V: Clone>(left: &mut Tree<K, V>, separator: K, right: &mut Tree<K, V>) {
+    if let (Some(one), Some(other)) = (&mut *left, &mut *right)
+        && let (NodeMut::Leaf(mut one), NodeMut::Leaf(mut other)) = (one.make_unique(), other.make_unique())
+        && one.len() + other.len() <= Node::<K, V>::LEAF_MAX
+    {
+        one.append(&mut other);
+        *right = None;
+        // Everything is in its place before its `Drop` may panic.
+        return drop(separator);
+    }
+    let joined = join(left.clone(), separator, right.clone());
+    drop((mem::replace(left, joined), right.take()));
 }
 
 /// Returns a node that is above another for writing.

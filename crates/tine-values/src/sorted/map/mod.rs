@@ -64,8 +64,8 @@ use crate::radix_map::NodeBytes;
 ///
 /// A key whose order changes while it is in a map, or an `Ord` that contradicts itself, makes results meaningless and may
 /// panic, but is never unsound. A panic in `Ord` leaves the map as it was; one in `Clone` or `Drop`, in a single write,
-/// too, or with that write done. A panic in the middle of an operation on whole maps ([`append`](Self::append),
-/// [`split_off`](Self::split_off), iterating by value) may lose entries. Nothing leaks, and clones are never affected.
+/// too, or with that write done. So does one in `Clone` that meets [`split_off`](Self::split_off); none that meets
+/// [`append`](Self::append) loses an entry. Nothing leaks, and clones are never affected.
 pub struct SortedMap<K, V> {
     pub(super) root: Tree<K, V>,
 }
@@ -335,10 +335,15 @@ impl<K: Clone, V: Clone> SortedMap<K, V> {
             return Self::new();
         };
         let (Ok(place) | Err(place)) = find(root, key);
-        // What may panic while the tree is whole does so now.
-        place.path.leaf_mut(root);
-        let root = self.root.take().expect("just seen");
-        let (left, right) = join::split(root, &place);
+        let (left, right) = if root.level() == 0 {
+            // Nothing panics once it is the map's own.
+            place.path.leaf_mut(root);
+            let root = self.root.take().expect("just seen");
+            join::split(root, &place)
+        } else {
+            // As a clone's, whose nodes on the way are copied: so the map is whole where a key's or value's clone panics.
+            join::split(root.clone(), &place)
+        };
         self.root = left;
         Self { root: right }
     }
@@ -402,6 +407,10 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     /// Moves all entries of `other` into this map; where both have a key, `other`'s value wins. O(log n) if the keys of
     /// one are all above the other's, else an insertion for each entry of the shorter map. Which of two equal keys stays is
     /// not said.
+    ///
+    /// If a key's or value's code panics, both maps are as they were if the keys of one are all above the other's. Else
+    /// none is lost: the longer map may have some of the shorter one's entries already, which still has them, too, and to
+    /// append once more is as if it had not panicked.
     pub fn append(&mut self, other: &mut Self) {
         let (Some((first, _)), Some((last, _))) = (self.first_key_value(), self.last_key_value()) else {
             return mem::swap(self, other);
@@ -413,18 +422,20 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         };
         if last < other_first {
             let separator = other_first.clone();
-            self.root = join::join(self.root.take(), separator, other.root.take());
+            join::join_all(&mut self.root, separator, &mut other.root);
         } else if other_last < first {
             let separator = first.clone();
-            self.root = join::join(other.root.take(), separator, self.root.take());
-        } else if self.len() < other.len() {
+            join::join_all(&mut other.root, separator, &mut self.root);
             mem::swap(self, other);
-            for (key, value) in mem::take(other) {
-                self.insert_or(key, value, |_, _, _| ());
+        } else if self.len() < other.len() {
+            for (key, value) in self.iter() {
+                other.insert_or(key.clone(), value.clone(), |_, _, _| ());
             }
+            mem::swap(self, other);
         } else {
-            self.extend(mem::take(other));
+            self.extend(other.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
+        other.clear();
     }
 }
 

@@ -203,7 +203,8 @@ impl<T: Ord + Clone> SortedSet<T> {
     }
 
     /// Moves all elements of `other` into this set. O(log n) if the elements of one are all above the other's, else
-    /// an insertion for each element of the smaller set. Which of two equal elements stays is not said.
+    /// an insertion for each element of the smaller set. Which of two equal elements stays is not said. A panic in an
+    /// element's code loses none, see [`SortedMap::append`].
     pub fn append(&mut self, other: &mut Self) {
         self.map.append(&mut other.map);
     }

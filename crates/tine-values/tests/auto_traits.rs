@@ -132,6 +132,12 @@ fn iterators_are_what_their_contents_are() {
         sorted_set::SymmetricDifference<'static, T>,
         radix_map::Iter<'static, T>,
         radix_map::Keys<'static, T>,
+        radix_map::Values<'static, T>,
+        radix_map::IterMut<'static, T>,
+        radix_map::ValuesMut<'static, T>,
+        radix_map::IntoIter<T>,
+        radix_map::Entry<'static, T>,
+        radix_map::ExtractIf<'static, T, fn(std::ops::Range<u64>, &T) -> bool>,
         radix_map::Diff<'static, T, fn(&T, &T) -> bool>,
     );
 }

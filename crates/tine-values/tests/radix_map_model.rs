@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 use tine_values::RadixMap;
+use tine_values::radix_map::Entry;
 
 const VERSIONS: usize = 8;
 
@@ -36,6 +37,15 @@ enum Action {
     Retain(u32),
     SplitOff(usize, bool),
     Pop,
+    /// Writes by `entry`, adds to what is there.
+    Entry(usize),
+    /// Adds to what a range has.
+    RangeMut(usize, usize, bool),
+    Extract(usize, usize, u32),
+    /// Appends a map with a run of keys and one more.
+    Append(usize, usize),
+    /// Takes all out and puts it in again.
+    Rebuild(bool),
     RemoveAll,
 }
 
@@ -52,6 +62,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (2..5_u32).prop_map(Action::Retain),
         1 => (place(), any::<bool>()).prop_map(|(place, is_kept)| Action::SplitOff(place, is_kept)),
         1 => Just(Action::Pop),
+        2 => place().prop_map(Action::Entry),
+        2 => (place(), length(), any::<bool>()).prop_map(|(place, length, is_back)| Action::RangeMut(place, length, is_back)),
+        1 => (place(), length(), 2..5_u32).prop_map(|(place, length, part)| Action::Extract(place, length, part)),
+        1 => (place(), length()).prop_map(|(place, length)| Action::Append(place, length)),
+        1 => any::<bool>().prop_map(Action::Rebuild),
         1 => Just(Action::RemoveAll),
     ];
     let step = (0..VERSIONS, 0..VERSIONS, action).prop_map(|(from, to, action)| Step { from, to, action });
@@ -175,6 +190,85 @@ fn check_from_both_ends(map: &RadixMap<Value>) {
     }
 }
 
+/// Adds one to all that a range has, from the front or the back. Returns what was there.
+fn write(map: &mut RadixMap<Value>, range: Range<u64>, is_back: bool) -> Pieces<u32> {
+    let add = |(keys, value): (Range<u64>, &mut Value)| {
+        let (first, last) = ends(&keys);
+        **value += 1;
+        (first, last, **value - 1)
+    };
+    let written = map.range_mut(range);
+    if is_back {
+        let mut written: Vec<_> = written.rev().map(add).collect();
+        written.reverse();
+        return written;
+    }
+    written.map(add).collect()
+}
+
+/// Takes out what a range has of some values.
+fn extract(map: &mut RadixMap<Value>, range: Range<u64>, part: u32) -> Pieces<u32> {
+    let extracted = map.extract_if(range, |_, value| **value % 7 < part);
+    join(extracted.map(|(keys, value)| {
+        let (first, last) = ends(&keys);
+        (first, last, *value)
+    }))
+}
+
+/// Returns the map, taken apart from the front or the back and put together.
+fn rebuilt(map: RadixMap<Value>, is_back: bool) -> RadixMap<Value> {
+    let mut rebuilt = RadixMap::new();
+    let put = |(keys, value): (Range<u64>, Value)| match ends(&keys) {
+        (first, last) if first == last => drop(rebuilt.insert(first, value)),
+        _ => rebuilt.fill(keys, value, |_, _| ()),
+    };
+    if is_back {
+        map.into_iter().rev().for_each(put);
+    } else {
+        map.into_iter().for_each(put);
+    }
+    rebuilt
+}
+
+/// What is written or taken out comes from both ends in whatever turns, too; keys and values go together.
+fn check_other_walks(map: &RadixMap<Value>) {
+    let pieces: Vec<_> = map.iter().map(|(keys, value)| (keys, **value)).collect();
+    let mut fork = map.clone();
+    let (mut owned, mut written) = (map.clone().into_iter(), fork.iter_mut());
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    for turn in 0.. {
+        let (piece, other) = if turn % 3 == 2 {
+            (owned.next_back(), written.next_back())
+        } else {
+            (owned.next(), written.next())
+        };
+        let piece = piece.map(|(keys, value)| (keys, *value));
+        assert_eq!(piece, other.map(|(keys, value)| (keys, **value)));
+        match piece {
+            Some(piece) if turn % 3 == 2 => back.push(piece),
+            Some(piece) => front.push(piece),
+            None => break,
+        }
+    }
+    assert!(owned.next().is_none() && written.next_back().is_none());
+    front.extend(back.into_iter().rev());
+    assert_eq!(front, pieces);
+    assert!(fork == *map && fork.values_mut().count() == pieces.len());
+    let entries = || map.keys().zip(map.values());
+    assert!(entries().take(9).all(|(key, value)| map.get(key) == Some(value)));
+    let mut both = (map.keys().rev(), map.values().rev());
+    for _ in 0..9 {
+        assert_eq!(both.0.next().and_then(|key| map.get(key)), both.1.next());
+    }
+    assert!(map.clone().into_keys().take(9).eq(map.keys().take(9)));
+    assert!(
+        map.clone()
+            .into_values()
+            .take(9)
+            .eq(map.values().take(9).cloned())
+    );
+}
+
 // ---- The dense universe ----
 
 #[derive(Clone, Default)]
@@ -264,6 +358,42 @@ impl Dense {
                     assert_eq!(behind.0.len(), behind.1.len() as u64);
                 }
             }
+            Action::Entry(place) => {
+                let key = key(place);
+                let ours = self
+                    .map
+                    .entry(key)
+                    .and_modify(|old| **old += 1)
+                    .or_insert(Box::new(value));
+                let theirs = self.model.entry(key).and_modify(|old| *old += 1).or_insert(value);
+                assert_eq!(**ours, *theirs);
+            }
+            Action::RangeMut(place, length, is_back) => {
+                let range = range(place, length);
+                let written = write(&mut self.map, range.clone(), is_back);
+                assert_eq!(join(written), in_model(&self.model, range.clone()));
+                self.model.range_mut(range).for_each(|(_, value)| *value += 1);
+            }
+            Action::Extract(place, length, part) => {
+                let range = range(place, length);
+                let mut expected = in_model(&self.model, range.clone());
+                expected.retain(|(_, _, value)| value % 7 < part);
+                assert_eq!(extract(&mut self.map, range.clone(), part), expected);
+                self.model
+                    .retain(|key, value| !(range.contains(key) && *value % 7 < part));
+            }
+            Action::Append(place, length) => {
+                let range = range(place, length);
+                let mut other = RadixMap::from([(key(place), Box::new(value + 1))]);
+                other.fill(range.clone(), Box::new(value), |_, _| ());
+                let all = (0..size as u64)
+                    .map(|more| base + more)
+                    .filter_map(|key| Some((key, **other.get(key)?)));
+                self.model.extend(all);
+                self.map.append(&mut other);
+                assert!(other.is_empty());
+            }
+            Action::Rebuild(is_back) => self.map = rebuilt(std::mem::take(&mut self.map), is_back),
             Action::Pop => {
                 let unbox = |(key, value): (u64, Value)| (key, *value);
                 assert_eq!(self.map.pop_first().map(unbox), self.model.pop_first());
@@ -416,6 +546,45 @@ impl Vast {
                     self.model[at..].fill(None);
                 }
             }
+            Action::Entry(place) => {
+                let at = single(place);
+                match self.map.entry(cuts[at]) {
+                    Entry::Occupied(entry) => assert_eq!(Some(*entry.remove()), self.model[at].take()),
+                    Entry::Vacant(entry) => {
+                        entry.insert(Box::new(value));
+                        assert_eq!(self.model[at].replace(value), None);
+                    }
+                }
+            }
+            Action::RangeMut(place, length, is_back) => {
+                let range = range(place, length);
+                let keys = cuts[range.start]..cuts[range.end];
+                let written = write(&mut self.map, keys, is_back);
+                assert_eq!(join(written), self.pieces(cuts, range.clone()));
+                self.model[range]
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|value| *value += 1);
+            }
+            Action::Extract(place, length, part) => {
+                let range = range(place, length);
+                let mut expected = self.pieces(cuts, range.clone());
+                expected.retain(|(_, _, value)| value % 7 < part);
+                let keys = cuts[range.start]..cuts[range.end];
+                assert_eq!(extract(&mut self.map, keys, part), expected);
+                for value in &mut self.model[range] {
+                    value.take_if(|value| *value % 7 < part);
+                }
+            }
+            Action::Append(place, length) => {
+                let range = range(place, length);
+                let mut other = RadixMap::new();
+                other.fill(cuts[range.start]..cuts[range.end], Box::new(value), |_, _| ());
+                self.map.append(&mut other);
+                assert!(other.is_empty());
+                self.model[range].fill(Some(value));
+            }
+            Action::Rebuild(is_back) => self.map = rebuilt(std::mem::take(&mut self.map), is_back),
             // A piece would have to be cut.
             Action::Pop => {}
             Action::RemoveAll => {
@@ -469,6 +638,7 @@ proptest! {
         for (value, step) in (0..).step_by(1000).zip(&steps) {
             versions[step.to] = versions[step.from].clone();
             versions[step.to].run(base, size, &step.action, value);
+            check_other_walks(&versions[step.to].map);
             versions.iter().for_each(|version| version.check(base, size));
             for other in &versions {
                 let one = &versions[step.to];
@@ -492,6 +662,7 @@ proptest! {
         for (value, step) in (0..).step_by(1000).zip(&steps) {
             versions[step.to] = versions[step.from].clone();
             versions[step.to].run(&cuts, &step.action, value);
+            check_other_walks(&versions[step.to].map);
             versions.iter().for_each(|version| version.check(&cuts));
             for other in &versions {
                 let one = &versions[step.to];

@@ -65,7 +65,7 @@ type Map = RadixMap<Value>;
 type Operation = fn(&mut Map, &Rc<Ledger>);
 
 /// Each is tried on a sole owner and on a fork. New values have numbers from 1,000 on.
-const OPERATIONS: [(&str, Operation); 14] = [
+const OPERATIONS: [(&str, Operation); 20] = [
     ("insert over a value", |map, ledger| {
         drop(map.insert(3, Value::new(1000, ledger)));
     }),
@@ -104,6 +104,37 @@ const OPERATIONS: [(&str, Operation); 14] = [
     ("insert a run over values", |map, ledger| {
         let values = (0..150_usize).map(|number| Value::new(1000 + number as u32, ledger));
         map.insert_run(2, values, |_, _| tick(&ledger.calls_left));
+    }),
+    ("write all", |map, _| {
+        map.iter_mut().for_each(|(_, value)| value.number = 1000);
+    }),
+    ("write a part, from the back", |map, _| {
+        let part = map.range_mut(10..1_500);
+        part.rev().for_each(|(_, value)| value.number = 1000);
+    }),
+    ("take apart", |map, _| {
+        let mut pieces = std::mem::take(map).into_iter();
+        drop((pieces.next(), pieces.next_back(), pieces.next_back()));
+    }),
+    ("extract some", |map, ledger| {
+        let taken = map.extract_if(5..1_100, |_, value| {
+            tick(&ledger.calls_left);
+            value.number % 2 == 0
+        });
+        taken.for_each(drop);
+    }),
+    ("append", |map, ledger| {
+        let mut other = map.clone();
+        other.fill(10..50, Value::new(1000, ledger), |_, _| ());
+        map.append(&mut other);
+    }),
+    ("entry", |map, ledger| {
+        let entry = map.entry(2_000).and_modify(|value| value.number = 1000);
+        entry.or_insert_with(|| Value::new(1001, ledger));
+        map.entry(30).or_insert_with(|| {
+            tick(&ledger.calls_left);
+            Value::new(1000, ledger)
+        });
     }),
     ("insert a run by an iterator that panics", |map, ledger| {
         let values = (0..150_usize).map(|number| {
@@ -216,6 +247,36 @@ fn a_map_whose_values_panic_when_dropped_frees_the_rest() {
         ledger.drops_left.set(Some(stop));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(map)));
         assert_eq!(ledger.living.get(), 0);
+    }
+}
+
+#[test]
+fn what_is_appended_is_there_or_where_it_was() {
+    for is_shared in [false, true] {
+        let mut panics = 0;
+        for stop in 0.. {
+            let ledger = Rc::new(Ledger::default());
+            let (mut map, mut other) = (sample(&ledger), Map::new());
+            other.fill(10..1_200, Value::new(1000, &ledger), |_, _| ());
+            let origin = is_shared.then(|| (map.clone(), other.clone()));
+            let before = (content(&map), content(&other));
+            ledger.clones_left.set(Some(stop));
+            let outcome = catch_unwind(AssertUnwindSafe(|| map.append(&mut other)));
+            ledger.clones_left.set(None);
+
+            let after = (content(&map), content(&other));
+            if outcome.is_ok() {
+                let mut all = before.0;
+                all.extend(before.1);
+                assert_eq!(after, (all, BTreeMap::new()));
+                break;
+            }
+            assert_eq!(after, before, "panic {stop}");
+            drop((map, other, origin));
+            assert_eq!(ledger.living.get(), 0);
+            panics += 1;
+        }
+        assert!(panics > 20);
     }
 }
 

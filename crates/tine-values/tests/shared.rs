@@ -89,6 +89,53 @@ fn a_clone_that_panics_leaves_the_owners_as_they_were() {
 }
 
 #[test]
+fn what_two_made_of_one_value_is_merged() {
+    let base = Shared::<str>::from("base");
+    let (same, ours, theirs) = (Shared::from("base"), Shared::from("ours"), Shared::from("theirs"));
+    let never = |_: &_, _: &_, _: &_| -> Shared<str> { unreachable!("one side has changed it at most") };
+    assert!(base.merge(&base, &theirs, never).ptr_eq(&theirs));
+    assert!(base.merge(&ours, &base, never).ptr_eq(&ours));
+    // Told by their values as well.
+    assert!(base.merge(&same, &theirs, never).ptr_eq(&theirs));
+    assert!(base.merge(&ours, &same, never).ptr_eq(&ours));
+    assert!(base.merge(&ours, &Shared::from("ours"), never).ptr_eq(&ours));
+    let both = base.merge(&ours, &theirs, |base, ours, theirs| {
+        format!("{base} {ours} {theirs}").into()
+    });
+    assert_eq!(*both, *"base ours theirs");
+}
+
+#[test]
+fn one_value_is_not_looked_at_to_be_merged() {
+    /// Not even equal to itself.
+    #[derive(Clone)]
+    struct Unlooked;
+    impl PartialEq for Unlooked {
+        fn eq(&self, _: &Self) -> bool {
+            panic!("it was looked at");
+        }
+    }
+    let base = Shared::new(Unlooked);
+    let ours = Shared::new(Unlooked);
+    let never = |_: &_, _: &_, _: &_| -> Shared<Unlooked> { unreachable!() };
+    assert!(base.merge(&ours, &base, never).ptr_eq(&ours));
+    assert!(base.merge(&ours, &ours, never).ptr_eq(&ours));
+    assert!(base.merge(&base, &base, never).ptr_eq(&base));
+}
+
+#[test]
+fn its_bytes_are_its_own_or_shared() {
+    let one = Shared::new(1_u64);
+    assert_eq!((one.own_bytes(), one.shared_bytes()), (16, 0));
+    let other = one.clone();
+    assert_eq!((one.own_bytes(), other.own_bytes()), (0, 0));
+    assert_eq!((one.shared_bytes(), other.shared_bytes()), (16, 16));
+    drop(one);
+    assert_eq!((other.own_bytes(), other.shared_bytes()), (16, 0));
+    assert_eq!(Shared::<str>::from("0123456789").own_bytes(), 24);
+}
+
+#[test]
 fn it_reads_as_its_value() {
     let shared = Shared::from(String::from("a"));
     assert_eq!(format!("{shared} {shared:?}"), "a \"a\"");

@@ -24,13 +24,6 @@ pub struct Iter<'a, T> {
     back: Option<LeafRest<'a, T>>,
 }
 
-/// The keys of a map: what [`RadixMap::keys`] returns.
-pub struct Keys<'a, T> {
-    pieces: Iter<'a, T>,
-    front: RangeInclusive<u64>,
-    back: RangeInclusive<u64>,
-}
-
 /// What is left of a leaf.
 struct LeafRest<'a, T> {
     base: u64,
@@ -150,56 +143,6 @@ impl<T> DoubleEndedIterator for Iter<'_, T> {
 }
 
 impl<T> FusedIterator for Iter<'_, T> {}
-
-impl<'a, T> Keys<'a, T> {
-    pub(super) fn new(pieces: Iter<'a, T>) -> Self {
-        Self {
-            pieces,
-            front: NO_KEYS,
-            back: NO_KEYS,
-        }
-    }
-}
-
-const NO_KEYS: RangeInclusive<u64> = RangeInclusive::new(1, 0);
-
-impl<T> Iterator for Keys<'_, T> {
-    type Item = u64;
-
-    #[inline]
-    fn next(&mut self) -> Option<u64> {
-        loop {
-            if let Some(key) = self.front.next() {
-                return Some(key);
-            }
-            match self.pieces.next() {
-                Some((keys, _)) => self.front = keys_of(&keys),
-                None => return self.back.next(),
-            }
-        }
-    }
-
-    fn last(mut self) -> Option<u64> {
-        self.next_back()
-    }
-}
-
-impl<T> DoubleEndedIterator for Keys<'_, T> {
-    #[inline]
-    fn next_back(&mut self) -> Option<u64> {
-        loop {
-            if let Some(key) = self.back.next_back() {
-                return Some(key);
-            }
-            match self.pieces.next_back() {
-                Some((keys, _)) => self.back = keys_of(&keys),
-                None => return self.front.next_back(),
-            }
-        }
-    }
-}
-
-impl<T> FusedIterator for Keys<'_, T> {}
 
 impl<'a, T> LeafRest<'a, T> {
     /// Returns what a leaf that begins at `base` has in `from..=to`, which are keys of it.
@@ -326,7 +269,7 @@ fn find_back<T>(node: &Node<T>, level: u32, base: u64, key: u64) -> Option<Found
 }
 
 /// Returns the bits of all slots up to this one.
-fn bits_up_to(slot: usize) -> u64 {
+pub(super) fn bits_up_to(slot: usize) -> u64 {
     u64::MAX >> (63 - slot)
 }
 
@@ -345,22 +288,6 @@ impl<T> Clone for Iter<'_, T> {
             leaf: self.leaf.clone(),
             back: self.back.clone(),
         }
-    }
-}
-
-impl<T> Clone for Keys<'_, T> {
-    fn clone(&self) -> Self {
-        Self {
-            pieces: self.pieces.clone(),
-            front: self.front.clone(),
-            back: self.back.clone(),
-        }
-    }
-}
-
-impl<T> fmt::Debug for Keys<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.clone()).finish()
     }
 }
 

@@ -73,7 +73,7 @@ impl<T> RadixMap<T> {
     }
 
     /// Gives a range that a diff reports one value, or none.
-    fn put(&mut self, keys: Range<u64>, value: Option<T>)
+    pub(super) fn put(&mut self, keys: Range<u64>, value: Option<T>)
     where
         T: Clone,
     {

@@ -18,9 +18,13 @@
 //! 4. Nodes are not empty, except where a value's `Drop` panicked; every reader copes with empty ones.
 
 mod diff;
+mod each;
 mod edit;
 mod entries;
+mod entry;
+mod into_iter;
 mod iter;
+mod iter_mut;
 mod memory;
 mod merge;
 mod node;
@@ -39,7 +43,12 @@ use self::edit::Place;
 use self::node::{Node, View};
 
 pub use self::diff::Diff;
-pub use self::iter::{Iter, Keys};
+pub use self::each::{IntoKeys, IntoValues, Keys, Values};
+pub use self::entries::ExtractIf;
+pub use self::entry::{Entry, OccupiedEntry, VacantEntry};
+pub use self::into_iter::IntoIter;
+pub use self::iter::Iter;
+pub use self::iter_mut::{IterMut, ValuesMut};
 
 /// How many bits of a key choose the slot in a leaf, and in an inner node.
 ///

@@ -17,7 +17,9 @@
 //! 3. Bits and entries are written only through a [`SlotsMut`], which exists only while there is one owner,
 //!    mutably borrowed. So all others only read, on any thread.
 
+use alloc::vec;
 use core::marker::PhantomData;
+use core::mem;
 use core::ptr::NonNull;
 
 use super::memory::{Head, TAG_MASK, capacity, layout, release, with_tag, without_tag};
@@ -43,6 +45,20 @@ pub(super) enum View<'a, T> {
     Leaf(Slots<'a, T>),
     Inner(Slots<'a, Node<T>>),
     Fill(&'a T),
+}
+
+/// What a node is that has one owner, for writing: of its slots, which are in use.
+pub(super) enum ViewMut<'a, T> {
+    Leaf(u64, &'a mut [T]),
+    Inner(u64, &'a mut [Node<T>]),
+    Fill(&'a mut T),
+}
+
+/// What a node held: of its slots, which were in use.
+pub(super) enum Content<T> {
+    Leaf(u64, vec::IntoIter<T>),
+    Inner(u64, vec::IntoIter<Node<T>>),
+    Fill(T),
 }
 
 // SAFETY: owners on several threads share `&T`, and the last one, on any thread, drops the values.
@@ -176,6 +192,62 @@ impl<T> Node<T> {
         assert!(self.tag() == TAG_LEAF, "an inner node where a leaf belongs");
         // SAFETY: the tag says that the entries are values.
         unsafe { SlotsMut::own(&mut self.tagged) }
+    }
+
+    /// Returns what it is, for writing; copies it if it is shared. If `T::clone` panics, the node is as it was.
+    pub(super) fn view_mut(&mut self) -> ViewMut<'_, T>
+    where
+        T: Clone,
+    {
+        match self.tag() {
+            TAG_LEAF => {
+                let (bits, values) = self.leaf_mut().into_entries();
+                ViewMut::Leaf(bits, values)
+            }
+            TAG_INNER => {
+                let (bits, children) = self.inner_mut().into_entries();
+                ViewMut::Inner(bits, children)
+            }
+            _ => ViewMut::Fill(self.fill_mut()),
+        }
+    }
+
+    fn fill_mut(&mut self) -> &mut T
+    where
+        T: Clone,
+    {
+        if !self.count().is_one()
+            && let View::Fill(value) = self.view()
+        {
+            *self = Self::fill(Shared::new(value.clone()));
+            detach::record();
+        }
+        assert!(self.tag() == TAG_FILL);
+        // SAFETY: the tag says that `Shared<T>::into_raw` made it; this is the sole owner, mutably borrowed.
+        unsafe { Shared::value_of_mut(self.head().cast()) }
+    }
+
+    /// Returns what it holds, moved out if there is no other owner, else a clone.
+    pub(super) fn into_content(mut self) -> Content<T>
+    where
+        T: Clone,
+    {
+        match self.tag() {
+            TAG_LEAF => {
+                let (bits, values) = self.leaf_mut().take_all();
+                Content::Leaf(bits, values.into_iter())
+            }
+            TAG_INNER => {
+                let (bits, children) = self.inner_mut().take_all();
+                Content::Inner(bits, children.into_iter())
+            }
+            _ => {
+                let head = self.head().cast();
+                mem::forget(self);
+                // SAFETY: the tag says that `Shared<T>::into_raw` made it, and this owner's share is given up.
+                Content::Fill(unsafe { Shared::<T>::from_raw(head) }.unwrap_or_clone())
+            }
+        }
     }
 
     #[cold]

@@ -5,6 +5,7 @@
 //! **Invariant:** those of `node.rs`, of which these types keep the second and the third.
 
 use alloc::alloc::{alloc, handle_alloc_error};
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::mem;
 use core::ptr::NonNull;
@@ -175,6 +176,35 @@ impl<'a, E> SlotsMut<'a, E> {
             entries: PhantomData,
         }
         .into_mut(slot)
+    }
+
+    /// Returns which slots are in use, and what they hold, in order, for as long as the node is borrowed.
+    pub(super) fn into_entries(self) -> (u64, &'a mut [E]) {
+        let bits = self.bits();
+        // SAFETY: as many entries as there are bits are initialised; the sole owner is borrowed mutably for 'a and `self` is
+        // gone, so this is the only way to them.
+        let entries = unsafe {
+            slice::from_raw_parts_mut(entries::<E>(self.head()).as_ptr(), bits.count_ones() as usize)
+        };
+        (bits, entries)
+    }
+
+    /// Takes out what all slots hold, and returns which were in use.
+    pub(super) fn take_all(&mut self) -> (u64, Vec<E>) {
+        let bits = self.bits();
+        let length = bits.count_ones() as usize;
+        let mut all = Vec::with_capacity(length);
+        // SAFETY: as many entries are initialised; they are moved out, and the bits and the length say so. Nothing here can
+        // panic.
+        unsafe {
+            entries::<E>(self.head())
+                .as_ptr()
+                .copy_to_nonoverlapping(all.as_mut_ptr(), length);
+            self.head().as_mut().bits = 0;
+            all.set_len(length);
+        }
+        self.set_room(length, 0);
+        (bits, all)
     }
 
     /// Puts `entry` at `slot` and returns what was there.

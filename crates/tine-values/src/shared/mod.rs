@@ -167,6 +167,17 @@ impl<T> Shared<T> {
         unsafe { &raw.cast::<Inner<T>>().as_ref().value }
     }
 
+    /// Returns the value behind a pointer of `into_raw`, for writing.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must come from `into_raw` of a `Shared<T>` of the same type, and be the sole owner, borrowed mutably
+    /// during `'a`.
+    pub(crate) unsafe fn value_of_mut<'a>(raw: NonNull<Count>) -> &'a mut T {
+        // SAFETY: the caller vouches for the type, and that nobody else reaches the value.
+        unsafe { &mut raw.cast::<Inner<T>>().as_mut().value }
+    }
+
     /// How many bytes the allocation takes, count included.
     pub(crate) const BYTES: usize = size_of::<Inner<T>>();
 }
@@ -228,6 +239,51 @@ impl<T: ?Sized> Shared<T> {
     #[inline]
     pub fn ptr_eq(&self, other: &Self) -> bool {
         ptr::addr_eq(self.inner.as_ptr(), other.inner.as_ptr())
+    }
+
+    /// Returns how many bytes the allocation takes, count included, if only this handle reaches it: what dropping it gives
+    /// back. What the value points to is not counted. O(1).
+    pub fn own_bytes(&self) -> usize {
+        if self.is_unique() { self.bytes() } else { 0 }
+    }
+
+    /// Returns how many bytes the allocation takes, count included, if others reach it, too. O(1).
+    pub fn shared_bytes(&self) -> usize {
+        if self.is_unique() { 0 } else { self.bytes() }
+    }
+
+    fn bytes(&self) -> usize {
+        Layout::for_value(self.inner()).size()
+    }
+
+    /// Returns the value that both sides have made of this one, which is what both come from: the other's if one side has
+    /// left it as it was or both are equal, else what `resolve` makes of this one, `ours` and `theirs`. What is one value is
+    /// not looked at: O(1).
+    ///
+    /// ```
+    /// use tine_values::Shared;
+    ///
+    /// let base = Shared::new(1);
+    /// let (ours, mut theirs) = (base.clone(), base.clone());
+    /// *theirs.make_mut() += 10;
+    /// let merged = base.merge(&ours, &theirs, |_, _, _| unreachable!("one side changed it"));
+    /// assert!(merged.ptr_eq(&theirs));
+    /// ```
+    #[must_use]
+    pub fn merge(&self, ours: &Self, theirs: &Self, resolve: impl FnOnce(&Self, &Self, &Self) -> Self) -> Self
+    where
+        T: PartialEq,
+    {
+        let are_one = |one: &Self, other: &Self| one.ptr_eq(other) || one == other;
+        if theirs.ptr_eq(self) || are_one(ours, theirs) {
+            ours.clone()
+        } else if are_one(self, ours) {
+            theirs.clone()
+        } else if are_one(self, theirs) {
+            ours.clone()
+        } else {
+            resolve(self, ours, theirs)
+        }
     }
 
     /// Returns where the value is. It stays there while it has an owner.

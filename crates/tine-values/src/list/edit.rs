@@ -364,6 +364,11 @@ impl<T: Clone> List<T> {
     /// Puts the elements of `added` in the place of those of `range`, which are returned. If a clone panics, nothing has
     /// changed.
     pub(super) fn replace_part(&mut self, range: Range<usize>, added: Self) -> Self {
+        if added.is_empty()
+            && let Some(mut flat) = self.root.as_mut().and_then(Node::leaf_mut)
+        {
+            return Self::from_root(flat.take_out(range));
+        }
         let all = if added.moves_at(0) && added.moves_at(added.len()) {
             self.take_to_change_at([range.start, range.end])
         } else {

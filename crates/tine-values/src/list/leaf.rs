@@ -4,6 +4,7 @@
 //! Elements stay together and may begin at any slot, so that both ends can grow. Nothing here calls the caller's code
 //! while the leaf's header says anything but what its slots hold.
 
+use core::ops::Range;
 use core::ptr;
 
 use crate::detach;
@@ -280,6 +281,27 @@ impl<'a, T> LeafMut<'a, T> {
         }
         self.head_mut().end -= count as u16;
         right
+    }
+
+    /// Moves the elements of `range` into a leaf of their own; those behind move up.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub(super) fn take_out(&mut self, range: Range<usize>) -> Node<T> {
+        let (count, len) = (range.len(), self.len());
+        assert!(range.start <= range.end && range.end <= len);
+        let taken = Node::new_leaf(count);
+        let to = taken.leaf_block();
+        // SAFETY: as for `split_off`; those behind move over them.
+        unsafe {
+            let gap = self.slot(range.start);
+            ptr::copy_nonoverlapping(gap, to.slots(), count);
+            (*to.header_ptr()).end = count as u16;
+            ptr::copy(self.slot(range.end), gap, len - range.end);
+        }
+        self.head_mut().end -= count as u16;
+        taken
     }
 
     /// Moves the first `count` elements into a leaf of their own; the others move to the block's beginning.

@@ -4,6 +4,7 @@
 //! UTF-8 in it.
 
 mod compare;
+mod copy;
 pub(crate) mod edits;
 #[cfg(feature = "std")]
 mod io;

@@ -15,6 +15,7 @@
 //! **Invariant:** no memory safety depends on how keys compare: places are numbers within a tree, found by comparing,
 //! used without.
 
+mod arrays;
 mod bulk;
 mod compare;
 mod drain;

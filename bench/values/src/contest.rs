@@ -203,7 +203,6 @@ impl Contest {
     }
 
     /// Says how many bytes ours may have.
-    #[allow(dead_code, reason = "for rows that are on their way")]
     pub(crate) fn within_bytes(&mut self, bytes: f64) {
         self.comparison.target(OURS, Goal::Within(bytes));
     }

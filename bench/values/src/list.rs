@@ -147,8 +147,14 @@ fn version(contest: &mut Contest, n: usize) {
     match n {
         0..=1_000 => contest.at_most(1.5, "Vec"),
         // What 700 ns and 1.2 us are where imbl takes 1.95 and 3.55 us.
-        1_001..=100_000 => contest.at_most(0.36, "imbl"),
-        _ => contest.at_most(0.34, "imbl"),
+        1_001..=100_000 => {
+            contest.at_most(0.36, "imbl");
+            contest.within_ns(700.0);
+        }
+        _ => {
+            contest.at_most(0.34, "imbl");
+            contest.within_ns(1_200.0);
+        }
     }
 }
 

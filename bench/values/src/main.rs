@@ -13,6 +13,7 @@ mod shared;
 mod sorted;
 mod suite;
 mod text;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> Result {
         }
         Command::Values(args) => suite::run(
             &[
+                versions::ROWS,
                 list::ROWS,
                 map::ROWS,
                 set::ROWS,

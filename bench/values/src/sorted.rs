@@ -197,12 +197,14 @@ fn fork(contest: &mut Contest, n: usize) {
     }
     add::<SortedMap<u64, u64>>(contest, n);
     // 250, 500 and 800 ns where imbl took 390, 970 and 1,690.
-    match n {
-        1_000 => contest.at_most(250.0 / 390.0, "imbl"),
-        100_000 => contest.at_most(500.0 / 970.0, "imbl"),
-        1_000_000 => contest.at_most(800.0 / 1_690.0, "imbl"),
-        _ => {}
-    }
+    let (ours, theirs) = match n {
+        1_000 => (250.0, 390.0),
+        100_000 => (500.0, 970.0),
+        1_000_000 => (800.0, 1_690.0),
+        _ => return,
+    };
+    contest.at_most(ours / theirs, "imbl");
+    contest.within_ns(ours);
 }
 
 fn insert(contest: &mut Contest, n: usize) {

@@ -141,8 +141,9 @@ impl Jobs {
     ) -> Result<JobUse, Failure> {
         self.check_not_lost(store, name)?;
         let by = by.origin();
-        let (in_use, job) = {
+        let (in_use, job, over) = {
             let mut slots = self.slots.lock();
+            let over = self.take_over(&mut slots, name);
             if !slots.by_name.contains_key(name) && !slots.have_room(&by, self.most) {
                 return Err(Failure::new(
                     Kind::Busy,
@@ -169,8 +170,9 @@ impl Jobs {
             slot.users += 1;
             slot.end = None;
             slot.is_over = false;
-            (self.in_use(name), Arc::clone(&slot.job))
+            (self.in_use(name), Arc::clone(&slot.job), over)
         };
+        drop_forks(store, over.as_slice());
         // Whoever asks for the same job meanwhile waits here; all others go on.
         let mut branch = job.branch.lock();
         let branch = match &*branch {
@@ -190,6 +192,18 @@ impl Jobs {
             branch,
             _in_use: in_use,
         })
+    }
+
+    /// Takes out a job that is over and that nobody has: it is as good as swept, and who comes by its name begins anew.
+    fn take_over(&self, slots: &mut Slots, name: &BranchName) -> Option<Slot> {
+        let slot = slots.by_name.get(name)?;
+        if !slot.is_over || slot.users > 0 {
+            return None;
+        }
+        if let Some(lost) = self.lost.get() {
+            lost.forget(name);
+        }
+        slots.by_name.remove(name)
     }
 
     /// Returns the size of a job's fork, if there is one.
@@ -483,6 +497,33 @@ mod tests {
             began.count()
         };
         assert_eq!([begin(1), begin(2), begin(1), begin(3)], [300, 64, 300, 36]);
+    }
+
+    #[test]
+    fn who_comes_to_a_job_that_is_over_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
+        let [golden, job, web1, web2]: [BranchName; 4] =
+            ["golden", "job", "web1", "web2"].map(|name| name.parse().unwrap());
+        store.create_branch(&golden, 1 << 20).unwrap();
+        let source = Target::Branch(golden);
+        let jobs = Arc::new(Jobs::new(Duration::ZERO));
+        // Nobody sweeps, as when there was no time for it yet.
+        for kept in [&web1, &web2] {
+            let user = jobs.open(&store, &source, &job, &client(1)).unwrap();
+            jobs.keep(&store, &job, kept).unwrap();
+            jobs.end(&job).unwrap();
+            drop(user);
+        }
+        let user = jobs.open(&store, &source, &job, &client(1)).unwrap();
+        user.branch().write_at(&[1; 4096], 0).unwrap();
+        jobs.end(&job).unwrap();
+        drop(user);
+        let user = jobs.open(&store, &source, &job, &client(1)).unwrap();
+        let mut byte = [9];
+        user.branch().read_at(&mut byte, 0).unwrap();
+        assert_eq!(byte, [0], "what is over is not come back to");
     }
 
     #[test]

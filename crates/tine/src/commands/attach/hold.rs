@@ -26,6 +26,16 @@ const REPLY_BYTES_MAX: u32 = 64 << 10;
 /// The daemon answers at once, but for who waits for another client to leave. So long its whole answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// `NBD_CMD_DISC`, whole (proto.md, "Request message").
+const DISCONNECT: [u8; 28] = {
+    let mut request = [0; 28];
+    [request[0], request[1], request[2], request[3]] = 0x2560_9513_u32.to_be_bytes();
+    request[7] = 2;
+    request
+};
+/// So long a daemon is given to let go of what was held; what it still has then it lets go of later.
+const LEAVING: Duration = Duration::from_secs(10);
+
 /// What is asked of the server.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -55,6 +65,14 @@ fn read_until(end: Instant, mut stream: &UnixStream, mut into: &mut [u8]) -> io:
         }
     }
     Ok(())
+}
+
+/// Takes leave: when this returns the server has let go of what was held, unless it takes too long for that.
+pub(super) fn leave(mut held: &UnixStream) {
+    if held.write_all(&DISCONNECT).is_ok() {
+        // It has nothing to say, but ends the connection.
+        let _ = read_until(Instant::now() + LEAVING, held, &mut [0]);
+    }
 }
 
 /// Asks for an export, which the user called `disk`; as long as the connection lives, it is held if it was to be had.

@@ -130,8 +130,9 @@ fn attach(
                 context.ui.say(format_args!("Dropped the fork of `{source}`"));
             }
         }
+        // Who names the job next begins anew.
+        hold::leave(&held);
     }
-    drop(held);
     Ok(exit)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::gate::{Gate, Gated, Held};
 use support::watchdog::Watchdog;
-use tine_store::medium::simulated::{Chooser, SimulatedMedium, SimulatedOptions};
+use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions};
 use tine_store::{Branch, BranchName, CreateOptions, OpenOptions, Store, Target, UpkeepMode};
 
 /// More than a fork's frame takes.
@@ -136,6 +136,37 @@ fn a_fork_meets_its_branch_once_however_fast_that_is_written() {
         bed.medium.cut_power();
         let store = Store::open_on(bed.medium.start(), options(way)).expect("it recovers");
         assert_eq!(filled(&store.branch(&name("fork")).expect("it is durable")), 1);
+    }
+}
+
+#[test]
+fn a_flush_is_not_done_before_what_was_left_behind_is() {
+    for way in WAYS {
+        let (mut failed, mut flushed) = (0, 0);
+        // Whichever sync of storing what was left behind fails.
+        for sync in 1.. {
+            let bed = Bed::new(way);
+            bed.fill(1);
+            let fork = bed.store.fork_throwaway(&Target::Branch(name("disk")));
+            drop(fork.expect("a fork"));
+            // Makes durable that the disk went on, and not what it had.
+            bed.store.create_branch(&name("other"), DISK).expect("a branch");
+            bed.medium.inject(Fault::Sync, sync);
+            let kept = bed.store.fork(&Target::Branch(name("disk")), &name("fork"));
+            bed.medium.clear_faults();
+            let is_flushed = bed.disk.flush().is_ok();
+            if kept.is_ok() {
+                assert!(is_flushed && failed > 0 && flushed > 0, "{failed} {flushed}");
+                break;
+            }
+            failed += 1;
+            bed.medium.cut_power();
+            if is_flushed {
+                flushed += 1;
+                let store = Store::open_on(bed.medium.start(), options(way)).expect("it recovers");
+                assert_eq!(filled(&store.branch(&name("disk")).expect("it is there")), 1);
+            }
+        }
     }
 }
 

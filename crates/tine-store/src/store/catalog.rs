@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::buffer::{Source, StretchId};
 use crate::error::{Result, StoreError};
+use crate::journal::commit::Ticket;
 use crate::names::{BranchName, SnapshotName};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
@@ -187,23 +188,32 @@ impl Catalog {
         found
     }
 
-    /// Returns the ancestors of a stretch that have to be stored before anything of it becomes durable, parents first: points
-    /// at which a branch went on while it had more unflushed than a frame takes. O(1) if there is none.
+    /// Returns the ancestors of a stretch that have to be queued before anything of it is, parents first: points at which a
+    /// branch went on while it had more unflushed than a frame takes. If there are none left, whoever waits for the
+    /// stretch waits for them, who need not be durable by now. O(1) if there is none.
     pub(crate) fn awaited(&self, from: &Arc<Stretch>) -> Vec<Arc<Stretch>> {
         let (mut flagged, mut found) = (Vec::new(), Vec::new());
-        let mut next = Arc::clone(from);
-        while next.state.lock().awaits {
-            let parent = next.parent.and_then(|id| self.stretches.get(&id)).map(Arc::clone);
-            flagged.push(next);
-            let Some(parent) = parent else { break };
-            if !parent.state.lock().is_queued() {
-                found.push(Arc::clone(&parent));
+        let mut next = Some(Arc::clone(from));
+        let mut ticket = Ticket::default();
+        while let Some(stretch) = next.take() {
+            let state = stretch.state.lock();
+            if !flagged.is_empty() && !state.is_queued() {
+                found.push(Arc::clone(&stretch));
             }
-            next = parent;
+            if !state.awaits {
+                ticket = state.ticket;
+                break;
+            }
+            drop(state);
+            next = stretch.parent.and_then(|id| self.stretches.get(&id)).cloned();
+            flagged.push(stretch);
         }
         if found.is_empty() {
-            for stretch in flagged {
-                stretch.state.lock().awaits = false;
+            for stretch in flagged.iter().rev() {
+                let mut state = stretch.state.lock();
+                state.awaits = false;
+                state.ticket = state.ticket.max(ticket);
+                ticket = state.ticket;
             }
         }
         found.reverse();
@@ -213,12 +223,15 @@ impl Catalog {
     /// Adds a stretch, which its parent's references then count. Nobody refers to it yet.
     pub(crate) fn add(&mut self, stretch: Arc<Stretch>) {
         if let Some(parent) = stretch.parent.and_then(|id| self.stretches.get(&id)) {
-            let awaits = {
+            let (awaits, ticket) = {
                 let mut parent = parent.state.lock();
                 parent.references += 1;
-                parent.awaits || !parent.is_queued()
+                (parent.awaits || !parent.is_queued(), parent.ticket)
             };
-            stretch.state.lock().awaits = awaits && !planted(Bug::ForkForgotten);
+            let mut state = stretch.state.lock();
+            state.awaits = awaits && !planted(Bug::ForkForgotten);
+            // The parent may have been queued since the stretch was.
+            state.ticket = state.ticket.max(ticket);
         }
         self.stretches.insert(stretch.id, stretch);
     }

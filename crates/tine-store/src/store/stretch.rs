@@ -104,7 +104,7 @@ pub(crate) struct StretchState {
     pub(crate) unmergeable: bool,
     /// Why its content cannot be told any more, in a store that is damaged.
     pub(crate) broken: Option<StoreError>,
-    /// What was queued last for it.
+    /// What was queued last for it, or, unless it awaits them, for its ancestors.
     pub(crate) ticket: Ticket,
     /// The whole disk as of the end of the stretch, once it is a point and was loaded.
     pub(crate) view: Option<View>,

@@ -171,6 +171,33 @@ fn a_flush_is_not_done_before_what_was_left_behind_is() {
 }
 
 #[test]
+fn a_point_that_several_names_stand_for_is_stored_once() {
+    for way in WAYS {
+        let bed = Bed::new(way);
+        let other = bed.store.create_branch(&name("other"), DISK).expect("a branch");
+        let before = bed.medium.counters().written_bytes;
+        bed.fill(1);
+        let throwaway = bed.store.fork_throwaway(&Target::Branch(name("disk")));
+        let throwaway = throwaway.expect("a fork");
+        other.write_at(&vec![2; MUCH], 0).expect("a write");
+        let forks = [
+            (Target::Branch(throwaway.name()), name("one")),
+            (Target::Branch(name("disk")), name("two")),
+            (Target::Branch(name("other")), name("three")),
+        ];
+        bed.store.fork_many(&forks).expect("forks");
+        bed.disk.flush().expect("a flush");
+        let written = bed.medium.counters().written_bytes - before;
+        assert!(written < DISK * 3 / 2, "{written} bytes of {DISK}");
+        bed.medium.cut_power();
+        let store = Store::open_on(bed.medium.start(), options(way)).expect("it recovers");
+        for fork in ["disk", "one", "two"] {
+            assert_eq!(filled(&store.branch(&name(fork)).expect("it is there")), 1);
+        }
+    }
+}
+
+#[test]
 fn what_no_fork_needs_any_more_leaves_nothing_behind() {
     for way in WAYS {
         let bed = Bed::new(way);

@@ -7,11 +7,12 @@
 mod capture;
 mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::block::BLOCK_BYTES;
+use crate::buffer::StretchId;
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Ticket};
@@ -99,9 +100,13 @@ impl Engine {
     }
 
     /// Moves what points have in memory, or streamed, to segments.
-    pub(crate) fn drain_points(&self, upkeep: &mut Upkeep, points: &[Arc<Stretch>]) -> Result<bool> {
-        let captured = points.iter().filter_map(capture).collect();
-        self.store_with_awaited(upkeep, captured, points.to_vec())
+    pub(crate) fn drain_points(
+        &self,
+        upkeep: &mut Upkeep,
+        points: &BTreeMap<StretchId, Arc<Stretch>>,
+    ) -> Result<bool> {
+        let captured = points.values().filter_map(capture).collect();
+        self.store_with_awaited(upkeep, captured, points.values().cloned().collect())
     }
 
     fn store_all(&self, upkeep: &mut Upkeep, captured: Vec<Captured<'_>>) -> Result<bool> {

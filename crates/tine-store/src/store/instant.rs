@@ -284,10 +284,11 @@ impl Engine {
                 break (ticket, bytes, cells);
             }
             let points = std::mem::take(&mut instant.points);
-            let mut stretches = Vec::with_capacity(points.len());
+            // Several names may stand for one point.
+            let mut stretches = BTreeMap::new();
             for &point in points.values() {
                 instant.catalog.retain(point);
-                stretches.push(instant.catalog.stretch(point)?);
+                stretches.insert(point, instant.catalog.stretch(point)?);
             }
             drop(instant);
             drop(gates);

@@ -198,6 +198,41 @@ fn a_point_that_several_names_stand_for_is_stored_once() {
 }
 
 #[test]
+fn a_snapshot_is_of_the_branch_that_has_its_name() {
+    for way in WAYS {
+        let bed = Bed::new(way);
+        bed.store.create_branch(&name("other"), DISK).expect("a branch");
+        bed.fill(1);
+        let snapshot = || "now".parse().expect("a name");
+        thread::scope(|scope| {
+            bed.gate.hold(Held::Directories);
+            let both = [(name("disk"), snapshot()), (name("other"), snapshot())];
+            let store = &bed.store;
+            let taken = scope.spawn(move || store.snapshot(&both));
+            bed.gate.wait_for_one();
+            for (from, to) in [("disk", "third"), ("other", "disk"), ("third", "other")] {
+                bed.store.rename(&name(from), &name(to)).expect("a rename");
+            }
+            bed.gate.hold(Held::Nothing);
+            taken.join().expect("no panic").expect("a snapshot");
+        });
+        for (branch, byte) in [("disk", 0), ("other", 1)] {
+            let state = bed.store.state(&Target::Snapshot(name(branch), snapshot()));
+            let mut bytes = vec![9; DISK as usize];
+            state
+                .expect("it is there")
+                .read_at(&mut bytes, 0)
+                .expect("a read");
+            assert!(
+                bytes.iter().all(|found| *found == byte),
+                "{branch}@now has {}",
+                bytes[0]
+            );
+        }
+    }
+}
+
+#[test]
 fn what_no_fork_needs_any_more_leaves_nothing_behind() {
     for way in WAYS {
         let bed = Bed::new(way);

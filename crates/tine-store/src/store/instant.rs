@@ -71,24 +71,16 @@ enum Data {
 /// Points at which branches were frozen before what is made of them can be: they stay as long as this lives.
 struct Pinned<'a> {
     engine: &'a Engine,
-    cells: Vec<Arc<BranchCell>>,
-    points: BTreeMap<BranchName, StretchId>,
+    /// By the name that each branch had then.
+    points: BTreeMap<BranchName, (Arc<BranchCell>, StretchId)>,
 }
 
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
         let mut catalog = self.engine.catalog.lock();
-        for &point in self.points.values() {
+        for &(_, point) in self.points.values() {
             catalog.release(point, &self.engine.segments);
         }
-    }
-}
-
-impl Pinned<'_> {
-    /// Tells whether these are the branches; others may have got their names meanwhile.
-    fn is_of(&self, cells: &[Arc<BranchCell>]) -> bool {
-        let mut pairs = self.cells.iter().zip(cells);
-        self.cells.len() == cells.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 
@@ -207,9 +199,6 @@ impl Engine {
         let mut pinned: Option<Pinned<'_>> = None;
         let (ticket, bytes, cells) = loop {
             let cells = self.cells(branches)?;
-            if pinned.as_ref().is_some_and(|pinned| !pinned.is_of(&cells)) {
-                pinned = None;
-            }
             attempt += 1;
             let gates: Vec<_> = cells
                 .iter()
@@ -238,7 +227,10 @@ impl Engine {
                     flush_first = true;
                     continue;
                 }
-                Err(Unfrozen::Renamed) => continue,
+                Err(Unfrozen::Renamed) => {
+                    pinned = None;
+                    continue;
+                }
             };
             // What is made of points that are left behind has to wait for them, unless nobody waits for that itself.
             let is_whole = instant.data == Data::Framed || purpose == Purpose::Throwaways;
@@ -283,20 +275,17 @@ impl Engine {
                 drop((instant, gates));
                 break (ticket, bytes, cells);
             }
-            let points = std::mem::take(&mut instant.points);
             // Several names may stand for one point.
-            let mut stretches = BTreeMap::new();
-            for &point in points.values() {
-                instant.catalog.retain(point);
+            let (mut points, mut stretches) = (BTreeMap::new(), BTreeMap::new());
+            for (name, point) in std::mem::take(&mut instant.points) {
+                let cell = Arc::clone(&instant.catalog.entry(&name)?.cell);
                 stretches.insert(point, instant.catalog.stretch(point)?);
+                instant.catalog.retain(point);
+                points.insert(name, (cell, point));
             }
             drop(instant);
             drop(gates);
-            pinned = Some(Pinned {
-                engine: self,
-                cells,
-                points,
-            });
+            pinned = Some(Pinned { engine: self, points });
             is_streaming = false;
             self.drained(|upkeep| {
                 self.with_dead_space(upkeep, |upkeep| self.drain_points(upkeep, &stretches).map(drop))
@@ -365,7 +354,14 @@ impl Engine {
             return Ok(Err(Unfrozen::Renamed));
         }
         if let Some(pinned) = pinned {
-            instant.points.clone_from(&pinned.points);
+            for (name, entry) in named {
+                match pinned.points.get(name) {
+                    Some((cell, point)) if Arc::ptr_eq(cell, &entry.cell) => {
+                        instant.points.insert(name.clone(), *point);
+                    }
+                    _ => return Ok(Err(Unfrozen::Renamed)),
+                }
+            }
             return Ok(Ok(instant));
         }
         let mut locked = Vec::with_capacity(cells.len());

@@ -19,6 +19,8 @@ pub(crate) enum Held {
     OneCommit,
     /// Syncs of the journal that failed, before anybody is told.
     Failures,
+    /// Syncs of a directory: publishing what was drained.
+    Directories,
 }
 
 /// A gate: open, or shut for one kind of call.
@@ -161,6 +163,7 @@ impl Medium for Gated {
     }
 
     fn sync_area(&self, area: Area) -> io::Result<()> {
+        self.gate.pass(Held::Directories);
         self.medium.sync_area(area)
     }
 

@@ -1,0 +1,83 @@
+//! Regions of files.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use rustix::fs::{self, SeekFrom};
+use rustix::io::Errno;
+
+use crate::base::Base;
+use crate::region::whole_pages;
+use crate::sys::Image;
+use crate::{Error, Region, Result};
+
+impl Region {
+    /// Makes a region of a part of a file, privately: what is written to the region does not reach the file, nor the other way round.
+    ///
+    /// A file in memory that is sealed against writing and shrinking (`memfd_create(2)`) is mapped as it is, from its beginning: O(1), two system calls.
+    /// Any other file could be changed or shortened by others at any time, which would change the bytes under a slice, or end the process with
+    /// SIGBUS. So what it holds is copied once, now, its holes left out: O(data in the range), inside the kernel; what happens to the file later is
+    /// not seen. Either way forks are one mapping from the start, and rollback goes back to this content.
+    ///
+    /// # Errors
+    ///
+    /// When the file ends before the range does, or cannot be read.
+    pub fn map_file(file: impl AsFd, range: Range<u64>) -> Result<Self> {
+        let file = file.as_fd();
+        let length = range.end.saturating_sub(range.start);
+        let bytes = whole_pages(length)?;
+        let image = match sealed(file, &range, bytes)? {
+            Some(image) => image,
+            None => copy(file, &range, bytes)?,
+        };
+        // It fits: its whole pages do.
+        let length = usize::try_from(length).map_err(|_| Error::Length { length })?;
+        Self::over(Arc::new(Base::new(image)), length)
+    }
+}
+
+fn length_of(file: BorrowedFd<'_>) -> Result<u64> {
+    let stat = fs::fstat(file).map_err(Error::system("asking for a file's length"))?;
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// Returns the file itself as an image, if it will stay as it is and nothing of it lies in the region's last page behind the range.
+fn sealed(file: BorrowedFd<'_>, range: &Range<u64>, bytes: usize) -> Result<Option<Image>> {
+    let ends_with_it = range.end == bytes as u64 || range.end == length_of(file)?;
+    if range.start != 0 || !ends_with_it {
+        return Ok(None);
+    }
+    Image::sealed(file, bytes)
+}
+
+/// Copies a part of a file into an image.
+fn copy(file: BorrowedFd<'_>, range: &Range<u64>, bytes: usize) -> Result<Image> {
+    let mut image = Image::zeroed(bytes)?;
+    if length_of(file)? < range.end {
+        return Err(ended());
+    }
+    let mut at = range.start;
+    while at < range.end {
+        let data = match fs::seek(file, SeekFrom::Data(at)) {
+            // All that is left is a hole.
+            Err(Errno::NXIO) => break,
+            Err(_) => at..range.end,
+            Ok(start) => {
+                let end = fs::seek(file, SeekFrom::Hole(start)).unwrap_or(range.end);
+                start.min(range.end)..end.min(range.end)
+            }
+        };
+        image.fill(data.start - range.start, file, data.clone())?;
+        at = data.end;
+    }
+    Ok(image)
+}
+
+fn ended() -> Error {
+    Error::Stream {
+        action: "reading the file",
+        source: io::ErrorKind::UnexpectedEof.into(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What becomes of regions when their process forks, executes, or reaches a bound. One test, since all of it is the process's.
+
+#![allow(unsafe_code)]
+
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tine_memory::{Error, PAGE_BYTES, Region};
+
+#[test]
+fn the_process_and_its_bounds() {
+    a_forked_process_has_no_regions();
+    an_executed_program_inherits_nothing();
+    mappings_are_bounded();
+    descriptors_are_bounded();
+    files_are_bounded();
+}
+
+/// Runs `child` in a process made by fork(2) and returns how it ended: its exit status, or the signal.
+fn in_forked_process(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child does no more than system calls and what `child` says, and ends without destructors.
+    let process = unsafe { libc::fork() };
+    if process == 0 {
+        let status = child();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(status) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child into a place of ours.
+    unsafe { libc::waitpid(process, &raw mut status, 0) };
+    if libc::WIFSIGNALED(status) {
+        -libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    }
+}
+
+fn a_forked_process_has_no_regions() {
+    let mut live = Region::zeroed(4 * PAGE_BYTES).unwrap();
+    live.write_at(b"live", 0).unwrap();
+    let mut frozen = Region::zeroed(4 * PAGE_BYTES).unwrap();
+    frozen.write_at(b"frozen", 0).unwrap();
+    let mut fork = frozen.fork().unwrap();
+    fork.write_at(b"fork", 0).unwrap();
+    // Operations that the kernel is asked for are errors there, and dropping a region unmaps nothing.
+    let status = in_forked_process(|| {
+        let refused =
+            |result: Result<(), Error>| i32::from(!matches!(result, Err(Error::OtherProcess { .. })));
+        let mut wrong = 0;
+        for region in [&mut live, &mut fork, &mut frozen] {
+            wrong += refused(region.rollback());
+            wrong += refused(region.freeze());
+            wrong += refused(region.fork().map(drop));
+            wrong += refused(region.dirty().map(drop));
+        }
+        wrong
+    });
+    assert_eq!(status, 0);
+    // Touching one is a fault, not another process's memory.
+    let status = in_forked_process(|| i32::from(live.as_slice()[0]));
+    assert_eq!(status, -libc::SIGSEGV);
+    let status = in_forked_process(|| i32::from(fork.as_slice()[0]));
+    assert_eq!(status, -libc::SIGSEGV);
+    // It can have its own.
+    let status = in_forked_process(|| {
+        let mut own = Region::zeroed(4 * PAGE_BYTES).unwrap();
+        own.write_at(b"own", 0).unwrap();
+        let mut fork = own.fork().unwrap();
+        fork.write_at(b"x", 0).unwrap();
+        let again = fork.fork().unwrap();
+        i32::from(again.as_slice() != fork.as_slice() || own.as_slice()[0] != b'o')
+    });
+    assert_eq!(status, 0);
+    assert_eq!(&live.as_slice()[..4], b"live");
+    assert_eq!(&fork.as_slice()[..4], b"fork");
+}
+
+fn an_executed_program_inherits_nothing() {
+    let _region = Region::zeroed(PAGE_BYTES).unwrap().fork().unwrap();
+    let open = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+    let open = String::from_utf8_lossy(&open.stdout).into_owned();
+    assert!(
+        !open.contains("memfd") && !open.contains("userfaultfd") && !open.contains("pagemap"),
+        "{open}"
+    );
+}
+
+fn mappings_are_bounded() {
+    let mut golden = Region::zeroed(PAGE_BYTES).unwrap();
+    golden.write_at(b"golden", 0).unwrap();
+    let mut forks = Vec::new();
+    let error = loop {
+        match golden.fork() {
+            Ok(fork) => forks.push(fork),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::TooManyMappings { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("vm.max_map_count"));
+    assert!(forks.iter().all(|fork| fork.as_slice() == golden.as_slice()));
+    forks.truncate(10);
+    forks.push(golden.fork().unwrap());
+}
+
+fn descriptors_are_bounded() {
+    let before = getrlimit(Resource::Nofile);
+    let low = Rlimit {
+        current: Some(40),
+        ..before
+    };
+    setrlimit(Resource::Nofile, low).unwrap();
+    let mut regions = Vec::new();
+    let error = loop {
+        match Region::zeroed(PAGE_BYTES) {
+            Ok(region) => regions.push(region),
+            Err(error) => break error,
+        }
+        assert!(regions.len() < 50);
+    };
+    // Forks share their base's.
+    let forks = regions[0].fork_many(100).unwrap();
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert!(error.hint().unwrap().contains("RLIMIT_NOFILE"), "{error}");
+    assert_eq!(forks.len(), 100);
+}
+
+fn files_are_bounded() {
+    let before = getrlimit(Resource::Fsize);
+    setrlimit(
+        Resource::Fsize,
+        Rlimit {
+            current: Some(1 << 20),
+            ..before
+        },
+    )
+    .unwrap();
+    let error = Region::zeroed(2 << 20).err().unwrap();
+    setrlimit(Resource::Fsize, before).unwrap();
+    assert!(error.hint().unwrap().contains("RLIMIT_FSIZE"), "{error}");
+}

@@ -1,8 +1,9 @@
 //! Bases: frozen images that regions share, and how they descend from each other.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Result;
 use crate::pages::Runs;
@@ -18,7 +19,7 @@ pub(crate) struct Base {
     image: Image,
     line: Arc<Line>,
     /// The mapping through which the image was first written, if it was: its page tables go when the base goes.
-    aside: Option<Mapping>,
+    aside: Mutex<Option<Mapping>>,
 }
 
 /// A state of a base, and what it changed of the one before. It outlives the base, so that descendants can still tell what
@@ -60,7 +61,7 @@ impl Base {
         Self {
             image,
             line: Line::new(None),
-            aside: None,
+            aside: Mutex::default(),
         }
     }
 
@@ -69,17 +70,29 @@ impl Base {
         Self {
             image,
             line: Line::new(Some((Arc::clone(&self.line), changed))),
-            aside: None,
+            aside: Mutex::default(),
         }
     }
 
     /// Keeps a mapping of the image until the base goes.
     pub(crate) fn keep(&mut self, aside: Option<Mapping>) {
-        self.aside = aside;
+        self.aside = Mutex::new(aside);
+    }
+
+    /// Returns the image's descriptor for another process; nobody can write the image any more. O(pages in memory).
+    pub(crate) fn seal(&self) -> Result<OwnedFd> {
+        // The kernel seals nothing that is mapped to be written.
+        drop(self.aside.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.image.seal()
     }
 
     pub(crate) fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// Returns the image, to change it before anything descends from it.
+    pub(crate) fn image_mut(&mut self) -> &mut Image {
+        &mut self.image
     }
 
     /// Returns the image, to change the pages `changed` in it.

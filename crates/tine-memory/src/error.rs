@@ -30,6 +30,12 @@ pub enum Error {
         /// The other's.
         other: usize,
     },
+    /// Take the descriptor that `Region::fork_fd` gave, and the length of its region.
+    #[error("the descriptor is of no file in memory that is sealed against writing and has {length} bytes")]
+    NotSealed {
+        /// What was asked for.
+        length: usize,
+    },
     /// Drop regions, or raise the bound. Nothing was changed.
     #[error("{mappings} regions are mapped, and this process may have {limit}")]
     TooManyMappings {

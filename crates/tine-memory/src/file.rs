@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{self, SeekFrom};
@@ -35,6 +35,34 @@ impl Region {
         // It fits: its whole pages do.
         let length = usize::try_from(length).map_err(|_| Error::Length { length })?;
         Self::over(Arc::new(Base::new(image)), length)
+    }
+
+    /// Makes a region of a fork that another process handed over: the descriptor of [`Region::fork_fd`], and the length of that region. O(1), a
+    /// mapping; it rolls back to what the other region held when it was forked.
+    ///
+    /// # Errors
+    ///
+    /// When the descriptor is not of a sealed file in memory with so many bytes.
+    pub fn from_fd(file: impl AsFd, length: usize) -> Result<Self> {
+        let image = Image::sealed(file.as_fd(), whole_pages(length as u64)?)?;
+        let image = image.ok_or(Error::NotSealed { length })?;
+        Self::over(Arc::new(Base::new(image)), length)
+    }
+
+    /// Forks the region for another process, which makes a region of the descriptor ([`Region::from_fd`]); it may be sent over a unix socket,
+    /// or inherited. Neither sees what is written to the other. Now is what this one rolls back to.
+    ///
+    /// What [`Region::freeze`] costs, and O(pages in memory) to have the kernel refuse all writes to them; nothing is copied for the other process. Since
+    /// the base can never be written again, the next freeze or many forks of what is written here take a new one.
+    ///
+    /// The memory comes back when all descriptors of it are closed and all regions on it are dropped, in all processes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Region::fork`]; and when the kernel has the memory in use for input or output, so that it cannot be sealed.
+    pub fn fork_fd(&mut self) -> Result<OwnedFd> {
+        self.freeze()?;
+        self.base.seal()
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Region {
 }
 
 impl Region {
-    /// Makes a region of zeros. Six system calls, whatever the length; memory is taken page by page, as it is written (or, since files in memory have no
-    /// page of zeros to share, read through a slice).
+    /// Makes a region of zeros. O(1), ten system calls, whatever the length; memory is taken page by page, as it is written (or read
+    /// through a slice: files in memory have no page of zeros to share).
     ///
     /// Made to be filled and forked: pages are written where forks will find them, so the first fork copies nothing.
     ///
@@ -193,13 +193,6 @@ impl Region {
         self.note_written(0..self.length);
     }
 
-    /// Returns the image, which is the region's alone while it is live.
-    fn base_mut(&mut self) -> &mut Image {
-        assert!(self.live);
-        let base = Arc::get_mut(&mut self.base).expect("a live region's base is its own");
-        base.amend(Runs::default())
-    }
-
     pub(crate) fn check(&self, offset: usize, length: usize) -> Result {
         if offset <= self.length && length <= self.length - offset {
             return Ok(());
@@ -305,7 +298,7 @@ impl Region {
     pub fn rollback(&mut self) -> Result {
         self.map.in_owner()?;
         if self.live {
-            self.base_mut().clear()?;
+            self.sole_base().image_mut().clear()?;
         } else if self.written.is_empty() {
             return Ok(());
         } else if self.patch.is_empty() && self.few_are_mapped() {
@@ -389,10 +382,15 @@ impl Region {
         self.spent = 0;
     }
 
+    /// Returns the base of a live region.
+    fn sole_base(&mut self) -> &mut Base {
+        debug_assert!(self.live);
+        Arc::get_mut(&mut self.base).expect("a live region's base is its own")
+    }
+
     fn freeze_live(&mut self) -> Result {
-        let base = Arc::get_mut(&mut self.base).expect("a live region's base is its own");
-        let aside = self.map.step_aside(base.image())?;
-        base.keep(aside);
+        let aside = self.map.step_aside(self.base.image())?;
+        self.sole_base().keep(aside);
         self.live = false;
         self.faults_at_rest = sys::faults();
         self.note_origin();

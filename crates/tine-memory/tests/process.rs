@@ -10,6 +10,7 @@ use tine_memory::{Error, PAGE_BYTES, Region};
 #[test]
 fn the_process_and_its_bounds() {
     a_forked_process_has_no_regions();
+    a_fork_goes_to_another_process();
     an_executed_program_inherits_nothing();
     mappings_are_bounded();
     descriptors_are_bounded();
@@ -73,6 +74,48 @@ fn a_forked_process_has_no_regions() {
     assert_eq!(status, 0);
     assert_eq!(&live.as_slice()[..4], b"live");
     assert_eq!(&fork.as_slice()[..4], b"fork");
+}
+
+fn a_fork_goes_to_another_process() {
+    let length = 100 * PAGE_BYTES - 5;
+    let mut region = Region::zeroed(length).unwrap();
+    region.as_mut_slice().fill(1);
+    let mut brother = region.fork().unwrap();
+    region.write_at(b"written", 50 * PAGE_BYTES).unwrap();
+    let descriptor = region.fork_fd().unwrap();
+    region.write_at(b"later", 50 * PAGE_BYTES).unwrap();
+    let status = in_forked_process(|| {
+        let mut other = Region::from_fd(&descriptor, length).unwrap();
+        other.write_at(b"other", 0).unwrap();
+        let mut fork = other.fork().unwrap();
+        let is_right = &fork.as_slice()[..6] == b"other\x01"
+            && &fork.as_slice()[50 * PAGE_BYTES..][..8] == b"written\x01"
+            && fork.dirty().unwrap().is_empty();
+        fork.write_at(b"fork", 0).unwrap();
+        fork.rollback().unwrap();
+        i32::from(!is_right || fork.as_slice() != other.as_slice())
+    });
+    assert_eq!(status, 0);
+    assert_eq!(region.as_slice()[0], 1);
+    assert_eq!(&region.as_slice()[50 * PAGE_BYTES..][..8], b"lateren\x01");
+    // What was sealed is not amended; a second descriptor is of what was written since.
+    let second = region.fork_fd().unwrap();
+    let mut first = Region::from_fd(&descriptor, length).unwrap();
+    let other = Region::from_fd(&second, length).unwrap();
+    assert_eq!(&first.as_slice()[50 * PAGE_BYTES..][..7], b"written");
+    assert!(other.as_slice() == region.as_slice());
+    assert_eq!(first.diff(&other).unwrap().len(), 1);
+    assert!(brother.fork_fd().is_ok());
+    first.rollback().unwrap();
+    for (file, length) in [(&descriptor, length + PAGE_BYTES), (&descriptor, 1 << 40)] {
+        let error = Region::from_fd(file, length).err().unwrap();
+        assert!(matches!(error, Error::NotSealed { .. }));
+    }
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    assert!(matches!(
+        Region::from_fd(&file, PAGE_BYTES),
+        Err(Error::NotSealed { .. })
+    ));
 }
 
 fn an_executed_program_inherits_nothing() {

@@ -75,6 +75,15 @@ impl Image {
         fs::fcntl_get_seals(&self.file).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
     }
 
+    /// Has the kernel refuse all writes from now on, and returns another descriptor of it.
+    pub(crate) fn seal(&self) -> Result<OwnedFd> {
+        if !self.is_sealed() {
+            fs::fcntl_add_seals(&self.file, SealFlags::WRITE | SealFlags::SEAL)
+                .map_err(Error::system("sealing a file in memory"))?;
+        }
+        io::fcntl_dupfd_cloexec(&self.file, 0).map_err(Error::system("handing a file in memory out"))
+    }
+
     /// Returns how many pages take memory. One system call, whatever the length.
     pub(crate) fn pages_in_memory(&self) -> Result<usize> {
         let blocks = fs::fstat(&self.file)

@@ -12,6 +12,7 @@ mod save;
 mod shared;
 mod stats;
 mod sys;
+mod written;
 
 pub use error::{Error, Result};
 pub use pages::{PAGE_BYTES, PageRange};

@@ -7,8 +7,9 @@ use crate::Result;
 use crate::pages::{PAGE_BYTES, Page, Runs};
 use crate::sys;
 
-/// From how many pages on copies have a mapping of their own. Below they come from the allocator.
-const BLOCK_PAGES_LARGE: usize = 256;
+/// From how many pages on copies have a mapping of their own, 16 MiB. Below they come from the allocator, which has memory that was used
+/// before and costs no faults.
+const BLOCK_PAGES_LARGE: usize = 4096;
 
 /// Pages that were copied together.
 enum Block {

@@ -24,6 +24,7 @@ use crate::pages::{PAGE_BYTES, PageRange, Runs};
 use crate::patch::Patch;
 use crate::shared::SharedRegion;
 use crate::sys::{self, Image, Mapping};
+use crate::written::Written;
 use crate::{Error, Result};
 
 /// How many pages each read fault may map: the kernel maps as many around the one that was asked for.
@@ -46,13 +47,13 @@ pub struct Region {
     pub(crate) live: bool,
     /// The origin's pages that the base has otherwise.
     pub(crate) patch: Arc<Patch>,
-    /// Where the region was written since its origin, in bytes: at most there.
-    written: Range<usize>,
+    /// Where the region was written since its origin.
+    written: Written,
     /// Whether a pointer was handed out through which it may be written at any time.
     escaped: bool,
     /// Whether it is shared with threads that write it without a word.
     shared_out: bool,
-    /// Pages copied for forks since the base was made, here and on the way here.
+    /// What was spent on forks since the base was made, here and on the way here, as so many pages copied into a new base.
     spent: usize,
     /// The process's page faults when the region was last known to have few pages mapped.
     faults_at_rest: u64,
@@ -91,7 +92,7 @@ impl Region {
             base,
             live: false,
             patch: Arc::default(),
-            written: 0..0,
+            written: Written::default(),
             escaped: false,
             shared_out: false,
             spent: 0,
@@ -131,7 +132,7 @@ impl Region {
     /// which takes O(pages that are mapped). `slice_mut` and `write_at` tell more.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.note_written(0..self.length);
+        self.lend_all();
         &mut self.map.as_mut_slice()[..self.length]
     }
 
@@ -142,7 +143,7 @@ impl Region {
     /// When they are not all inside the region.
     pub fn slice_mut(&mut self, bytes: Range<usize>) -> Result<&mut [u8]> {
         self.check(bytes.start, bytes.len())?;
-        self.note_written(bytes.clone());
+        self.written.lend(bytes.clone());
         Ok(&mut self.map.as_mut_slice()[bytes])
     }
 
@@ -153,7 +154,7 @@ impl Region {
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.escaped = true;
-        self.note_written(0..self.length);
+        self.lend_all();
         self.map.as_ptr()
     }
 
@@ -175,22 +176,23 @@ impl Region {
     /// When they are not all inside it.
     pub fn write_at(&mut self, source: &[u8], offset: usize) -> Result {
         self.check(offset, source.len())?;
-        self.slice_mut(offset..offset + source.len())?
-            .copy_from_slice(source);
+        let bytes = offset..offset + source.len();
+        self.map.as_mut_slice()[bytes.clone()].copy_from_slice(source);
+        self.written.note(bytes);
         Ok(())
     }
 
     /// Lends the region to several threads, which read and write through `&SharedRegion`.
     #[must_use]
     pub fn share(&mut self) -> &SharedRegion {
-        self.note_written(0..self.length);
+        self.lend_all();
         SharedRegion::of(self)
     }
 
     /// Begins or ends the time in which threads write the region without a word.
     pub(crate) fn set_shared_out(&mut self, shared: bool) {
         self.shared_out = shared;
-        self.note_written(0..self.length);
+        self.lend_all();
     }
 
     pub(crate) fn check(&self, offset: usize, length: usize) -> Result {
@@ -204,24 +206,17 @@ impl Region {
         })
     }
 
-    pub(crate) fn note_written(&mut self, bytes: Range<usize>) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.written = if self.written.is_empty() {
-            bytes
-        } else {
-            self.written.start.min(bytes.start)..self.written.end.max(bytes.end)
-        };
+    /// Notes that the region may be written anywhere.
+    pub(crate) fn lend_all(&mut self) {
+        self.written.lend(0..self.length);
     }
 
     /// The origin is now: nothing was written since.
     fn note_origin(&mut self) {
-        self.written = if self.escaped || self.shared_out {
-            0..self.length
-        } else {
-            0..0
-        };
+        self.written.clear();
+        if self.escaped || self.shared_out {
+            self.lend_all();
+        }
     }
 
     /// Returns which pages are not as in the origin. O(1) for a region not written since; else O(pages mapped inside what was
@@ -237,11 +232,13 @@ impl Region {
     }
 
     fn own_where_written(&self) -> Result<Runs> {
-        if self.written.is_empty() {
-            return Ok(Runs::default());
+        let written = self.written.pages();
+        let lent = self.written.lent();
+        if lent.is_empty() {
+            return Ok(written);
         }
-        let pages = self.written.start / PAGE_BYTES..self.written.end.div_ceil(PAGE_BYTES);
-        sys::own_pages(&self.map, PageRange::between(pages))
+        let own = sys::own_pages(&self.map, PageRange::between(lent))?;
+        Ok(own.union(&written))
     }
 
     /// Makes an independent region with the same content; neither sees what is written to the other from now on. Now is what both roll
@@ -333,7 +330,7 @@ impl Region {
         if !self.patch.is_empty() {
             sys::install(&mut child.map, self.patch.iter())?;
             child.patch = Arc::clone(&self.patch);
-            self.spent += self.patch.len();
+            self.spent += 2 * self.patch.len();
             child.spent = self.spent;
         }
         child.loaded = self.loaded;
@@ -361,7 +358,7 @@ impl Region {
             amend(base, &self.map, &apart)?;
             self.map.forget(&apart)?;
             self.forget_patch();
-        } else if forks.copies(apart.count()).saturating_add(self.spent)
+        } else if forks.cost(apart.count()).saturating_add(self.spent)
             >= self.base.image().pages_in_memory()?
         {
             let flat = flatten(&self.base, &self.map, &apart)?;
@@ -371,7 +368,7 @@ impl Region {
             self.forget_patch();
         } else {
             self.patch = Arc::new(self.patch.extended(&changed, self.map.as_slice())?);
-            self.spent += changed.count();
+            self.spent += 2 * changed.count();
         }
         self.note_origin();
         Ok(())
@@ -407,10 +404,11 @@ enum Forks {
 }
 
 impl Forks {
-    /// Returns how many pages are copied when `apart` are kept beside the base: each into the patch and into each fork.
-    fn copies(self, apart: usize) -> usize {
+    /// Returns what it costs to keep `apart` beside the base, as so many pages copied into a new base: each is copied into the patch and
+    /// into each fork, which takes about twice as long, since it is done page by page.
+    fn cost(self, apart: usize) -> usize {
         match self {
-            Self::Some(count) => apart.saturating_mul(count.saturating_add(1)),
+            Self::Some(count) => apart.saturating_mul(count.saturating_add(1)).saturating_mul(2),
             Self::All => usize::MAX,
         }
     }

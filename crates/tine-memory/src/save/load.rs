@@ -54,7 +54,7 @@ impl Region {
         if !self.changed()?.is_empty() {
             return Err(Error::Written);
         }
-        self.note_written(0..self.len());
+        self.lend_all();
         let pages = self.pages();
         let memory = self.map.as_mut_slice();
         let applied = loader.each(pages, |pages, content| {

@@ -26,7 +26,7 @@ struct Program {
     runs_tine: bool,
 }
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 3] = [
     Program {
         package: "bench",
         runs_tine: true,
@@ -36,10 +36,16 @@ const PROGRAMS: [Program; 2] = [
         package: "bench-values",
         runs_tine: false,
     },
+    // Its own, so that nothing else has pages of the process that it forks.
+    Program {
+        package: "bench-memory",
+        runs_tine: false,
+    },
 ];
 
-/// The suite whose program is known without asking: whoever measures values need not build the others.
+/// The suites whose programs are known without asking: whoever measures values need not build the others.
 const VALUES: &str = "values";
+const MEMORY: &str = "memory";
 
 /// Runs a suite, optimised, with the arguments as they are; lists the suites if there are none.
 pub(crate) fn run(args: &Args) -> Result {
@@ -48,8 +54,12 @@ pub(crate) fn run(args: &Args) -> Result {
             .iter()
             .try_for_each(|program| shell::run(program.command(&["--release"]).arg("list")));
     };
-    let [disks, values] = &PROGRAMS;
-    let program = if suite == VALUES { values } else { disks };
+    let [disks, values, memory] = &PROGRAMS;
+    let program = match suite.as_str() {
+        VALUES => values,
+        MEMORY => memory,
+        _ => disks,
+    };
     program.build_what_it_runs(&["--release"])?;
     shell::run(program.command(&["--release"]).args(&args.args))
 }

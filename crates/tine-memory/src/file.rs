@@ -86,26 +86,64 @@ fn copy(file: BorrowedFd<'_>, range: &Range<u64>, bytes: usize) -> Result<Image>
     if length_of(file)? < range.end {
         return Err(ended());
     }
+    // Where its owner reads on is moved by looking for data; a file without a place has no holes to look for either.
+    let place = fs::tell(file);
+    let copied = copy_data(&mut image, file, range);
+    if let Ok(place) = place {
+        fs::seek(file, SeekFrom::Start(place)).map_err(Error::system("going back to a file's place"))?;
+    }
+    copied.map(|()| image)
+}
+
+fn copy_data(image: &mut Image, file: BorrowedFd<'_>, range: &Range<u64>) -> Result {
     let mut at = range.start;
     while at < range.end {
-        let data = match fs::seek(file, SeekFrom::Data(at)) {
+        let start = match fs::seek(file, SeekFrom::Data(at)) {
             // All that is left is a hole.
             Err(Errno::NXIO) => break,
-            Err(_) => at..range.end,
-            Ok(start) => {
-                let end = fs::seek(file, SeekFrom::Hole(start)).unwrap_or(range.end);
-                start.min(range.end)..end.min(range.end)
-            }
+            found => found.ok(),
         };
+        let end = start.and_then(|start| fs::seek(file, SeekFrom::Hole(start)).ok());
+        let data = data(at..range.end, start, end);
         image.fill(data.start - range.start, file, data.clone())?;
         at = data.end;
     }
-    Ok(image)
+    Ok(())
+}
+
+/// Returns the next data in `left`, if a file system says that some lies between `start` and `end`. All of it may be data if it does not
+/// say, or what cannot be.
+fn data(left: Range<u64>, start: Option<u64>, end: Option<u64>) -> Range<u64> {
+    match start.zip(end) {
+        Some((start, end)) if left.start <= start && start < end => start.min(left.end)..end.min(left.end),
+        _ => left,
+    }
 }
 
 fn ended() -> Error {
     Error::Stream {
         action: "reading the file",
         source: io::ErrorKind::UnexpectedEof.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_says_what_cannot_be_is_not_believed() {
+        assert_eq!(data(10..90, Some(20), Some(30)), 20..30);
+        assert_eq!(data(10..90, Some(20), Some(300)), 20..90);
+        assert_eq!(data(10..90, Some(200), Some(300)), 90..90);
+        for (start, end) in [
+            (None, None),
+            (Some(20), None),
+            (Some(5), Some(30)),
+            (Some(20), Some(20)),
+            (Some(20), Some(15)),
+        ] {
+            assert_eq!(data(10..90, start, end), 10..90);
+        }
     }
 }

@@ -18,6 +18,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::Base;
 use crate::pages::{PAGE_BYTES, PageRange, Runs};
@@ -51,8 +52,8 @@ pub struct Region {
     written: Written,
     /// Whether a pointer was handed out through which it may be written at any time.
     escaped: bool,
-    /// Whether it is shared with threads that write it without a word.
-    shared_out: bool,
+    /// Whether threads have written it as a [`SharedRegion`] since its origin.
+    pub(crate) written_shared: AtomicBool,
     /// What was spent on forks since the base was made, here and on the way here, as so many pages copied into a new base.
     spent: usize,
     /// The process's page faults when the region was last known to have few pages mapped.
@@ -94,7 +95,7 @@ impl Region {
             patch: Arc::default(),
             written: Written::default(),
             escaped: false,
-            shared_out: false,
+            written_shared: AtomicBool::new(false),
             spent: 0,
             faults_at_rest: faults,
             faults_at_birth: faults,
@@ -142,7 +143,9 @@ impl Region {
     ///
     /// When they are not all inside the region.
     pub fn slice_mut(&mut self, bytes: Range<usize>) -> Result<&mut [u8]> {
-        self.check(bytes.start, bytes.len())?;
+        // One that ends before it begins has no bytes, and is nowhere.
+        let length = bytes.end.checked_sub(bytes.start).unwrap_or(usize::MAX);
+        self.check(bytes.start, length)?;
         self.written.lend(bytes.clone());
         Ok(&mut self.map.as_mut_slice()[bytes])
     }
@@ -185,14 +188,7 @@ impl Region {
     /// Lends the region to several threads, which read and write through `&SharedRegion`.
     #[must_use]
     pub fn share(&mut self) -> &SharedRegion {
-        self.lend_all();
         SharedRegion::of(self)
-    }
-
-    /// Begins or ends the time in which threads write the region without a word.
-    pub(crate) fn set_shared_out(&mut self, shared: bool) {
-        self.shared_out = shared;
-        self.lend_all();
     }
 
     pub(crate) fn check(&self, offset: usize, length: usize) -> Result {
@@ -214,7 +210,8 @@ impl Region {
     /// The origin is now: nothing was written since.
     fn note_origin(&mut self) {
         self.written.clear();
-        if self.escaped || self.shared_out {
+        *self.written_shared.get_mut() = false;
+        if self.escaped {
             self.lend_all();
         }
     }
@@ -233,7 +230,11 @@ impl Region {
 
     fn own_where_written(&self) -> Result<Runs> {
         let written = self.written.pages();
-        let lent = self.written.lent();
+        let lent = if self.written_shared.load(Ordering::Relaxed) {
+            0..self.pages()
+        } else {
+            self.written.lent()
+        };
         if lent.is_empty() {
             return Ok(written);
         }
@@ -296,7 +297,7 @@ impl Region {
         self.map.in_owner()?;
         if self.live {
             self.sole_base().image_mut().clear()?;
-        } else if self.written.is_empty() {
+        } else if self.written.is_empty() && !*self.written_shared.get_mut() {
             return Ok(());
         } else if self.patch.is_empty() && self.few_are_mapped() {
             self.map.forget_all()?;

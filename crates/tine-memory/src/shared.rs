@@ -31,9 +31,7 @@ impl SharedRegion {
         unsafe { &*std::ptr::from_mut(region).cast_const().cast::<Self>() }
     }
 
-    /// Returns the region, which nobody else has now.
-    ///
-    /// It counts as written whole, always: nobody tells what threads wrote.
+    /// Returns the region, which nobody else has now. If any thread wrote, all of it counts as possibly written: nobody tells where.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut Region {
         &mut self.0
@@ -42,9 +40,7 @@ impl SharedRegion {
     /// Returns the region.
     #[must_use]
     pub fn into_inner(self) -> Region {
-        let mut region = self.0;
-        region.set_shared_out(false);
-        region
+        self.0
     }
 
     /// Returns the length in bytes.
@@ -83,6 +79,10 @@ impl SharedRegion {
     /// When they are not all inside it.
     pub fn write_at(&self, source: &[u8], offset: usize) -> Result {
         self.0.check(offset, source.len())?;
+        // Most often it is there already: then no other core's copy of the flag is taken away.
+        if !self.0.written_shared.load(Ordering::Relaxed) {
+            self.0.written_shared.store(true, Ordering::Relaxed);
+        }
         let mut source = source;
         for (index, bytes) in words(offset, source.len()) {
             let (now, later) = source.split_at(bytes.len());
@@ -115,8 +115,7 @@ impl SharedRegion {
 }
 
 impl From<Region> for SharedRegion {
-    fn from(mut region: Region) -> Self {
-        region.set_shared_out(true);
+    fn from(region: Region) -> Self {
         Self(region)
     }
 }

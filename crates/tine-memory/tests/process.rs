@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tine_memory::{Error, PAGE_BYTES, Region};
+use tine_memory::{Error, PAGE_BYTES, Region, Save};
 
 #[test]
 fn the_process_and_its_bounds() {
@@ -13,6 +13,8 @@ fn the_process_and_its_bounds() {
     a_fork_goes_to_another_process();
     an_executed_program_inherits_nothing();
     mappings_are_bounded();
+    a_process_without_mappings_left_gets_errors();
+    signals_interrupt_nothing();
     descriptors_are_bounded();
     files_are_bounded();
 }
@@ -145,7 +147,123 @@ fn mappings_are_bounded() {
     forks.push(golden.fork().unwrap());
 }
 
+/// Others than regions may have taken them all.
+fn a_process_without_mappings_left_gets_errors() {
+    for left in 0..8 {
+        let status = in_forked_process(|| {
+            let mut golden = Region::zeroed(4 << 20).unwrap();
+            golden.write_at(b"golden", 0).unwrap();
+            let mut child = golden.fork().unwrap();
+            child.write_at(b"child", 0).unwrap();
+            let mut saved = Vec::new();
+            golden.save(&mut saved, Save::Full).unwrap();
+            let mut live = Region::zeroed(4 << 20).unwrap();
+            live.write_at(b"live", 0).unwrap();
+            let taken = take_mappings(left);
+            // Each may be refused; none may end the process or lose a byte.
+            let refused = [
+                Region::zeroed(4 << 20).is_err(),
+                live.freeze().is_err(),
+                live.fork().is_err(),
+                child.freeze().is_err(),
+                child.fork().is_err(),
+                Region::load(&mut &saved[..]).is_err(),
+            ];
+            let is_right = &live.as_slice()[..4] == b"live" && &child.as_slice()[..5] == b"child";
+            give_back(&taken);
+            live.write_at(b"later", 0).unwrap();
+            let again = live.fork().and_then(|_| child.fork()).is_ok();
+            let any_refused = refused.contains(&true);
+            i32::from(!is_right) + 2 * i32::from(!again) + 4 * i32::from(left == 0 && !any_refused)
+        });
+        assert_eq!(status, 0, "with {left} mappings left");
+    }
+}
+
+/// Takes all mappings that a process may have, but so many.
+fn take_mappings(left: usize) -> Vec<*mut libc::c_void> {
+    let mut taken = Vec::with_capacity(1 << 20);
+    loop {
+        // Neighbours that differ are not made one.
+        let access = if taken.len() % 2 == 0 {
+            libc::PROT_READ
+        } else {
+            libc::PROT_NONE
+        };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: the kernel picks a range that nothing else uses.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE_BYTES, access, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            break;
+        }
+        taken.push(page);
+    }
+    // Every second one, since one between two others gives back nothing but itself.
+    for _ in 0..left {
+        let at = taken.len() / 2;
+        give_back(&[taken.remove(at)]);
+    }
+    taken
+}
+
+fn give_back(taken: &[*mut libc::c_void]) {
+    for page in taken {
+        // SAFETY: they were taken above, and nothing refers to them.
+        unsafe { libc::munmap(*page, PAGE_BYTES) };
+    }
+}
+
+/// A profiler's signals come every millisecond, which is less than it takes to get memory for a large region.
+fn signals_interrupt_nothing() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the handler does nothing, and the structure lives through the call.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+    }
+    // In a process with one thread, since any thread may get them.
+    let status = in_forked_process(|| {
+        signal_every(1000);
+        let mut region = Region::zeroed(128 << 20).unwrap();
+        region.freeze().unwrap();
+        // All of it goes into holes of its own base.
+        region.as_mut_slice().fill(1);
+        let forked = region.fork().map(drop);
+        region.as_mut_slice().fill(2);
+        let mut saved = Vec::new();
+        let mark = region.save(&mut saved, Save::Full).map(drop);
+        let loaded = Region::load(&mut &saved[..]).map(drop);
+        signal_every(0);
+        i32::from(forked.and(mark).and(loaded).is_err())
+    });
+    assert_eq!(status, 0);
+}
+
+/// Has the kernel send SIGALRM every so many microseconds, or no more.
+fn signal_every(microseconds: libc::suseconds_t) {
+    let time = libc::timeval {
+        tv_sec: 0,
+        tv_usec: microseconds,
+    };
+    let timer = libc::itimerval {
+        it_interval: time,
+        it_value: time,
+    };
+    // SAFETY: the structure lives through the call.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
 fn descriptors_are_bounded() {
+    let mut region = Region::zeroed(PAGE_BYTES).unwrap();
+    region.write_at(&[1], 0).unwrap();
+    let mut full = Vec::new();
+    let mark = region.save(&mut full, Save::Full).unwrap();
+    region.write_at(&[2], 0).unwrap();
+    let mut since = Vec::new();
+    region.save(&mut since, Save::Since(&mark)).unwrap();
+    let mut loaded = Region::load(&mut &full[..]).unwrap();
+    let _shares_its_base = loaded.fork().unwrap();
     let before = getrlimit(Resource::Nofile);
     let low = Rlimit {
         current: Some(40),
@@ -162,9 +280,15 @@ fn descriptors_are_bounded() {
     };
     // Forks share their base's.
     let forks = regions[0].fork_many(100).unwrap();
+    // A save that cannot be made a base is not applied.
+    let applied = loaded.load_since(&mut &since[..]);
     setrlimit(Resource::Nofile, before).unwrap();
     assert!(error.hint().unwrap().contains("RLIMIT_NOFILE"), "{error}");
     assert_eq!(forks.len(), 100);
+    assert!(matches!(applied, Err(Error::System { .. })));
+    assert_eq!(loaded.as_slice()[0], 1);
+    loaded.load_since(&mut &since[..]).unwrap();
+    assert_eq!(loaded.as_slice()[0], 2);
 }
 
 fn files_are_bounded() {

@@ -1,7 +1,7 @@
 //! What single operations do, and where they end.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::thread;
 
@@ -227,14 +227,35 @@ fn threads_write_one_region() {
 }
 
 #[test]
+fn what_threads_write_counts_wherever_the_region_is_moved() {
+    let mut golden = filled(10);
+    let mut shared = SharedRegion::from(golden.fork().unwrap());
+    let mut region = golden.fork().unwrap();
+    std::mem::swap(shared.get_mut(), &mut region);
+    shared.write_at(b"written", 0).unwrap();
+    assert_eq!(shared.get_mut().dirty().unwrap(), [pages(0, 1)]);
+    let fork = shared.get_mut().fork().unwrap();
+    assert_eq!(&fork.as_slice()[..7], b"written");
+    // The other was never written, and one that was is clean once it is forked.
+    assert_eq!(region.dirty().unwrap(), []);
+    assert_eq!(shared.get_mut().dirty().unwrap(), []);
+    shared.write_at(b"again", 0).unwrap();
+    shared.get_mut().rollback().unwrap();
+    assert_eq!(&shared.into_inner().as_slice()[..7], b"written");
+}
+
+#[test]
 fn files_are_mapped_as_they_are_now() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&vec![5; 10 * PAGE_BYTES]).unwrap();
+    file.seek(SeekFrom::Start(7)).unwrap();
     let mut region = Region::map_file(&file, 100..9000).unwrap();
     assert_eq!(region.len(), 8900);
     region.write_at(&[6], 0).unwrap();
     // Neither its end nor its content is the region's any more.
     file.set_len(0).unwrap();
+    // Where its owner reads on is his.
+    assert_eq!(file.stream_position().unwrap(), 7);
     let mut fork = region.fork().unwrap();
     assert_eq!(fork.as_slice()[0], 6);
     assert!(fork.as_slice()[1..].iter().all(|&byte| byte == 5));
@@ -275,6 +296,24 @@ fn sealed_files_are_not_copied() {
 }
 
 #[test]
+fn a_sealed_file_that_may_grow_ends_with_a_whole_page() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let mut file = File::from(memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap());
+    file.write_all(&[5; PAGE_BYTES + 10]).unwrap();
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::WRITE).unwrap();
+    // What lies behind its end in its last page changes when it grows.
+    let error = Region::from_fd(&file, 2 * PAGE_BYTES).err().unwrap();
+    assert!(matches!(error, Error::NotSealed { .. }), "{error}");
+    // So it is copied, and not its length either.
+    let region = Region::map_file(&file, 0..PAGE_BYTES as u64 + 10).unwrap();
+    file.set_len(3 * PAGE_BYTES as u64).unwrap();
+    assert!(region.as_slice().iter().all(|&byte| byte == 5));
+    // One that cannot grow either is mapped as it is.
+    fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+    assert!(Region::from_fd(&file, 3 * PAGE_BYTES - 10).is_ok());
+}
+
+#[test]
 fn requests_outside_are_refused() {
     assert!(matches!(Region::zeroed(0), Err(Error::Length { length: 0 })));
     assert!(matches!(Region::zeroed(usize::MAX), Err(Error::Length { .. })));
@@ -294,6 +333,10 @@ fn requests_outside_are_refused() {
             region.share().write_at(&[0; 5000], offset),
             Err(Error::OutOfRange { .. })
         ));
+    }
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is tried")]
+    for bytes in [4..3, 5001..5001, 4999..5001, usize::MAX..0, 0..usize::MAX] {
+        assert!(matches!(region.slice_mut(bytes), Err(Error::OutOfRange { .. })));
     }
     let other = Region::zeroed(PAGE_BYTES).unwrap();
     assert!(matches!(region.diff(&other), Err(Error::OtherLength { .. })));

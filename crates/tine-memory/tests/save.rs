@@ -138,6 +138,54 @@ fn damaged_and_truncated_saves_are_refused() {
     assert!(base.as_slice() == region.as_slice());
 }
 
+/// Writes a full save of one page by docs/memory-format.md, of a region of 100 bytes.
+fn forged(to: [u8; 16], page: &[u8; PAGE_BYTES]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut chain = 0u32;
+    let mut sum = |part: &[u8]| {
+        let both = [&chain.to_le_bytes()[..], part].concat();
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &both);
+        chain = u32::try_from(crc).unwrap();
+        chain.to_le_bytes()
+    };
+    let mut put = |fields: &[&[u8]], content: Option<&[u8]>| {
+        let head = fields.concat();
+        stream.extend([&head[..], &sum(&head)].concat());
+        if let Some(content) = content {
+            stream.extend([&sum(content)[..], content].concat());
+        }
+    };
+    let (one, four_kib) = (1u32.to_le_bytes(), 4096u32.to_le_bytes());
+    let length = 100u64.to_le_bytes();
+    put(
+        &[b"tinemem\0", &one, &four_kib, &length, &[0; 16], &to, &[0; 4]],
+        None,
+    );
+    let record = |kind: u64, first: u64, count: u64| [kind, first, count].map(u64::to_le_bytes).concat();
+    put(&[&record(1, 0, 1)], Some(page));
+    put(&[&record(3, 1, 1)], Some(&[]));
+    stream
+}
+
+#[test]
+fn what_the_format_forbids_is_refused_though_its_checksums_are_right() {
+    let mut page = [0; PAGE_BYTES];
+    page[99] = 7;
+    let good = load(&forged([1; 16], &page)).unwrap();
+    assert_eq!((good.len(), good.as_slice()[99]), (100, 7));
+    // It leads to no state, so any full save would continue it.
+    assert!(matches!(
+        load(&forged([0; 16], &page)),
+        Err(Error::Damaged { .. })
+    ));
+    // Bytes that no region has.
+    page[100] = 7;
+    assert!(matches!(
+        load(&forged([1; 16], &page)),
+        Err(Error::Damaged { .. })
+    ));
+}
+
 #[test]
 fn a_stream_that_fails_is_an_error() {
     struct Full(usize);

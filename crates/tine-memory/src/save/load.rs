@@ -65,11 +65,10 @@ impl Region {
             }
             Ok(())
         });
-        if let Err(error) = applied {
+        if let Err(error) = applied.and_then(|()| self.freeze()) {
             self.rollback()?;
             return Err(error);
         }
-        self.freeze()?;
         self.loaded = Some(loader.header.to);
         Ok(())
     }
@@ -90,6 +89,10 @@ impl<'a, R: Read> Loader<'a, R> {
         read_whole(input, &mut bytes, 0)?;
         let mut chain = Chain::new();
         let header = Header::decode(&bytes, &mut chain)?;
+        if header.to == NOTHING {
+            let what = "it leads to no state";
+            return Err(Error::Damaged { offset: 40, what });
+        }
         Ok(Self {
             input,
             header,
@@ -99,6 +102,8 @@ impl<'a, R: Read> Loader<'a, R> {
     }
 
     /// Hands each record's pages on, with their contents if they are not zero, once these are found to be right.
+    ///
+    /// `pages` is how many the region has.
     fn each(&mut self, pages: usize, mut take: impl FnMut(PageRange, Option<&[u8]>) -> Result) -> Result {
         let mut content = vec![0; RECORD_PAGES_MAX * PAGE_BYTES];
         let mut records = 0;
@@ -125,6 +130,11 @@ impl<'a, R: Read> Loader<'a, R> {
             self.read(content)?;
             if self.chain.next(&[content]) != checksum {
                 return Err(damaged("the checksum of a record's pages is wrong"));
+            }
+            // Bytes that no region has would make equal regions differ.
+            let inside = usize::try_from(self.header.length).unwrap_or(usize::MAX) - range.bytes().start;
+            if content.iter().skip(inside).any(|&byte| byte != 0) {
+                return Err(damaged("there are bytes behind the region's end"));
             }
             take(range, (record.kind == Kind::Data).then_some(&*content))?;
             behind = range.end();

@@ -53,8 +53,13 @@ impl Image {
             return Ok(None);
         }
         let length = fs::fstat(file).map_err(Error::system(asked))?.st_size;
-        // Within its last page a file may be shorter: what is behind its end there reads as zero.
-        if !u64::try_from(length).is_ok_and(|length| length + PAGE_BYTES as u64 > bytes as u64) {
+        // What lies behind its end in its last page may change when it grows.
+        let spare = if seals.contains(SealFlags::GROW) {
+            PAGE_BYTES as u64 - 1
+        } else {
+            0
+        };
+        if !u64::try_from(length).is_ok_and(|length| length > 0 && length + spare >= bytes as u64) {
             return Ok(None);
         }
         bounds::pages_are_known()?;
@@ -114,16 +119,21 @@ impl Image {
     /// Takes the memory that writing to these pages needs, so that writing them cannot fail for want of it.
     pub(crate) fn reserve(&mut self, runs: &Runs) -> Result {
         for run in runs.iter() {
-            let bytes = run.bytes();
-            fs::fallocate(
-                &self.file,
-                FallocateFlags::KEEP_SIZE,
-                bytes.start as u64,
-                bytes.len() as u64,
-            )
-            .map_err(Error::system("taking memory for an image"))?;
+            for bytes in pieces(run.bytes()) {
+                self.reserve_piece(bytes)?;
+            }
         }
         Ok(())
+    }
+
+    fn reserve_piece(&mut self, bytes: Range<usize>) -> Result {
+        let (start, length) = (bytes.start as u64, bytes.len() as u64);
+        loop {
+            match fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, start, length) {
+                Err(Errno::INTR) => {}
+                done => return done.map_err(Error::system("taking memory for an image")),
+            }
+        }
     }
 
     /// Writes whole pages.
@@ -170,6 +180,16 @@ impl Image {
         )
         .map_err(Error::system("giving an image's memory back"))
     }
+}
+
+/// Returns a range in pieces for each of which memory is taken before the next signal comes: the kernel gives back what it took
+/// for one that a signal interrupts.
+fn pieces(bytes: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    const PIECE_BYTES: usize = 64 * PAGE_BYTES;
+    let end = bytes.end;
+    bytes
+        .step_by(PIECE_BYTES)
+        .map(move |start| start..end.min(start + PIECE_BYTES))
 }
 
 fn page_of(bytes: u64) -> usize {

@@ -13,13 +13,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
-use std::mem;
+use std::io;
 use std::process;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::mm::{self, Advice, MapFlags, MremapFlags, ProtFlags};
+use rustix::io::Errno;
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
 use super::Image;
 use super::block::HUGE_PAGE_BYTES;
@@ -49,53 +50,22 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the image itself: what is written becomes its content.
     ///
-    /// Where directories of page tables begin, so that these can be moved whole ([`Self::step_aside`]).
+    /// Where directories of page tables begin, if that can be had, so that these can be moved whole ([`Self::step_aside`]).
     pub(crate) fn shared(image: &Image) -> Result<Self> {
-        let mut mapping = Self::reserved(image.bytes())?;
-        mapping.put(image, MapFlags::SHARED)?;
-        Ok(mapping)
+        Self::new(free_addresses(image.bytes()), image, MapFlags::SHARED)
     }
 
     /// Maps the image privately: one system call and a half, nothing is read or copied.
     pub(crate) fn private(image: &Image) -> Result<Self> {
-        Self::new(image, MapFlags::PRIVATE)
+        Self::new(ptr::null_mut(), image, MapFlags::PRIVATE)
     }
 
-    fn new(image: &Image, sharing: MapFlags) -> Result<Self> {
-        // SAFETY: the address is null, so the kernel picks a range that nothing else uses.
-        let mapping = Self::made(image.bytes(), || unsafe { map(ptr::null_mut(), image, sharing) })?;
+    /// Maps an image at `wish` if these addresses are free, else where the kernel likes.
+    fn new(wish: *mut c_void, image: &Image, sharing: MapFlags) -> Result<Self> {
+        // SAFETY: without `MapFlags::FIXED`, the kernel picks a range that nothing else uses.
+        let mapping = Self::made(image.bytes(), || unsafe { map(wish, image, sharing) })?;
         mapping.keep_from_forks()?;
         Ok(mapping)
-    }
-
-    /// Takes addresses that begin where a directory of page tables does, and nothing else: no memory, no access.
-    fn reserved(bytes: usize) -> Result<Self> {
-        let spare = if bytes < HUGE_PAGE_BYTES {
-            0
-        } else {
-            HUGE_PAGE_BYTES
-        };
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        let all = bytes + spare;
-        Self::made(bytes, || {
-            // SAFETY: the kernel picks a range that nothing else uses.
-            let base = unsafe { mm::mmap_anonymous(ptr::null_mut(), all, ProtFlags::empty(), flags) }
-                .map_err(Error::system("taking addresses for a region"))?;
-            if spare == 0 {
-                return Ok(base);
-            }
-            let start = base.map_addr(|at| at.next_multiple_of(HUGE_PAGE_BYTES));
-            let before = start.addr() - base.addr();
-            let behind = spare - before;
-            for (end, bytes) in [(base, before), (start.wrapping_byte_add(bytes), behind)] {
-                if bytes > 0 {
-                    // SAFETY: both ends are of the range just taken, outside of what is returned. Addresses that cannot be given back
-                    // stay taken, and nothing else comes of it.
-                    let _kept = unsafe { mm::munmap(end, bytes) };
-                }
-            }
-            Ok(start)
-        })
     }
 
     fn made(bytes: usize, map: impl FnOnce() -> Result<*mut c_void>) -> Result<Self> {
@@ -112,18 +82,24 @@ impl Mapping {
     }
 
     /// Maps the image privately where the mapping is, instead of what is there.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel would not map it; what is there stays.
     pub(crate) fn replace(&mut self, image: &Image) -> Result {
         self.in_owner()?;
-        self.put(image, MapFlags::PRIVATE)
-    }
-
-    fn put(&mut self, image: &Image, sharing: MapFlags) -> Result {
         assert_eq!(self.bytes, image.bytes(), "an image of a region has its length");
+        // Elsewhere first: if the process may have no more mappings, that is an error and nothing else.
+        // SAFETY: the kernel picks a range that nothing else uses, and it is unmapped before anything refers to it.
+        unsafe {
+            let elsewhere = map(ptr::null_mut(), image, MapFlags::PRIVATE)?;
+            mm::munmap(elsewhere, self.bytes).map_err(Error::system("unmapping a region"))?;
+        }
         let at = self.base.as_ptr().cast();
         // SAFETY: the range is this mapping's alone, and borrowed exclusively, so that nothing refers into it.
-        let mapped = unsafe { map(at, image, sharing | MapFlags::FIXED) };
+        let mapped = unsafe { map(at, image, MapFlags::PRIVATE | MapFlags::FIXED) };
         if mapped.is_err() || self.keep_from_forks().is_err() {
-            // The kernel had unmapped what was there before it found that it had no memory for the new mapping. Another
+            // The kernel may have unmapped what was there before it found that it had no memory for the new mapping. Another
             // thread may get these addresses at any moment, and references of safe code would point there.
             process::abort();
         }
@@ -147,20 +123,26 @@ impl Mapping {
         if CANNOT_MOVE.load(Ordering::Relaxed) {
             return None;
         }
-        let aside = Self::reserved(self.bytes).ok()?;
-        let (from, to) = (self.as_ptr().cast(), aside.as_ptr().cast());
-        let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
+        let place = Place::take().ok()?;
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        let wish = free_addresses(self.bytes);
         // SAFETY:
         // - The range is this mapping's and borrowed exclusively; it stays mapped, of the same file, without page tables.
-        // - The other is that of `aside`, which nothing refers to.
-        let moved = unsafe { mm::mremap_fixed(from, self.bytes, self.bytes, flags, to) };
-        if moved.is_err() {
-            // The kernel may have unmapped the other range before it found a reason, so nobody may unmap it again.
-            mem::forget(aside);
-            CANNOT_MOVE.store(true, Ordering::Relaxed);
+        // - Without `MREMAP_FIXED`, the kernel picks a range that nothing else uses: what is wished for if it is free.
+        let moved = unsafe { libc::mremap(self.as_ptr().cast(), self.bytes, self.bytes, flags, wish) };
+        if moved == libc::MAP_FAILED {
+            // Else it is for want of memory or mappings, which may be had another time.
+            if Errno::from_io_error(&io::Error::last_os_error()) == Some(Errno::INVAL) {
+                CANNOT_MOVE.store(true, Ordering::Relaxed);
+            }
             return None;
         }
-        Some(aside)
+        Some(Self {
+            base: NonNull::new(moved.cast())?,
+            bytes: self.bytes,
+            owner: self.owner,
+            _place: place,
+        })
     }
 
     /// See `madvise(2)`, `MADV_DONTFORK`.
@@ -243,6 +225,24 @@ impl Drop for Mapping {
             debug_assert!(unmapped.is_ok());
         }
     }
+}
+
+/// Returns free addresses for a mapping that begin where a directory of page tables does: a wish, since others may take them
+/// before. Null, which wishes nothing, where it would not matter.
+fn free_addresses(bytes: usize) -> *mut c_void {
+    if bytes < HUGE_PAGE_BYTES {
+        return ptr::null_mut();
+    }
+    let all = bytes + HUGE_PAGE_BYTES;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: the kernel picks a range that nothing else uses, and it is unmapped before anything refers to it.
+    let found = unsafe {
+        mm::mmap_anonymous(ptr::null_mut(), all, ProtFlags::empty(), flags)
+            .and_then(|base| mm::munmap(base, all).map(|()| base))
+    };
+    found.map_or(ptr::null_mut(), |base| {
+        base.map_addr(|at| at.next_multiple_of(HUGE_PAGE_BYTES))
+    })
 }
 
 /// Maps an image, whole.

@@ -1,16 +1,19 @@
 //! Bases: frozen images that regions share, and how they descend from each other.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Result;
-use crate::pages::Runs;
+use crate::pages::{PageRange, Runs};
 use crate::sys::{Image, Mapping};
 
 /// How long a line of bases is kept: beyond, two bases are compared by all they hold.
 const LINE_MAX: usize = 1024;
+
+/// How many runs of pages a line keeps, 1 MiB of them: beyond, likewise.
+const LINE_RUNS_MAX: usize = 65_536;
 
 /// An image that any number of regions are mapped from.
 ///
@@ -27,31 +30,38 @@ pub(crate) struct Base {
 struct Line {
     id: u64,
     depth: usize,
+    /// How many runs this and all before it have.
+    runs: usize,
     before: Option<(Arc<Line>, Runs)>,
 }
 
 impl Line {
     fn new(before: Option<(Arc<Line>, Runs)>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let before = before.filter(|(line, _)| line.depth < LINE_MAX);
+        let (depth, runs) = before.as_ref().map_or((0, 0), |(line, changed)| {
+            (line.depth + 1, line.runs + changed.iter().count())
+        });
+        let is_kept = depth <= LINE_MAX && runs <= LINE_RUNS_MAX;
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            depth: before.as_ref().map_or(0, |(line, _)| line.depth + 1),
-            before,
+            depth: if is_kept { depth } else { 0 },
+            runs: if is_kept { runs } else { 0 },
+            before: before.filter(|_| is_kept),
         })
     }
 
-    /// Returns this state and those before it, with all the pages changed on the way back to each.
-    fn back(self: &Arc<Self>) -> impl Iterator<Item = (u64, Runs)> {
-        let mut next = Some((self, Runs::default()));
-        std::iter::from_fn(move || {
-            let (line, changed) = next.take()?;
-            next = line
-                .before
-                .as_ref()
-                .map(|(before, runs)| (before, changed.union(runs)));
-            Some((line.id, changed))
+    /// Returns this state and those before it.
+    fn back(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |line| {
+            line.before.as_ref().map(|(before, _)| &**before)
         })
+    }
+
+    /// Returns what was changed since the state `id`, in any order.
+    fn since(&self, id: u64) -> impl Iterator<Item = PageRange> {
+        self.back()
+            .take_while(move |line| line.id != id)
+            .flat_map(|line| line.before.iter().flat_map(|(_, changed)| changed.iter()))
     }
 }
 
@@ -112,11 +122,56 @@ impl Base {
         if self.line.id == other.line.id {
             return Ok(Runs::default());
         }
-        let ours: HashMap<_, _> = self.line.back().collect();
-        let common = other
-            .line
-            .back()
-            .find_map(|(id, theirs)| Some(ours.get(&id)?.union(&theirs)));
-        common.map_or_else(|| Ok(self.image.data()?.union(&other.image.data()?)), Ok)
+        let ours: HashSet<u64> = self.line.back().map(|line| line.id).collect();
+        let Some(common) = other.line.back().find(|line| ours.contains(&line.id)) else {
+            return Ok(self.image.data()?.union(&other.image.data()?));
+        };
+        let mut changed: Vec<_> = self.line.since(common.id).collect();
+        changed.extend(other.line.since(common.id));
+        changed.sort_unstable_by_key(|run| run.first);
+        Ok(changed.iter().map(PageRange::pages).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::PAGE_BYTES;
+
+    fn every_second(first: usize, count: usize) -> Runs {
+        (0..count)
+            .map(|run| first + 2 * run..first + 2 * run + 1)
+            .collect()
+    }
+
+    fn base() -> Base {
+        Base::new(Image::zeroed(PAGE_BYTES).unwrap())
+    }
+
+    #[test]
+    fn bases_differ_where_they_were_changed_since_they_were_one() {
+        let mut one = base();
+        one.amend(every_second(100, 2));
+        let mut other = one.descend(Image::zeroed(PAGE_BYTES).unwrap(), every_second(7, 1));
+        other.amend(every_second(5, 1));
+        one.amend(every_second(0, 2));
+        one.amend(every_second(2, 2));
+        let differ: Vec<_> = one.may_differ(&other).unwrap().pages().collect();
+        assert_eq!(differ, [0, 2, 4, 5, 7]);
+        assert_eq!(other.may_differ(&one).unwrap().count(), 5);
+        assert!(one.may_differ(&base()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_does_not_grow_without_bound() {
+        let mut base = base();
+        for _ in 0..10 {
+            base.amend(every_second(0, 20_000));
+            assert!(base.line.since(0).count() <= LINE_RUNS_MAX);
+        }
+        for _ in 0..3 * LINE_MAX {
+            base.amend(every_second(0, 1));
+            assert!(base.line.back().count() <= LINE_MAX + 1);
+        }
     }
 }

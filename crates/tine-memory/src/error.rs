@@ -116,13 +116,17 @@ impl Error {
             Self::FileSize { .. } => Some("raise RLIMIT_FSIZE (`ulimit -f`)"),
             Self::OtherProcess { .. } => Some("make regions after fork(2), or hand one over"),
             Self::Unsupported { .. } => {
-                Some("Linux 4.14 or newer, with pages of 4 KiB and /proc mounted, has all that is needed")
+                Some("Linux 4.14 or newer, with pages of 4 KiB, has all that is needed")
             }
             Self::System { source, .. } => match Errno::from_io_error(source)? {
                 Errno::MFILE => Some("raise RLIMIT_NOFILE (`ulimit -n`), or drop regions"),
                 Errno::NFILE => Some("raise the sysctl fs.file-max"),
                 Errno::NOMEM => Some(
                     "look at the sysctls vm.max_map_count and vm.overcommit_memory, RLIMIT_AS and the memory cgroup",
+                ),
+                Errno::NOENT => Some("mount /proc"),
+                Errno::ACCESS => Some(
+                    "a process that may not read its own /proc/self is to be made dumpable, see prctl(2)",
                 ),
                 Errno::NOSPC => Some("the memory cgroup or the machine has no memory left"),
                 _ => None,

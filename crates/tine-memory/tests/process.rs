@@ -285,7 +285,7 @@ fn descriptors_are_bounded() {
     setrlimit(Resource::Nofile, before).unwrap();
     assert!(error.hint().unwrap().contains("RLIMIT_NOFILE"), "{error}");
     assert_eq!(forks.len(), 100);
-    assert!(matches!(applied, Err(Error::System { .. })));
+    assert!(matches!(applied, Err(Error::System { .. })), "{applied:?}");
     assert_eq!(loaded.as_slice()[0], 1);
     loaded.load_since(&mut &since[..]).unwrap();
     assert_eq!(loaded.as_slice()[0], 2);

@@ -9,7 +9,7 @@ use super::format::{
 use crate::base::Base;
 use crate::pages::{PAGE_BYTES, PageRange};
 use crate::region::whole_pages;
-use crate::sys::Image;
+use crate::sys::{self, Image};
 use crate::{Error, Region, Result};
 
 impl Region {
@@ -54,6 +54,8 @@ impl Region {
         if !self.changed()?.is_empty() {
             return Err(Error::Written);
         }
+        // What tells where to undo this is opened while nothing is to be undone.
+        sys::own_pages(&self.map, PageRange::between(0..1))?;
         self.lend_all();
         let pages = self.pages();
         let memory = self.map.as_mut_slice();

@@ -103,8 +103,9 @@ fn ask(asked: Asked, mapping: &Mapping, pages: PageRange) -> Result<Runs> {
 
 impl Pagemap {
     fn open() -> Result<Self> {
-        let file = File::open("/proc/self/pagemap").map_err(|_| Error::Unsupported {
-            what: "/proc/self/pagemap",
+        let file = File::open("/proc/self/pagemap").map_err(|source| Error::System {
+            action: "opening /proc/self/pagemap",
+            source,
         })?;
         Ok(Self {
             file,

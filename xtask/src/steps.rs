@@ -127,7 +127,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "asan",
-        about: "tine-values' tests, under AddressSanitizer",
+        about: "the tests of tine-values and tine-memory, under AddressSanitizer",
         run: asan,
     },
     Step {
@@ -467,8 +467,9 @@ fn asan(_: &Args) -> Result<Done> {
         Err(why) => return Ok(Done::Skipped(why)),
     };
     // With `--target`, the flags are for the tests alone, not for build scripts and procedural macros.
-    let mut cargo = nightly.cargo(["nextest", "run", "--package", "tine-values"]);
+    let mut cargo = nightly.cargo(["nextest", "run"]);
     cargo
+        .args(["--package", "tine-values", "--package", "tine-memory"])
         .args(["--target", &nightly.host])
         .arg("--target-dir")
         .arg(shell::target_dir().join("asan"));

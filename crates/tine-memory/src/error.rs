@@ -31,7 +31,9 @@ pub enum Error {
         other: usize,
     },
     /// Take the descriptor that `Region::fork_fd` gave, and the length of its region.
-    #[error("the descriptor is of no file in memory that is sealed against writing and has {length} bytes")]
+    #[error(
+        "the descriptor is of no file in memory that is sealed against writing and shrinking and has {length} bytes"
+    )]
     NotSealed {
         /// What was asked for.
         length: usize,

@@ -2,8 +2,11 @@
 
 #![allow(unsafe_code)]
 
+mod forked;
+
 use std::process::Command;
 
+use forked::in_forked_process;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tine_memory::{Error, PAGE_BYTES, Region, Save};
 
@@ -17,25 +20,6 @@ fn the_process_and_its_bounds() {
     signals_interrupt_nothing();
     descriptors_are_bounded();
     files_are_bounded();
-}
-
-/// Runs `child` in a process made by fork(2) and returns how it ended: its exit status, or the signal.
-fn in_forked_process(child: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child does no more than system calls and what `child` says, and ends without destructors.
-    let process = unsafe { libc::fork() };
-    if process == 0 {
-        let status = child();
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(status) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child into a place of ours.
-    unsafe { libc::waitpid(process, &raw mut status, 0) };
-    if libc::WIFSIGNALED(status) {
-        -libc::WTERMSIG(status)
-    } else {
-        libc::WEXITSTATUS(status)
-    }
 }
 
 fn a_forked_process_has_no_regions() {

@@ -6,8 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::iter::Peekable;
 use std::os::fd::OwnedFd;
-use std::process;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ use rustix::ioctl::{Ioctl, Updater, ioctl, opcode};
 use rustix::mm::{UserfaultfdFlags, userfaultfd};
 
 use super::Mapping;
+use super::process::this_process;
 use crate::pages::{PAGE_BYTES, Page};
 use crate::{Error, Result};
 
@@ -68,7 +69,8 @@ struct Pager {
     process: u32,
 }
 
-/// Puts pages with their contents in place, which become the mapping's own. One system call and one copy for each page.
+/// Puts pages with their contents in place, which become the mapping's own. One copy for each page, and a system call for each
+/// run of them.
 pub(crate) fn install<'a>(
     mapping: &mut Mapping,
     pages: impl Iterator<Item = (usize, &'a Page)> + Clone,
@@ -96,7 +98,7 @@ fn pager() -> Arc<Pager> {
     static PAGER: Mutex<Option<Arc<Pager>>> = Mutex::new(None);
     let mut pager = PAGER.lock().unwrap_or_else(PoisonError::into_inner);
     // A userfaultfd serves the memory of who made it, even in a process forked from that one.
-    let current = pager.take_if(|pager| pager.process == process::id());
+    let current = pager.take_if(|pager| pager.process == this_process());
     Arc::clone(pager.insert(current.unwrap_or_else(|| Arc::new(Pager::new()))))
 }
 
@@ -116,7 +118,7 @@ impl Pager {
                 };
                 call::<UFFDIO_API, _>(descriptor, &mut api).is_ok()
             }),
-            process: process::id(),
+            process: this_process(),
         }
     }
 }
@@ -125,7 +127,7 @@ impl Pager {
 fn copy_in<'a>(
     descriptor: &OwnedFd,
     mapping: &mut Mapping,
-    mut pages: impl Iterator<Item = (usize, &'a Page)>,
+    pages: impl Iterator<Item = (usize, &'a Page)>,
 ) -> Result<bool> {
     let addresses = || Addresses {
         start: mapping.as_ptr().addr() as u64,
@@ -139,19 +141,25 @@ fn copy_in<'a>(
     if call::<UFFDIO_REGISTER, _>(descriptor, &mut register).is_err() {
         return Ok(false);
     }
-    let copied = pages.try_for_each(|(page, content)| {
-        debug_assert!(page < mapping.pages());
+    let copied = Neighbours(pages.peekable()).try_for_each(|run| {
+        debug_assert!(run.first + run.count <= mapping.pages());
         let mut copy = Copy {
-            target: mapping.as_ptr().addr() as u64 + (page * PAGE_BYTES) as u64,
-            source: ptr::from_ref(content).expose_provenance() as u64,
-            bytes: PAGE_BYTES as u64,
+            target: mapping.as_ptr().addr() as u64 + (run.first * PAGE_BYTES) as u64,
+            source: run.content as u64,
+            bytes: (run.count * PAGE_BYTES) as u64,
             mode: 0,
             copied: 0,
         };
         loop {
             match call::<UFFDIO_COPY, _>(descriptor, &mut copy) {
-                // The address space changed meanwhile, elsewhere.
-                Err(Errno::AGAIN) => copy.copied = 0,
+                // The address space changed meanwhile, elsewhere; or a part was copied.
+                Err(Errno::AGAIN) => {
+                    let copied = u64::try_from(copy.copied).unwrap_or(0);
+                    copy.target += copied;
+                    copy.source += copied;
+                    copy.bytes -= copied;
+                    copy.copied = 0;
+                }
                 done => return done,
             }
         }
@@ -162,12 +170,46 @@ fn copy_in<'a>(
     Ok(copied.is_ok())
 }
 
+/// Pages that are neighbours, and whose contents are.
+struct Run {
+    first: usize,
+    count: usize,
+    /// The address of the first one's content.
+    content: usize,
+}
+
+/// Makes runs of pages that come in order.
+struct Neighbours<I: Iterator>(Peekable<I>);
+
+impl<'a, I: Iterator<Item = (usize, &'a Page)>> Iterator for Neighbours<I> {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        let address = |content: &Page| ptr::from_ref(content).expose_provenance();
+        let (first, content) = self.0.next()?;
+        let mut run = Run {
+            first,
+            count: 1,
+            content: address(content),
+        };
+        let next = |run: &Run| (run.first + run.count, run.content + run.count * PAGE_BYTES);
+        while self
+            .0
+            .next_if(|&(page, content)| (page, address(content)) == next(&run))
+            .is_some()
+        {
+            run.count += 1;
+        }
+        Some(run)
+    }
+}
+
 /// Hands the kernel one of the structures above.
 fn call<const OPCODE: u32, T>(descriptor: &OwnedFd, request: &mut T) -> Result<(), Errno>
 where
     for<'a> Updater<'a, OPCODE, T>: Ioctl<Output = ()>,
 {
-    // SAFETY: each number above goes with its structure; what it points to is a page of ours that is read, and a range that
+    // SAFETY: each number above goes with its structure; what it points to are pages of ours that are read, and a range that
     // the caller borrows exclusively.
     unsafe { ioctl(descriptor, Updater::<OPCODE, T>::new(request)) }
 }
@@ -180,15 +222,14 @@ mod tests {
     #[test]
     fn pages_can_be_put_in_place_both_ways() {
         let image = Image::zeroed(8 * PAGE_BYTES).unwrap();
-        let contents = [[1; PAGE_BYTES], [2; PAGE_BYTES]];
-        let pages = || [1, 6].into_iter().zip(&contents);
+        // Two of them are neighbours, and go together.
+        let contents = [[1; PAGE_BYTES], [2; PAGE_BYTES], [3; PAGE_BYTES]];
+        let pages = || [1, 2, 6].into_iter().zip(&contents);
+        assert_eq!(Neighbours(pages().peekable()).count(), 2);
         let is_right = |mapping: &Mapping| {
+            let expected = [0, 1, 2, 0, 0, 0, 3, 0];
             (0..8).all(|page| {
-                let expected = [(1, 1), (6, 2)]
-                    .iter()
-                    .find(|(at, _)| *at == page)
-                    .map_or(0, |(_, byte)| *byte);
-                mapping.as_slice()[page * PAGE_BYTES..][..PAGE_BYTES] == [expected; PAGE_BYTES]
+                mapping.as_slice()[page * PAGE_BYTES..][..PAGE_BYTES] == [expected[page]; PAGE_BYTES]
             })
         };
         let mut written = Mapping::private(&image).unwrap();
@@ -200,5 +241,10 @@ mod tests {
         // Again, over what is there: the kernel refuses, and they are written.
         install(&mut installed, pages()).unwrap();
         assert!(is_right(&installed));
+        // Over the second of two: it stops between them.
+        let mut half = Mapping::private(&image).unwrap();
+        half.as_mut_slice()[2 * PAGE_BYTES] = 9;
+        install(&mut half, pages()).unwrap();
+        assert!(is_right(&half));
     }
 }

@@ -25,6 +25,7 @@ use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use super::Image;
 use super::block::HUGE_PAGE_BYTES;
 use super::bounds::Place;
+use super::process::this_process;
 use crate::pages::{PAGE_BYTES, Runs};
 use crate::{Error, Result};
 
@@ -76,7 +77,7 @@ impl Mapping {
         Ok(Self {
             base,
             bytes,
-            owner: process::id(),
+            owner: this_process(),
             _place: place,
         })
     }
@@ -154,7 +155,7 @@ impl Mapping {
 
     /// Answers an error in a process that did not make the mapping.
     pub(crate) fn in_owner(&self) -> Result {
-        let process = process::id();
+        let process = this_process();
         if process == self.owner {
             return Ok(());
         }

@@ -6,6 +6,7 @@ mod image;
 mod install;
 mod mapping;
 mod own_pages;
+mod process;
 
 pub(crate) use block::Block;
 pub(crate) use bounds::faults;

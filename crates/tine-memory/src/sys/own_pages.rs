@@ -7,13 +7,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::process;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
 use super::Mapping;
+use super::process::this_process;
 use crate::pages::{PAGE_BYTES, PageRange, Runs};
 use crate::{Error, Result};
 
@@ -88,7 +88,7 @@ fn ask(asked: Asked, mapping: &Mapping, pages: PageRange) -> Result<Runs> {
     // One at a time: the file is the process's, and who scans holds the address space's lock anyway.
     let mut opened = PAGEMAP.lock().unwrap_or_else(PoisonError::into_inner);
     // The file shows the memory of who opened it, even to a process forked from that one.
-    let pagemap = match opened.take_if(|open| open.process == process::id()) {
+    let pagemap = match opened.take_if(|open| open.process == this_process()) {
         Some(open) => opened.insert(open),
         None => opened.insert(Pagemap::open()?),
     };
@@ -109,7 +109,7 @@ impl Pagemap {
         })?;
         Ok(Self {
             file,
-            process: process::id(),
+            process: this_process(),
             scans: true,
         })
     }

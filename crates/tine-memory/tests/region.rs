@@ -296,6 +296,40 @@ fn sealed_files_are_not_copied() {
 }
 
 #[test]
+fn a_file_that_others_can_change_is_no_fork() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let refused = |file: &File| matches!(Region::from_fd(file, PAGE_BYTES), Err(Error::NotSealed { .. }));
+    // A future write is refused, but who has it mapped goes on writing.
+    for seals in [
+        SealFlags::empty(),
+        SealFlags::SHRINK | SealFlags::GROW,
+        SealFlags::WRITE | SealFlags::GROW,
+        SealFlags::SHRINK | SealFlags::FUTURE_WRITE,
+    ] {
+        let mut file = File::from(memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap());
+        file.write_all(&[5; PAGE_BYTES]).unwrap();
+        fcntl_add_seals(&file, seals).unwrap();
+        assert!(refused(&file), "{seals:?}");
+        // Copied, it is no matter that it is cut short under the region.
+        let region = Region::map_file(&file, 0..PAGE_BYTES as u64).unwrap();
+        let _unless_sealed = file.set_len(0);
+        assert_eq!(region.as_slice(), [5; PAGE_BYTES]);
+    }
+    let on_disk = tempfile::tempfile().unwrap();
+    on_disk.set_len(PAGE_BYTES as u64).unwrap();
+    assert!(refused(&on_disk));
+    assert!(refused(&File::open("/dev/zero").unwrap()));
+    let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert!(Region::from_fd(&socket, PAGE_BYTES).is_err());
+    assert!(Region::map_file(&socket, 0..PAGE_BYTES as u64).is_err());
+    // What is sealed and shorter than it is said to be.
+    let fork = Region::zeroed(PAGE_BYTES).unwrap().fork_fd().unwrap();
+    assert!(Region::from_fd(&fork, PAGE_BYTES + 1).is_err());
+    assert!(Region::from_fd(&fork, 0).is_err());
+    assert!(Region::from_fd(&fork, usize::MAX).is_err());
+}
+
+#[test]
 fn a_sealed_file_that_may_grow_ends_with_a_whole_page() {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     let mut file = File::from(memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap());

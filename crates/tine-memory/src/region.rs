@@ -359,8 +359,10 @@ impl Region {
             amend(base, &self.map, &apart)?;
             self.map.forget(&apart)?;
             self.forget_patch();
-        } else if forks.cost(apart.count()).saturating_add(self.spent)
-            >= self.base.image().pages_in_memory()?
+        } else if self
+            .base
+            .image()
+            .has_at_most(forks.cost(apart.count()).saturating_add(self.spent))?
         {
             let flat = flatten(&self.base, &self.map, &apart)?;
             self.map.replace(flat.image())?;

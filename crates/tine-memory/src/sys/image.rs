@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{self, FallocateFlags, MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::{self, Errno};
@@ -21,6 +22,9 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub(crate) struct Image {
     file: OwnedFd,
     bytes: usize,
+    /// How many pages took memory when that was last asked: they become more by themselves (where a hole is read), and fewer only by
+    /// `clear`.
+    pages_at_least: AtomicUsize,
 }
 
 impl Image {
@@ -40,7 +44,15 @@ impl Image {
         fs::ftruncate(&file, bytes as u64).map_err(Error::system("sizing a file in memory"))?;
         fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)
             .map_err(Error::system("sealing a file in memory"))?;
-        Ok(Self { file, bytes })
+        Ok(Self::new(file, bytes))
+    }
+
+    fn new(file: OwnedFd, bytes: usize) -> Self {
+        Self {
+            file,
+            bytes,
+            pages_at_least: AtomicUsize::new(0),
+        }
     }
 
     /// Takes a file as an image if the kernel promises that it stays as it is: a file in memory, sealed, with no writer.
@@ -64,7 +76,7 @@ impl Image {
         }
         bounds::pages_are_known()?;
         let file = io::fcntl_dupfd_cloexec(file, 0).map_err(Error::system("taking a file"))?;
-        Ok(Some(Self { file, bytes }))
+        Ok(Some(Self::new(file, bytes)))
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
@@ -94,7 +106,17 @@ impl Image {
         let blocks = fs::fstat(&self.file)
             .map_err(Error::system("asking for an image's memory"))?
             .st_blocks;
-        Ok(usize::try_from(blocks).unwrap_or(0) * 512 / PAGE_BYTES)
+        let pages = usize::try_from(blocks).unwrap_or(0) * 512 / PAGE_BYTES;
+        self.pages_at_least.store(pages, Ordering::Relaxed);
+        Ok(pages)
+    }
+
+    /// Returns whether at most so many pages take memory. No system call where there were more before.
+    pub(crate) fn has_at_most(&self, pages: usize) -> Result<bool> {
+        if self.pages_at_least.load(Ordering::Relaxed) > pages {
+            return Ok(false);
+        }
+        Ok(self.pages_in_memory()? <= pages)
     }
 
     /// Returns which pages take memory. O(those); two system calls for each run.
@@ -172,6 +194,7 @@ impl Image {
 
     /// Makes everything zero again and gives the memory back.
     pub(crate) fn clear(&mut self) -> Result {
+        *self.pages_at_least.get_mut() = 0;
         fs::fallocate(
             &self.file,
             FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,

@@ -15,6 +15,7 @@ fn the_process_and_its_bounds() {
     a_forked_process_has_no_regions();
     a_fork_goes_to_another_process();
     an_executed_program_inherits_nothing();
+    regions_have_few_mappings();
     mappings_are_bounded();
     signals_interrupt_nothing();
     descriptors_are_bounded();
@@ -111,6 +112,33 @@ fn an_executed_program_inherits_nothing() {
         !open.contains("memfd") && !open.contains("userfaultfd") && !open.contains("pagemap"),
         "{open}"
     );
+}
+
+/// However it was written and forked, and however deep.
+fn regions_have_few_mappings() {
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains("memfd:tine")).count()
+    };
+    let before = mapped();
+    let mut regions = vec![Region::zeroed(8 << 20).unwrap()];
+    for generation in 0..20 {
+        let last = &mut regions[generation];
+        for page in (generation..last.pages()).step_by(3 + generation) {
+            last.write_at(&[1], page * PAGE_BYTES).unwrap();
+        }
+        let fork = last.fork().unwrap();
+        last.write_at(&[2], 0).unwrap();
+        if generation % 3 == 0 {
+            last.rollback().unwrap();
+        }
+        if generation % 5 == 0 {
+            last.freeze().unwrap();
+        }
+        regions.push(fork);
+    }
+    // One each, and the page tables that were set aside once.
+    assert_eq!(mapped() - before, regions.len() + 1);
 }
 
 fn mappings_are_bounded() {

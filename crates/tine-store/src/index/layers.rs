@@ -22,8 +22,12 @@ const RUNS_MAX: usize = 4;
 /// With the tree.
 pub(crate) const LAYERS_SOFT: usize = RUNS_MAX + 1;
 
-/// So many look-ups in vain, for each extent that a merge would have to move, pay for it.
-const LOOKS_PER_EXTENT: u64 = 4;
+/// So many look-ups in vain pay for a merge of runs, for each extent that it would have to move: one takes about as long
+/// as the other.
+const LOOKS_PER_EXTENT_OF_RUNS: u64 = 1;
+
+/// So many pay for a merge into the tree: what others share of that takes space once more when it is written anew.
+const LOOKS_PER_EXTENT_OF_ALL: u64 = 4;
 
 /// After so many it is asked whether they do.
 const LOOKS_BETWEEN: u64 = 4096;
@@ -37,7 +41,7 @@ pub(crate) struct Layers {
     pub(crate) owner: StretchId,
     /// Oldest first.
     pub(crate) trees: Vec<Arc<Tree>>,
-    /// Trees looked into in vain: what a merge would have spared.
+    /// Descents from the root of a tree beyond the first of each look-up: what a merge would have spared.
     looks: AtomicU64,
     /// How many layers stay in the merge that upkeep was told of last: once of each, since a root that only an old view still
     /// reads is never merged, and what stands on a point may have to wait for one that keeps less.
@@ -63,7 +67,7 @@ impl Layers {
         let next = Self::new(owner, trees);
         if next.trees.len() > 1 {
             let looks = self.looks.load(Ordering::Relaxed);
-            let spent = paid.map_or(0, |keep| price(self.extents().skip(keep).sum()));
+            let spent = paid.map_or(0, |keep| price(keep, self.extents().skip(keep).sum()));
             next.looks.store(looks.saturating_sub(spent), Ordering::Relaxed);
             if paid.is_none() {
                 next.told
@@ -86,8 +90,10 @@ impl Layers {
         blocks: Range<u64>,
         each: &mut OnPiece<'_>,
     ) -> Result<bool> {
-        if self.trees.len() > 1 {
-            let looks = self.trees.len() as u64 - 1;
+        let mut descents = 0;
+        let went_on = resolve(nodes, &self.trees, blocks, each, &mut descents)?;
+        if descents > 1 {
+            let looks = descents - 1;
             let before = self.looks.fetch_add(looks, Ordering::Relaxed);
             // Now and then, since adding up costs something too.
             if before / LOOKS_BETWEEN != (before + looks) / LOOKS_BETWEEN
@@ -97,7 +103,7 @@ impl Layers {
                 nodes.note_due();
             }
         }
-        resolve(nodes, &self.trees, blocks, each)
+        Ok(went_on)
     }
 
     /// Returns the segments of its nodes, some more than once.
@@ -118,9 +124,14 @@ impl Layers {
     }
 }
 
-/// How many look-ups in vain pay for a merge that moves so many extents.
-fn price(moved: u64) -> u64 {
-    LOOKS_PER_EXTENT * moved.max(1024)
+/// How many look-ups in vain pay for a merge of all but the lowest `keep` layers, which moves so many extents.
+fn price(keep: usize, moved: u64) -> u64 {
+    let each = if keep == 0 {
+        LOOKS_PER_EXTENT_OF_ALL
+    } else {
+        LOOKS_PER_EXTENT_OF_RUNS
+    };
+    each * moved.max(1024)
 }
 
 /// Merging all spares every look-up in vain; merging the runs with each other spares all but one of each read's, and
@@ -129,9 +140,9 @@ fn paid_merge(extents: &[u64], looks: u64) -> Option<usize> {
     let (tree, runs) = extents.split_first().filter(|(_, runs)| !runs.is_empty())?;
     let moved: u64 = runs.iter().sum();
     let beside = runs.len() as u64;
-    if looks > price(tree + moved) {
+    if looks > price(0, tree + moved) {
         Some(0)
-    } else if looks / beside * (beside - 1) > price(moved) {
+    } else if looks / beside * (beside - 1) > price(1, moved) {
         Some(1)
     } else {
         None
@@ -143,6 +154,7 @@ fn resolve(
     trees: &[Arc<Tree>],
     blocks: Range<u64>,
     each: &mut OnPiece<'_>,
+    descents: &mut u64,
 ) -> Result<bool> {
     let split = if planted(Bug::RunsInWrongOrder) {
         trees.split_first()
@@ -152,6 +164,7 @@ fn resolve(
     let Some((newest, older)) = split else {
         return each(blocks, None);
     };
+    *descents += u64::from(newest.reaches(&blocks));
     let mut at = blocks.start;
     let go_on = newest.scan(nodes, blocks.clone(), &mut |piece| {
         if piece.start < at {
@@ -160,14 +173,14 @@ fn resolve(
                 newest.record.root.segment, newest.record.root.offset
             )));
         }
-        if at < piece.start && !resolve(nodes, older, at..piece.start, each)? {
+        if at < piece.start && !resolve(nodes, older, at..piece.start, each, descents)? {
             return Ok(false);
         }
         at = piece.end;
         each(piece.start..piece.end, Some(piece))
     })?;
     if go_on && at < blocks.end {
-        return resolve(nodes, older, at..blocks.end, each);
+        return resolve(nodes, older, at..blocks.end, each, descents);
     }
     Ok(go_on)
 }
@@ -249,8 +262,8 @@ mod tests {
         let runs = (0..).find(|looks| paid_merge(&disk, *looks).is_some()).unwrap();
         assert_eq!(paid_merge(&disk, runs), Some(1));
         // Half of what is looked for in vain would be left.
-        assert!(runs / 2 >= LOOKS_PER_EXTENT * 11_000, "after {runs}");
-        let all = LOOKS_PER_EXTENT * 1_011_000;
+        assert!(runs / 2 >= LOOKS_PER_EXTENT_OF_RUNS * 11_000, "after {runs}");
+        let all = LOOKS_PER_EXTENT_OF_ALL * 1_011_000;
         assert_eq!(paid_merge(&disk, all), Some(1));
         assert_eq!(paid_merge(&disk, all + 1), Some(0));
     }

@@ -22,6 +22,7 @@ pub(crate) mod layers;
 pub(crate) mod leaf;
 pub(crate) mod merge;
 pub(crate) mod node;
+mod presence;
 mod search;
 #[cfg(test)]
 mod tests;

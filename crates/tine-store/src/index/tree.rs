@@ -90,6 +90,11 @@ impl Tree {
         })
     }
 
+    /// Says whether a look-up of a range has to descend into it.
+    pub(crate) fn reaches(&self, blocks: &Range<u64>) -> bool {
+        self.record.span.start < blocks.end && blocks.start < self.record.span.end
+    }
+
     /// Calls `each` with everything that it has of a range, ascending and cut to the range, until that says no.
     /// Returns whether it never did.
     pub(crate) fn scan(
@@ -98,7 +103,7 @@ impl Tree {
         blocks: Range<u64>,
         each: &mut dyn FnMut(Piece<'_>) -> Result<bool>,
     ) -> Result<bool> {
-        if blocks.end <= self.record.span.start || blocks.start >= self.record.span.end {
+        if !self.reaches(&blocks) {
             return Ok(true);
         }
         scan(nodes, &self.root, self.record.level, &blocks, each)
@@ -134,6 +139,9 @@ fn scan(
     loop {
         let next = match node.kind() {
             NodeKind::Leaf(leaf) => {
+                if blocks.end - blocks.start == 1 && leaf.lacks(blocks.start) {
+                    return Ok(true);
+                }
                 for at in leaf.seek(blocks.start)..leaf.len() {
                     let piece = leaf.piece(at);
                     if piece.start >= blocks.end {

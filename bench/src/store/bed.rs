@@ -124,12 +124,15 @@ impl Bed {
     /// Makes a branch that was written block by block in random order, every block of version 0.
     pub(super) fn golden_at_random(&self, name: &str, bytes: u64, blocks: &Blocks) -> Result<Branch> {
         let branch = self.store()?.create_branch(&name.parse()?, bytes)?;
-        let mut buffer = vec![0; BLOCK];
-        for block in Random::new(2).shuffled(bytes / BLOCK_BYTES) {
-            blocks.fill(&mut buffer, block, 0);
-            branch.write_at(&buffer, block * BLOCK_BYTES)?;
-        }
-        branch.flush()?;
+        write_all_at_random(&branch, blocks)?;
+        Ok(branch)
+    }
+
+    /// Makes a branch that was written in order and then rewritten wholly, block by block in random order, every block of
+    /// version 0.
+    pub(super) fn golden_rewritten(&self, name: &str, bytes: u64, blocks: &Blocks) -> Result<Branch> {
+        let branch = self.golden_in_order(name, bytes, blocks)?;
+        write_all_at_random(&branch, blocks)?;
         Ok(branch)
     }
 
@@ -150,6 +153,16 @@ pub(super) fn open_options(buffer_bytes: u64) -> OpenOptions {
 /// Opens a store as any program would.
 pub(super) fn open_plainly(directory: &Path, buffer_bytes: u64) -> Result<Store> {
     Ok(Store::open(directory, open_options(buffer_bytes))?)
+}
+
+/// Writes every block of a branch once, in random order, and flushes.
+fn write_all_at_random(branch: &Branch, blocks: &Blocks) -> Result {
+    let mut buffer = vec![0; BLOCK];
+    for block in Random::new(2).shuffled(branch.size() / BLOCK_BYTES) {
+        blocks.fill(&mut buffer, block, 0);
+        branch.write_at(&buffer, block * BLOCK_BYTES)?;
+    }
+    Ok(branch.flush()?)
 }
 
 /// Writes the first `bytes` of a branch in large pieces.

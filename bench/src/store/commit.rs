@@ -1,5 +1,6 @@
 //! Small durable writes, for long enough that what was written has to be drained meanwhile.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -80,11 +81,13 @@ pub(super) fn commit(context: &Context<'_>) -> Result {
         Ok(Sample::rate(count, elapsed).with(Effort::of(1, BLOCK_BYTES, 1)))
     };
 
+    let drained = Cell::new(0);
     let title = format!("4 KiB random write, each flushed, sustained for {duration:?}");
     let mut row = Comparison::new("commit", title, Unit::PerSecond);
     row.add_fn("tine", |round| {
         let sample = {
             let fork = bed.fork("golden", "fork")?;
+            let before = bed.store()?.stats()?.segments.bytes;
             let mark = bed.counts.mark();
             let seed = 300 + u64::from(round);
             let (written, count, elapsed) =
@@ -93,6 +96,7 @@ pub(super) fn commit(context: &Context<'_>) -> Result {
                     Ok(fork.flush()?)
                 })?;
             let effort = bed.counts.since(mark, count);
+            drained.set(bed.store()?.stats()?.segments.bytes.saturating_sub(before));
             verify(context, &written, |bytes, at| Ok(fork.read_at(bytes, at)?))?;
             Sample::rate(count, elapsed).with(effort)
         };
@@ -109,8 +113,12 @@ pub(super) fn commit(context: &Context<'_>) -> Result {
     row.target("tine", Goal::AtLeast(0.9, "pwrite + fdatasync".into()));
     row.target("tine", Goal::AtLeast(0.7, "O_DIRECT pwrite + fdatasync".into()));
     row.note("the raw file is at its best: preallocated, written once, its cache dropped");
-    context.run(row);
-    Ok(())
+    context.run_and_look(row, || Ok(drained_note(drained.get())))
+}
+
+/// Says how much went from the journal to its place beside the commits of the last round.
+fn drained_note(bytes: u64) -> String {
+    format!("in the last round {} MiB were drained meanwhile", bytes >> 20)
 }
 
 /// Lets every thread commit for a while; returns the rate of all together and the writes.
@@ -181,7 +189,9 @@ pub(super) fn threads(context: &Context<'_>) -> Result {
     let forks = (0..THREADS)
         .map(|thread| bed.fork("golden", &format!("fork-{thread}")))
         .collect::<Result<Vec<Branch>>>()?;
+    let drained = Cell::new(0);
     let tine = |round, branch: &(dyn Fn(u64) -> usize + Sync)| -> Result<Sample> {
+        let before = bed.store()?.stats()?.segments.bytes;
         let mark = bed.counts.mark();
         let (sample, writes) = together(
             context,
@@ -194,7 +204,9 @@ pub(super) fn threads(context: &Context<'_>) -> Result {
             },
             |thread, piece, at| Ok(forks[branch(thread)].read_at(piece, at)?),
         )?;
-        Ok(sample.with(bed.counts.since(mark, writes)))
+        let effort = bed.counts.since(mark, writes);
+        drained.set(bed.store()?.stats()?.segments.bytes.saturating_sub(before));
+        Ok(sample.with(effort))
     };
 
     let title = format!(
@@ -223,6 +235,5 @@ pub(super) fn threads(context: &Context<'_>) -> Result {
     row.target("tine, a branch each", Goal::AtLeast(0.9, peer.into()));
     row.target("tine, one branch", Goal::AtLeast(0.8, peer.into()));
     row.note("the raw files are at their best: preallocated, written once, their cache dropped");
-    context.run(row);
-    Ok(())
+    context.run_and_look(row, || Ok(drained_note(drained.get())))
 }

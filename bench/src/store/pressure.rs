@@ -9,7 +9,7 @@ use crate::Result;
 use crate::data::BLOCK_BYTES;
 use crate::store::bed::{Bed, Scattered};
 use crate::suite::Context;
-use bench_measure::{Comparison, Sample, Unit};
+use bench_measure::{Comparison, Effort, Goal, Sample, Unit};
 
 /// The disk is so much smaller than those of other rows: it is the buffer that matters, not the disk.
 const PART: u64 = 4;
@@ -19,6 +19,7 @@ struct Run {
     elapsed: Duration,
     /// Of each write, with its flush if it has one; ascending.
     each: Vec<Duration>,
+    effort: Effort,
 }
 
 impl Run {
@@ -44,6 +45,7 @@ fn outrun(context: &Context<'_>, bed: &mut Bed, round: u32, writes: u64, flush: 
     let run = {
         let fork = bed.fork("golden", "fork")?;
         let mut each = Vec::with_capacity(writes as usize);
+        let mark = bed.counts.mark();
         let begun = Instant::now();
         work.each(&context.blocks, |bytes, at| {
             let begun = Instant::now();
@@ -55,12 +57,17 @@ fn outrun(context: &Context<'_>, bed: &mut Bed, round: u32, writes: u64, flush: 
             Ok(())
         })?;
         let elapsed = begun.elapsed();
+        let effort = bed.counts.since(mark, writes);
         fork.flush()?;
         work.verify(&context.blocks, context.scale.verify_all, |bytes, at| {
             Ok(fork.read_at(bytes, at)?)
         })?;
         each.sort_unstable();
-        Run { elapsed, each }
+        Run {
+            elapsed,
+            each,
+            effort,
+        }
     };
     bed.drop_branch("fork")?;
     bed.reopen()?;
@@ -82,7 +89,10 @@ fn compare(context: &Context<'_>, name: &'static str, writes: u64, flush: bool) 
     );
     let run = |round| outrun(context, &mut bed.borrow_mut(), round, writes, flush);
     let mut rate = Comparison::new(name, format!("{what}: how many a second"), Unit::PerSecond);
-    rate.add_fn("tine", |round| Ok(Sample::rate(writes, run(round)?.elapsed)));
+    rate.add_fn("tine", |round| {
+        let run = run(round)?;
+        Ok(Sample::rate(writes, run.elapsed).with(run.effort))
+    });
     context.run(rate);
     let mut stalls = Comparison::new(name, format!("{what}: how long one takes"), Unit::Seconds);
     let seconds = |duration: Duration| Sample::new(duration.as_secs_f64());
@@ -98,6 +108,9 @@ fn compare(context: &Context<'_>, name: &'static str, writes: u64, flush: bool) 
     stalls.add_fn("tine, the longest", |round| {
         Ok(seconds(run(round)?.permille(1000)))
     });
+    stalls.target("tine, 999 of 1,000 less than", Goal::Within(0.01));
+    // What a writer is slowed down by at the most (`pace.rs`): one that stood still meanwhile would be above it.
+    stalls.target("tine, the longest", Goal::Within(0.1));
     context.run(stalls);
     Ok(())
 }

@@ -403,10 +403,12 @@ fn look_ups_in_vain_pay_for_a_merge() {
     // Checkpoints merge more or less in turn; at some of them there are several layers.
     while layers() < 2 {
         version += 1;
-        let at = version * 7 % BLOCKS;
-        branch
-            .write_at(&block_of(0, at, version), at * BLOCK)
-            .expect("a write");
+        // Both ends, so that what is between them is looked for in each layer.
+        for at in [0, version * 7 % BLOCKS, BLOCKS - 1] {
+            branch
+                .write_at(&block_of(0, at, version), at * BLOCK)
+                .expect("a write");
+        }
         store.upkeep(UpkeepStep::Checkpoint).expect("a checkpoint");
     }
     // Opened anew, so that what is read comes from the index.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::gate::{Gate, Gated, Held};
 use support::watchdog::Watchdog;
 use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOptions};
-use tine_store::{Branch, BranchName, CreateOptions, OpenOptions, Store, Target, UpkeepMode};
+use tine_store::{Branch, BranchName, CreateOptions, OpenOptions, Store, StoreError, Target, UpkeepMode};
 
 /// More than a fork's frame takes.
 const MUCH: usize = 2 << 20;
@@ -251,4 +251,67 @@ fn what_no_fork_needs_any_more_leaves_nothing_behind() {
             (0, 0, 0)
         );
     }
+}
+
+#[test]
+fn a_rollback_keeps_what_was_written_until_then() {
+    for way in WAYS {
+        let bed = Bed::new(way);
+        bed.fill(1);
+        let (snapshot, kept) = ("s".parse().expect("a valid name"), name("kept"));
+        bed.store
+            .snapshot(&[(name("disk"), "s".parse().expect("a valid name"))])
+            .expect("a snapshot");
+        bed.fill(2);
+        let last = thread::scope(|scope| {
+            bed.gate.hold(Held::Commits);
+            let rollback = scope.spawn(|| bed.store.rollback(&name("disk"), Some(&snapshot), Some(&kept)));
+            let mut last = 2;
+            loop {
+                while !rollback.is_finished() && bed.gate.waiting() == 0 {
+                    thread::yield_now();
+                }
+                if rollback.is_finished() {
+                    rollback.join().expect("no panic").expect("a rollback");
+                    break last;
+                }
+                // Twice, and then it gets its turn.
+                if last < 4 {
+                    last += 1;
+                    bed.fill(last);
+                }
+                bed.gate
+                    .hold(if last < 4 { Held::Commits } else { Held::Nothing });
+            }
+        });
+        assert_eq!(last, 4, "it waited for nothing");
+        let shown =
+            |store: &Store| [&name("disk"), &kept].map(|of| filled(&store.branch(of).expect("it is there")));
+        assert_eq!(shown(&bed.store), [1, last]);
+        bed.medium.cut_power();
+        let store = Store::open_on(bed.medium.start(), options(way)).expect("it recovers");
+        assert_eq!(shown(&store), [1, last]);
+    }
+}
+
+#[test]
+fn a_fork_that_is_refused_has_changed_nothing() {
+    let bed = Bed::new(u64::MAX);
+    bed.store.create_branch(&name("taken"), DISK).expect("a branch");
+    bed.fill(1);
+    let source = Target::Branch(name("disk"));
+    let before = bed.medium.counters().operations;
+    let taken = bed.store.fork(&source, &name("taken"));
+    assert!(matches!(taken, Err(StoreError::BranchExists { .. })), "{taken:?}");
+    let many: Vec<_> = (0..100_000)
+        .map(|at| (source.clone(), name(&format!("fork-{at}"))))
+        .collect();
+    let too_many = bed.store.fork_many(&many);
+    assert!(
+        matches!(too_many, Err(StoreError::TooLarge { .. })),
+        "{too_many:?}"
+    );
+    assert_eq!(bed.medium.counters().operations, before, "the medium was changed");
+    bed.store.fork(&source, &name("fork")).expect("a fork");
+    assert_eq!(filled(&bed.store.branch(&name("fork")).expect("it is there")), 1);
 }

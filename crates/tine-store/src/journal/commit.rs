@@ -168,10 +168,7 @@ impl Journal {
     /// Queues an item; it takes effect in memory at the caller's hands, under the same locks.
     pub(crate) fn enqueue(&self, item: Item, priority: Priority) -> Result<Ticket, Refused> {
         let bytes = item.bytes();
-        let most = self.frame_bytes_max();
-        if bytes > most {
-            return Err(Refused::Failed(StoreError::TooLarge { bytes, most }));
-        }
+        self.check_size(bytes).map_err(Refused::Failed)?;
         let mut queue = self.queue.lock();
         queue.check().map_err(Refused::Failed)?;
         if queue.closed {
@@ -186,6 +183,15 @@ impl Journal {
         queue.items.push_back(item);
         queue.queued.0 += 1;
         Ok(queue.queued)
+    }
+
+    /// Says whether an item of so many bytes fits into a frame.
+    pub(crate) fn check_size(&self, bytes: usize) -> Result<()> {
+        let most = self.frame_bytes_max();
+        if bytes > most {
+            return Err(StoreError::TooLarge { bytes, most });
+        }
+        Ok(())
     }
 
     /// Tells whether `bytes` more leave what they have to. Each file holds at least what a largest frame leaves of it.

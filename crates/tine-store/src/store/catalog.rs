@@ -220,6 +220,23 @@ impl Catalog {
         found
     }
 
+    /// Says whether a stretch awaits any of its ancestors, as [`Catalog::awaited`] returns them. O(1) while it does, since the
+    /// nearest are queued last.
+    pub(crate) fn is_awaiting(&self, from: &Arc<Stretch>) -> bool {
+        let mut next = Some(from);
+        while let Some(stretch) = next {
+            let state = stretch.state.lock();
+            if stretch.id != from.id && !state.is_queued() {
+                return true;
+            }
+            if !state.awaits {
+                break;
+            }
+            next = stretch.parent.and_then(|id| self.stretches.get(&id));
+        }
+        !self.awaited(from).is_empty()
+    }
+
     /// Adds a stretch, which its parent's references then count. Nobody refers to it yet.
     pub(crate) fn add(&mut self, stretch: Arc<Stretch>) {
         if let Some(parent) = stretch.parent.and_then(|id| self.stretches.get(&id)) {

@@ -96,7 +96,9 @@ impl Engine {
 
     /// Closes the streams of points that nobody refers to any more.
     pub(super) fn close_departed_streams(&self) {
-        drop(std::mem::take(&mut self.catalog.lock().departed_streams));
+        let departed = std::mem::take(&mut self.catalog.lock().departed_streams);
+        // Their objects are removed: nobody waits for that at the catalog.
+        drop(departed);
     }
 
     /// Moves what points have in memory, or streamed, to segments.

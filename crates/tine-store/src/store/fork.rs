@@ -87,7 +87,7 @@ impl Engine {
                 made_name = name.clone();
                 Ok(NewBranch { name, made, stay })
             },
-            |catalog, new, ticket| self.add_branch(catalog, new, ticket),
+            |instant, new, ticket| self.add_branch(&mut instant.catalog, new, ticket),
         )?;
         Ok(made_name)
     }
@@ -161,9 +161,9 @@ impl Store {
                 }
                 Ok(new)
             },
-            |catalog, new, ticket| {
+            |instant, new, ticket| {
                 for branch in new {
-                    self.engine().add_branch(catalog, branch, ticket);
+                    self.engine().add_branch(&mut instant.catalog, branch, ticket);
                 }
             },
         )
@@ -202,7 +202,8 @@ impl Store {
                 }
                 Ok(made)
             },
-            |catalog, made, _| {
+            |instant, made, _| {
+                let catalog = &mut instant.catalog;
                 for (branch, name, snapshot) in made {
                     catalog.retain(snapshot.point);
                     if let Some(entry) = catalog.branches.get_mut(&branch) {
@@ -214,8 +215,9 @@ impl Store {
     }
 
     /// Makes a branch equal to one of its snapshots again, or, with `None`, to what it was forked from. What it
-    /// has written since is gone, unless `keep` names a fork that keeps it. Durable on return; a crash before that may leave
-    /// the fork without the rollback, never the rollback without the fork.
+    /// has written since is gone, unless `keep` names a fork that keeps it, up to the last write before the rollback.
+    /// Durable on return; a crash before that leaves both the fork and the rollback, or neither. One frame, one sync; with `keep`
+    /// what the branch has not flushed goes with it, or is stored before.
     ///
     /// # Errors
     /// [`StoreError::UnknownBranch`], [`StoreError::UnknownSnapshot`], [`StoreError::NoOrigin`],
@@ -245,70 +247,133 @@ impl Store {
                 .filter(|_| planted(Bug::RollbackWrongPoint));
             Ok(wrong.unwrap_or(point))
         };
-        find(&engine.catalog.lock())?;
-        if let Some(keep) = keep {
-            self.fork(&Target::Branch(branch.clone()), keep)?;
-        }
+        // The snapshot may be dropped and made again while its view is loaded.
+        while !match keep {
+            Some(keep) => engine.begin_anew_keeping(branch, keep, &find)?,
+            None => engine.begin_anew(branch, &find)?,
+        } {}
+        engine.after_drop()
+    }
+}
+
+/// Finds the point at which a branch is to begin anew.
+type Find<'a> = &'a dyn Fn(&Catalog) -> Result<StretchId>;
+
+impl Engine {
+    /// Returns a point and what it shows: read before anything is locked; a point does not change.
+    fn load_point(&self, find: Find<'_>) -> Result<(StretchId, View)> {
+        // Guarded: if it is dropped meanwhile, that is what is told, and not that something is missing.
+        let (point, stretch, _guard) = {
+            let catalog = self.catalog.lock();
+            let point = find(&catalog)?;
+            let stretch = catalog.stretch(point)?;
+            let guard = ReadGuard::new(&stretch);
+            (point, stretch, guard)
+        };
+        Ok((point, self.view(&stretch)?))
+    }
+
+    /// Lets a branch begin anew at a point; false if that was another by then.
+    fn begin_anew(&self, branch: &BranchName, find: Find<'_>) -> Result<bool> {
+        let (point, view) = self.load_point(find)?;
         let mut is_throwaway = false;
-        let ticket = loop {
-            // Loaded before anything is locked; a point does not change.
-            let (point, view) = {
-                // Guarded: if it is dropped meanwhile, that is what is told, and not that something is missing.
-                let (point, stretch, _guard) = {
-                    let catalog = engine.catalog.lock();
-                    let point = find(&catalog)?;
-                    let stretch = catalog.stretch(point)?;
-                    let guard = ReadGuard::new(&stretch);
-                    (point, stretch, guard)
-                };
-                (point, engine.view(&stretch)?)
+        let prepare = || {
+            let catalog = self.catalog.lock();
+            if find(&catalog)? != point {
+                return Ok((None, Item::default()));
+            }
+            let entry = catalog.entry(branch)?;
+            let cell = Arc::clone(&entry.cell);
+            is_throwaway = entry.is_throwaway();
+            // Waits for the writes that are under way.
+            let head = cell.head.write_arc();
+            let stretch = catalog.next_stretch;
+            let size = catalog.stretch(point)?.state.lock().size();
+            let mut records = Encoder::default();
+            Record::HeadMoved {
+                branch: cell.id,
+                stretch,
+                parent: Some(point),
+                size,
+            }
+            .encode(&mut records);
+            let item = Item {
+                records: records.bytes,
+                ..Item::default()
             };
-            let prepare = || {
-                let catalog = engine.catalog.lock();
-                if find(&catalog)? != point {
-                    // The snapshot was dropped and made again meanwhile. A head without a view is nobody's to see.
-                    return Ok((None, Item::default()));
+            let stretch = Stretch::new(stretch, Some(point), size);
+            stretch.state.lock().unjournalled = is_throwaway;
+            Ok((Some((catalog, head, stretch)), item))
+        };
+        let mut has_moved = false;
+        let ticket = self.commit(Priority::User, prepare, |ready, ticket| {
+            if let Some((mut catalog, mut head, stretch)) = ready {
+                catalog.next_stretch = stretch.id + 1;
+                self.move_head(&mut catalog, &mut head, stretch, Some(view), ticket);
+                has_moved = true;
+            }
+        })?;
+        if is_throwaway {
+            self.wait_if_much_is_queued(ticket)?;
+        } else {
+            self.wait(ticket)?;
+        }
+        Ok(has_moved)
+    }
+
+    /// As [`Engine::begin_anew`], with a fork of what the branch was until then, at the same instant.
+    fn begin_anew_keeping(&self, branch: &BranchName, keep: &BranchName, find: Find<'_>) -> Result<bool> {
+        let (point, view) = self.load_point(find)?;
+        let mut is_another = false;
+        let done = self.at_one_instant(
+            (Purpose::Replacing, "the fork"),
+            &BTreeSet::from([branch.clone()]),
+            |instant| {
+                instant.catalog.check_free(keep)?;
+                is_another = find(&instant.catalog)? != point;
+                if is_another {
+                    // Nothing has changed yet: it is done again.
+                    return Err(StoreError::UnknownBranch { name: branch.clone() });
                 }
-                let entry = catalog.entry(branch)?;
-                let cell = Arc::clone(&entry.cell);
-                is_throwaway = entry.is_throwaway();
-                // Waits for the writes that are under way.
-                let head = cell.head.write_arc();
-                let stretch = catalog.next_stretch;
-                let size = catalog.stretch(point)?.state.lock().size();
-                let mut records = Encoder::default();
-                Record::HeadMoved {
-                    branch: cell.id,
+                let (kept, size) = instant.point(&Target::Branch(branch.clone()))?;
+                let made = BranchMade {
+                    branch: instant.next_branch,
+                    name: keep.to_string(),
+                    stretch: instant.new_stretch(),
+                    parent: Some(kept),
+                    size,
+                    created: instant.time,
+                    origin: Some(branch.to_string()),
+                    ephemeral: false,
+                };
+                instant.record_branch(&made);
+                let stretch = instant.new_stretch();
+                let size = instant.catalog.stretch(point)?.state.lock().size();
+                let entry = instant.catalog.entry(branch)?;
+                let (id, is_throwaway) = (entry.cell.id, entry.is_throwaway());
+                instant.record(&Record::HeadMoved {
+                    branch: id,
                     stretch,
                     parent: Some(point),
                     size,
-                }
-                .encode(&mut records);
-                let item = Item {
-                    records: records.bytes,
-                    ..Item::default()
-                };
+                });
                 let stretch = Stretch::new(stretch, Some(point), size);
                 stretch.state.lock().unjournalled = is_throwaway;
-                Ok((Some((catalog, head, stretch)), item))
-            };
-            let mut moved = false;
-            let ticket = engine.commit(Priority::User, prepare, |ready, ticket| {
-                if let Some((mut catalog, mut head, stretch)) = ready {
-                    catalog.next_stretch = stretch.id + 1;
-                    engine.move_head(&mut catalog, &mut head, stretch, Some(view), ticket);
-                    moved = true;
-                }
-            })?;
-            if moved {
-                break ticket;
-            }
-        };
-        if is_throwaway {
-            engine.wait_if_much_is_queued(ticket)?;
-        } else {
-            engine.wait(ticket)?;
+                let new = NewBranch {
+                    name: keep.clone(),
+                    made,
+                    stay: Stay::Kept,
+                };
+                Ok((new, stretch))
+            },
+            |instant, (new, stretch), ticket| {
+                self.add_branch(&mut instant.catalog, new, ticket);
+                instant.move_head(self, stretch, view, ticket);
+            },
+        );
+        match done {
+            Err(_) if is_another => Ok(false),
+            done => done.map(|()| true),
         }
-        engine.after_drop()
     }
 }

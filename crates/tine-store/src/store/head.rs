@@ -119,7 +119,10 @@ impl Head {
     }
 
     /// Gives up what is in memory of a branch that is dropped: handles on it may stay.
+    ///
+    /// Its last group closes, so that it goes with the others when the stretch is released.
     pub(crate) fn set_dropped(&mut self) {
+        self.close_group();
         self.dropped = true;
         self.view = None;
         self.own.set(None);

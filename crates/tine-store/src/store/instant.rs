@@ -45,6 +45,8 @@ pub(super) enum Purpose {
     Throwaways,
     /// Making throwaway forks durable, whose heads stay what they are.
     Keeping,
+    /// Points that last, of branches that begin anew elsewhere at the same instant: nothing of them can be left behind.
+    Replacing,
 }
 
 /// A branch that is being frozen: its head becomes a point unless nothing changed since the last one.
@@ -77,10 +79,14 @@ struct Pinned<'a> {
 
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        let mut catalog = self.engine.catalog.lock();
-        for &(_, point) in self.points.values() {
-            catalog.release(point, &self.engine.segments);
+        {
+            let mut catalog = self.engine.catalog.lock();
+            for &(_, point) in self.points.values() {
+                catalog.release(point, &self.engine.segments);
+            }
         }
+        // Their branches may have been dropped meanwhile.
+        self.engine.close_departed_streams();
     }
 }
 
@@ -88,8 +94,8 @@ impl Drop for Pinned<'_> {
 enum Unfrozen {
     /// One of them is being streamed to.
     Streaming,
-    /// One of them has changed its size, and that cannot be left behind with the rest (rule 24).
-    Resized,
+    /// What one of them has not flushed cannot be left behind: it has changed its size (rule 24), or begins anew elsewhere.
+    Unflushed,
     /// A name stands for another branch by now.
     Renamed,
 }
@@ -144,7 +150,7 @@ impl Instant<'_> {
         if let Some(stretch) = self.catalog.stretches.get(&last) {
             let is_frozen = self.frozen.iter().any(|frozen| frozen.head.stretch.id == last);
             let is_queued = stretch.state.lock().is_queued();
-            self.awaits |= !is_frozen && !is_queued || !self.catalog.awaited(stretch).is_empty();
+            self.awaits |= !is_frozen && !is_queued || self.catalog.is_awaiting(stretch);
         }
         let mut unjournalled = self.catalog.unjournalled(last);
         if planted(Bug::KeepWithoutAncestry) {
@@ -161,6 +167,13 @@ impl Instant<'_> {
                 unflushed.add_to(&stretch, &mut self.item);
             }
             self.settled.push((stretch, upto));
+        }
+    }
+
+    /// Lets the only branch that was frozen go on in another stretch than the one behind its point.
+    pub(super) fn move_head(&mut self, engine: &Engine, stretch: Arc<Stretch>, view: View, ticket: Ticket) {
+        if let [frozen] = &mut self.frozen[..] {
+            engine.move_head(&mut self.catalog, &mut frozen.head, stretch, Some(view), ticket);
         }
     }
 
@@ -188,7 +201,7 @@ impl Engine {
         (purpose, what): (Purpose, &'static str),
         branches: &BTreeSet<BranchName>,
         mut plan: impl FnMut(&mut Instant<'_>) -> Result<P>,
-        apply: impl FnOnce(&mut Catalog, P, Ticket),
+        apply: impl FnOnce(&mut Instant<'_>, P, Ticket),
     ) -> Result<()> {
         self.check_writable()?;
         let mut apply = Some(apply);
@@ -205,7 +218,8 @@ impl Engine {
                 .filter(|_| attempt > PATIENCE || is_streaming)
                 .map(|cell| cell.gate.write())
                 .collect();
-            if std::mem::take(&mut flush_first) {
+            let is_flushed = std::mem::take(&mut flush_first);
+            if is_flushed {
                 for cell in &cells {
                     self.flush_unpaced(cell)?;
                 }
@@ -223,7 +237,7 @@ impl Engine {
                     is_streaming = true;
                     continue;
                 }
-                Err(Unfrozen::Resized) => {
+                Err(Unfrozen::Unflushed) => {
                     flush_first = true;
                     continue;
                 }
@@ -234,8 +248,16 @@ impl Engine {
             };
             // What is made of points that are left behind has to wait for them, unless nobody waits for that itself.
             let is_whole = instant.data == Data::Framed || purpose == Purpose::Throwaways;
-            let planned = is_whole.then(|| plan(&mut instant)).transpose()?;
-            let is_much = instant.unflushed_bytes > self.frame_data_bytes_max() && attempt <= PATIENCE;
+            let planned = if is_whole {
+                Some(plan(&mut instant)?)
+            } else {
+                // What is refused is refused before anything has changed.
+                self.rehearse(&mut instant, &mut plan)?;
+                None
+            };
+            // Nobody has written since the flush if the branches were gated then and are still.
+            let is_settled = is_flushed && is_gated;
+            let is_much = instant.unflushed_bytes > self.frame_data_bytes_max() && !is_settled;
             if is_whole && (instant.awaits || is_much) {
                 // A flush leaves throwaway forks in memory.
                 drain_first = instant.awaits || !instant.settled.is_empty();
@@ -270,7 +292,7 @@ impl Engine {
             self.finish_points(&mut instant, ticket);
             if let Some(planned) = planned {
                 if let Some(apply) = apply.take() {
-                    apply(&mut instant.catalog, planned, ticket);
+                    apply(&mut instant, planned, ticket);
                 }
                 drop((instant, gates));
                 break (ticket, bytes, cells);
@@ -285,6 +307,8 @@ impl Engine {
             }
             drop(instant);
             drop(gates);
+            // That was for the records of this frame.
+            held = 0;
             pinned = Some(Pinned { engine: self, points });
             is_streaming = false;
             self.drained(|upkeep| {
@@ -301,6 +325,21 @@ impl Engine {
             _ => &self.pacers.of_several,
         };
         self.after_commit(clock, bytes);
+        Ok(())
+    }
+
+    /// Finds out whether something can be made of points that are left behind, once they are stored.
+    fn rehearse<P>(
+        &self,
+        instant: &mut Instant<'_>,
+        plan: &mut impl FnMut(&mut Instant<'_>) -> Result<P>,
+    ) -> Result<()> {
+        let records = instant.item.records.len();
+        let next = (instant.next_stretch, instant.next_branch);
+        plan(instant)?;
+        self.journal.check_size(instant.item.bytes())?;
+        instant.item.records.truncate(records);
+        (instant.next_stretch, instant.next_branch) = next;
         Ok(())
     }
 
@@ -378,7 +417,7 @@ impl Engine {
             let mut head = cell.head.write_arc();
             head.close_group();
             let stretch = &head.stretch;
-            let is_behind = !instant.catalog.awaited(stretch).is_empty();
+            let is_behind = instant.catalog.is_awaiting(stretch);
             let state = stretch.state.lock();
             let unchanged = stretch.parent.filter(|_| state.is_unchanged());
             let stays = (purpose == Purpose::Keeping).then_some(stretch.id);
@@ -394,8 +433,8 @@ impl Engine {
             locked.push((name.clone(), cell.id, entry.is_throwaway(), same, streams, head));
         }
         if bytes > self.frame_data_bytes_max() {
-            if is_resized {
-                return Ok(Err(Unfrozen::Resized));
+            if is_resized || purpose == Purpose::Replacing {
+                return Ok(Err(Unfrozen::Unflushed));
             }
             instant.data = Data::LeftBehind;
         }

@@ -259,9 +259,11 @@ fn divide(bytes: &[u8]) -> (NewBlocks, Vec<IoSlice<'_>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::medium::simulated::{Chooser, FileName, SimulatedMedium, SimulatedOptions};
-    use crate::{CreateOptions, OpenOptions, Store};
+    use crate::{CreateOptions, OpenOptions, Store, Target};
 
     /// A store in which every write of whole blocks is streamed, with a branch and what lies on its medium.
     fn store() -> (SimulatedMedium, Store, Branch) {
@@ -299,6 +301,43 @@ mod tests {
             assert!(matches!(refused, Err(StoreError::Dropped { .. })), "{refused:?}");
         }
         assert_eq!((store.engine().streamed_bytes(), segments(&medium)), (0, 0));
+    }
+
+    #[test]
+    fn nobody_waits_at_the_catalog_for_streams_that_are_closed() {
+        let (medium, store, branch) = store();
+        branch.write_at(&[1; 4 * BLOCK], 0).expect("written");
+        let fork = store
+            .fork_throwaway(&Target::Branch(branch.name()))
+            .expect("a fork");
+        store.drop_branches(&[branch.name()]).expect("dropped");
+        assert_eq!(segments(&medium), 1, "the fork has it still");
+        let (engine, is_free) = (store.engine().me.upgrade(), Arc::new(AtomicBool::new(false)));
+        let found = Arc::clone(&is_free);
+        medium.interrupt(1, move || {
+            let free = engine.is_some_and(|engine| engine.catalog.try_lock().is_some());
+            found.store(free, Ordering::Relaxed);
+        });
+        store.drop_branches(&[fork.name()]).expect("dropped");
+        assert_eq!(segments(&medium), 0);
+        assert!(
+            is_free.load(Ordering::Relaxed),
+            "the catalog was locked meanwhile"
+        );
+    }
+
+    #[test]
+    fn a_dropped_branch_keeps_no_blocks_for_its_handles() {
+        let (_medium, store, branch) = store();
+        branch.write_at(&[1; 100], 0).expect("written");
+        branch.write_at(&[0; BLOCK], BLOCK_BYTES).expect("written");
+        assert!(store.engine().buffered.in_use() > 0);
+        store.drop_branches(&[branch.name()]).expect("dropped");
+        assert_eq!(
+            (store.engine().buffered_bytes(), store.engine().buffered.in_use()),
+            (0, 0)
+        );
+        drop(branch);
     }
 
     #[test]

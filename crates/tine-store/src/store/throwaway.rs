@@ -77,9 +77,9 @@ impl Store {
                     stay: Stay::Throwaway,
                 })
             },
-            |catalog, new, ticket| {
+            |instant, new, ticket| {
                 name = Some(new.name.clone());
-                self.engine().add_branch(catalog, new, ticket);
+                self.engine().add_branch(&mut instant.catalog, new, ticket);
             },
         )?;
         let name = name.ok_or_else(|| StoreError::damaged("a fork was made without a name"))?;
@@ -115,7 +115,8 @@ impl Store {
                 });
                 Ok(())
             },
-            |catalog, (), _| {
+            |instant, (), _| {
+                let catalog = &mut instant.catalog;
                 if let Some(mut entry) = catalog.branches.remove(throwaway) {
                     entry.stay = Stay::Kept;
                     *entry.cell.name.lock() = name.clone();

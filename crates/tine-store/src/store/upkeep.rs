@@ -444,6 +444,7 @@ impl Engine {
 
     /// Gives back the segments that nothing refers to any more and nobody reads.
     pub(crate) fn reclaim(&self, _upkeep: &mut Upkeep) -> Result<()> {
+        self.close_departed_streams();
         if !self.medium.can_overwrite() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::content::{Content, pattern};
 use super::ops::{Op, names_throwaway};
-use super::world::{Refusal, Target, World};
+use super::world::{Refusal, World};
 
 /// Returns whether an operation's success says that it, and everything before it, is durable.
 pub(super) fn is_durable(op: &Op) -> bool {
@@ -32,28 +32,10 @@ pub(super) fn is_durable(op: &Op) -> bool {
     )
 }
 
-/// Returns the world after a part of an operation, where that is one that a crash may leave.
-pub(super) fn half_done(world: &World, op: &Op) -> Option<World> {
-    match op {
-        Op::Rollback {
-            name,
-            keep: Some(keep),
-            ..
-        } => {
-            let fork = Op::Fork {
-                source: Target(name.clone(), None),
-                name: keep.clone(),
-            };
-            tell(world, &fork).ok()
-        }
-        _ => None,
-    }
-}
-
 /// Returns the worlds that a failed operation may leave: those after all of it, or after some of its pieces.
-pub(super) fn parts_done(before: &World, after: World, op: &Op) -> Vec<World> {
+pub(super) fn parts_done(after: World, op: &Op) -> Vec<World> {
     let (Op::Write { name, .. } | Op::Zero { name, .. } | Op::Discard { name, .. }) = op else {
-        return half_done(before, op).into_iter().chain([after]).collect();
+        return vec![after];
     };
     let mut parts = Vec::new();
     for undone in 0..3 {

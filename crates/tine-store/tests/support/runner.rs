@@ -12,7 +12,7 @@ use tine_store::medium::simulated::{Chooser, Fault, SimulatedMedium, SimulatedOp
 use tine_store::{CreateOptions, OpenOptions, Reader, State, Store, StoreError, UpkeepMode};
 
 use super::content::Content;
-use super::expect::{half_done, is_durable, parts_done, tell};
+use super::expect::{is_durable, parts_done, tell};
 use super::ops::{Fate, Op, Step, Trouble};
 use super::perform::{Failure, Names, describe, is_refusal, may_refuse, perform, read_state};
 use super::world::{Refusal, Shown, Target, World};
@@ -279,13 +279,7 @@ impl Runner {
                 }
                 // It may have happened or not, in each of the worlds that are possible.
                 let before = std::mem::take(&mut self.worlds);
-                let parts = before.iter().filter_map(|world| half_done(world, op));
-                self.worlds = expected
-                    .into_iter()
-                    .flatten()
-                    .chain(parts)
-                    .chain(before.iter().cloned())
-                    .collect();
+                self.worlds = expected.into_iter().flatten().chain(before).collect();
             }
         }
         Ok(())
@@ -303,12 +297,10 @@ impl Runner {
             .shown()
             .map_err(|error| format!("after a failure: {}", describe(&error)))?;
         let before = std::mem::take(&mut self.worlds);
-        let after = before
-            .iter()
-            .zip(expected)
-            .filter_map(|(before, after)| Some((before, after.ok()?)));
-        let after: Vec<World> = after
-            .flat_map(|(before, after)| parts_done(before, after, op))
+        let after: Vec<World> = expected
+            .into_iter()
+            .flatten()
+            .flat_map(|after| parts_done(after, op))
             .collect();
         let mut worlds: Vec<World> = before.into_iter().chain(after).collect();
         let Some(now) = worlds.iter().position(|world| world.running(&shown).is_ok()) else {

@@ -32,7 +32,9 @@ pub struct DiffRange {
 /// The differing ranges, in order, none touching the next.
 ///
 /// What the two share is skipped: buffers, layers and nodes of the index. Blocks that were written separately are
-/// compared by their checksums, and read only if those are equal. The cost follows the difference.
+/// compared by their checksums, and read only if those are equal. So the cost follows the difference, but for two things: of a
+/// state that was taken before its index was merged and one of after that all that was merged is looked at, and what
+/// [`Store::defrag`] has moved of what the two shared is read in both places.
 pub struct Diff<'a> {
     left: &'a State,
     right: &'a State,

@@ -2,6 +2,9 @@
 //! Method: a stretch is published while its parent is in memory still, as when a point is made beside a drain; more is
 //! discarded than overlays may keep.
 //!
+//! Goal: however many branches are open and written to, they keep within the bounds of memory all together.
+//! Method: three hundred forks are, with bounds that a few of them would fill.
+//!
 //! Goal: reading pays for a merge of the runs, and then for one of all; neither changes what the disk holds.
 //! Method: a tree with two runs beside it is looked into as often as that takes.
 //!
@@ -162,6 +165,78 @@ fn zeroes_count_against_the_budget_of_overlays() {
         let view = head.view.as_ref().expect("loaded");
         assert_eq!(view.overlay.iter().count(), 0, "of `{}`", branch.name());
     }
+}
+
+#[test]
+fn many_written_branches_that_are_open_keep_all_bounds_together() {
+    const FORKS: u64 = 300;
+    /// Of each fork: more in all than overlays may keep.
+    const CLEARED: u64 = 4000;
+    const WRITTEN: u64 = 20;
+    let options = OpenOptions {
+        buffer_bytes: 4 << 20,
+        index_cache_bytes: 1 << 20,
+        ..options()
+    };
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options).expect("a store");
+    let name = |text: &str| text.parse::<BranchName>().expect("a valid name");
+    store.create_branch(&name("golden"), 64 << 30).expect("a branch");
+    let golden = Target::Branch(name("golden"));
+    let made: Vec<_> = (0..FORKS)
+        .map(|number| (golden.clone(), name(&format!("fork-{number}"))))
+        .collect();
+    store.fork_many(&made).expect("forks");
+    let forks: Vec<Branch> = made
+        .iter()
+        .map(|(_, name)| store.branch(name).expect("a fork"))
+        .collect();
+    let engine = store.engine();
+    for (number, fork) in (0..).zip(&forks) {
+        for at in 0..CLEARED {
+            fork.discard((at * 3 + 1) * 4096, 4096).expect("discarded");
+        }
+        for at in 0..WRITTEN {
+            let block = [number as u8 ^ at as u8; 4096];
+            fork.write_at(&block, at * 3 * 4096).expect("written");
+        }
+        let buffer = store.stats().expect("statistics").buffer;
+        assert!(
+            buffer.bytes <= buffer.hard,
+            "{} bytes behind fork {number}",
+            buffer.bytes
+        );
+    }
+    engine
+        .checkpoint(&mut engine.upkeep.lock(), Merging::Paced)
+        .expect("a checkpoint");
+    for (number, fork) in (0..).zip(&forks) {
+        for at in 0..WRITTEN {
+            let mut block = [0; 4096];
+            fork.read_at(&mut block, at * 3 * 4096).expect("read");
+            assert_eq!(
+                block,
+                [number as u8 ^ at as u8; 4096],
+                "block {at} of fork {number}"
+            );
+        }
+    }
+    let heads = forks.iter().map(|fork| fork.cell.head.read());
+    let overlaid: u64 = heads
+        .map(|head| head.view.as_ref().map_or(0, |view| view.overlaid))
+        .sum();
+    assert!(overlaid <= super::OVERLAID_MAX, "{overlaid} blocks in overlays");
+    let stats = store.stats().expect("statistics");
+    let (cached, most) = (stats.index.cached_bytes, stats.index.hard);
+    assert!(
+        (1..=most).contains(&cached),
+        "{cached} bytes of nodes, of at most {most}"
+    );
+    assert!(
+        stats.descriptors.open <= stats.descriptors.hard,
+        "{:?}",
+        stats.descriptors
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod contest;
 mod data;
 mod heap;
+mod interner;
 mod list;
 mod map;
 mod set;
@@ -32,7 +33,7 @@ struct Cli {
 enum Command {
     /// Prints the suites, one a line
     List,
-    /// Texts, lists, maps and sets against std's, im, imbl, rpds, ecow, hipstr, compact_str, triomphe
+    /// Texts, lists, maps and sets against std's, im, imbl, rpds, ecow, hipstr, compact_str, lasso, triomphe
     Values(SuiteArgs),
 }
 
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result {
                 shared::ROWS,
                 text::ROWS,
                 sorted::ROWS,
+                interner::ROWS,
             ],
             &args,
         ),

@@ -8,6 +8,7 @@
 //! - [`List`]: a sequence, with `Vec`'s names.
 //! - [`Map`], [`Set`]: a hash map and a hash set.
 //! - [`SortedMap`], [`SortedSet`]: in key order.
+//! - `Interner`: each value once, known by a symbol of four bytes; with the feature `std`.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -31,6 +32,8 @@ mod prefetch;
 mod shared;
 
 pub mod bytes;
+#[cfg(feature = "std")]
+pub mod interner;
 pub mod list;
 pub mod map;
 pub mod radix_map;
@@ -42,6 +45,8 @@ pub use bytes::Bytes;
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
+#[cfg(feature = "std")]
+pub use interner::{Interner, Symbol};
 pub use list::List;
 pub use map::Map;
 pub use radix_map::RadixMap;

@@ -165,3 +165,129 @@ fn of_two_who_give_up_one_gets_the_value() {
         assert_eq!(living.load(Ordering::Relaxed), 0);
     });
 }
+
+#[cfg(feature = "std")]
+mod interner {
+    use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+    use tine_values::{Interner, Symbol};
+
+    use super::*;
+
+    /// Loom wants every run to be the same: no seed, and few slots that meet.
+    #[derive(Default)]
+    struct Plain(u64);
+
+    impl Hasher for Plain {
+        fn write(&mut self, bytes: &[u8]) {
+            bytes
+                .iter()
+                .for_each(|&byte| self.0 = self.0 << 8 | u64::from(byte));
+        }
+        fn finish(&self) -> u64 {
+            self.0 >> 1
+        }
+    }
+
+    type Watching = Interner<Watched, BuildHasherDefault<Plain>>;
+
+    impl PartialEq for Watched {
+        fn eq(&self, other: &Self) -> bool {
+            self.read() == other.read()
+        }
+    }
+
+    impl Eq for Watched {}
+
+    impl Hash for Watched {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            state.write_u32(self.read());
+        }
+    }
+
+    /// A value that its maker wrote, so that loom knows when.
+    fn written(number: u32, living: &Arc<AtomicUsize>) -> Watched {
+        let mut value = Watched::new(0, living);
+        value.write(number);
+        value
+    }
+
+    fn check(preemptions: usize, body: impl Fn(Arc<AtomicUsize>) + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.check(move || {
+            let living = Arc::new(AtomicUsize::new(0));
+            body(living.clone());
+            assert_eq!(living.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    #[test]
+    fn two_intern_the_same_and_another() {
+        check(3, |living| {
+            let words = loom::sync::Arc::new(Watching::default());
+            let (there, living_there) = (words.clone(), living.clone());
+            let thread = thread::spawn(move || {
+                let one = there.intern_value(written(1, &living_there));
+                let two = there.intern_value(written(2, &living_there));
+                assert_eq!((there[one].read(), there[two].read()), (1, 2));
+                (one, two)
+            });
+            let two = words.intern_value(written(2, &living));
+            let one = words.intern_value(written(1, &living));
+            assert_eq!((words[one].read(), words[two].read()), (1, 2));
+            assert_eq!(thread.join().unwrap(), (one, two));
+            assert_eq!(words.len(), 2);
+        });
+    }
+
+    #[test]
+    fn one_reads_while_the_table_grows() {
+        check(3, |living| {
+            let words = loom::sync::Arc::new(Watching::default());
+            // As many as the first table holds.
+            for number in 0..6 {
+                words.intern_value(written(number, &living));
+            }
+            let (there, living_there) = (words.clone(), living.clone());
+            let thread = thread::spawn(move || {
+                there.intern_value(written(6, &living_there));
+            });
+            let wanted = written(5, &living);
+            let found = words.find_symbol(&wanted);
+            assert_eq!(found.map(Symbol::number), Some(5));
+            if let Some(newest) = Symbol::from_number(6).and_then(|symbol| words.get(symbol)) {
+                assert_eq!(newest.read(), 6);
+            }
+            thread.join().unwrap();
+            drop(wanted);
+        });
+    }
+
+    #[test]
+    fn a_vacant_number_is_given_while_another_reads_it() {
+        check(3, |living| {
+            let mut words = Watching::default();
+            for number in 0..3 {
+                words.intern_value(written(number, &living));
+            }
+            words.retain(|_, value| value.read() == 2);
+            let words = loom::sync::Arc::new(words);
+            let (there, living_there) = (words.clone(), living.clone());
+            let thread = thread::spawn(move || {
+                there.intern_value(written(8, &living_there));
+                there.intern_value(written(9, &living_there));
+            });
+            for (number, new) in [(0, 8), (1, 9)] {
+                // The number comes from nowhere: nothing but the interner orders this after the write.
+                let found = Symbol::from_number(number).and_then(|symbol| words.get(symbol));
+                assert!(found.is_none_or(|value| value.read() == new));
+            }
+            assert_eq!(
+                words.get(Symbol::from_number(2).unwrap()).map(Watched::read),
+                Some(2)
+            );
+            thread.join().unwrap();
+        });
+    }
+}

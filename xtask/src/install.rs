@@ -83,6 +83,12 @@ const TOOLS: &[Tool] = &[
         nightly: false,
     },
     Tool {
+        package: "php-cli",
+        programs: &["php"],
+        needed_by: "tests of tine-values against PHP's arrays, benches beside them",
+        nightly: false,
+    },
+    Tool {
         package: "g++",
         programs: &["c++"],
         needed_by: "fuzz targets (libFuzzer's runtime)",

@@ -19,6 +19,7 @@
 //! - [`consume`](Contest::consume): what uses something up that has to be made first (build, push, drop). What it
 //!   is given is made, and what it returns dropped, outside the clock.
 //! - [`in_threads`](Contest::in_threads): what some threads do at once to one thing.
+//! - [`timed_elsewhere`](Contest::timed_elsewhere): what another program does, and times.
 //! - [`bytes`](Contest::bytes): what something takes of the heap. Its row is [`Row::weighed`].
 //!
 //! Everything returned goes through `black_box`; what an operation is given should, too, if it is a constant.
@@ -172,6 +173,11 @@ impl Contest {
                 elapsed.sum::<Duration>() / threads as u32
             })
         });
+    }
+
+    /// Adds a contestant that takes its times itself: `seconds` returns what an operation took.
+    pub(crate) fn timed_elsewhere(&mut self, name: &str, mut seconds: impl FnMut() -> f64 + 'static) {
+        self.add(name, move || Sample::new(seconds()));
     }
 
     /// Adds a contestant whose value is the bytes of the heap that what `build` returns takes, for each of `elements`,

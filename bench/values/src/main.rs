@@ -3,6 +3,7 @@
 //! A crate of its own, so that nothing else waits for its peers to build, and so that their licences stay out of what
 //! tine is made of. How to add a row: `contest.rs`.
 
+mod array;
 mod contest;
 mod data;
 mod heap;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Prints the suites, one a line
     List,
-    /// Texts, lists, maps and sets against std's, im, imbl, rpds, ecow, hipstr, compact_str, lasso, triomphe
+    /// Texts, lists, maps and sets against std's, im, imbl, rpds, ecow, hipstr, compact_str, lasso, triomphe, PHP
     Values(SuiteArgs),
 }
 
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> Result {
                 text::ROWS,
                 sorted::ROWS,
                 interner::ROWS,
+                array::ROWS,
             ],
             &args,
         ),

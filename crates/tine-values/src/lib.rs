@@ -9,6 +9,7 @@
 //! - [`Map`], [`Set`]: a hash map and a hash set.
 //! - [`SortedMap`], [`SortedSet`]: in key order.
 //! - `Interner`: each value once, known by a symbol of four bytes; with the feature `std`.
+//! - [`Value`], [`Array`], [`Reference`]: PHP's, JSON's and templates' values, with PHP's rules.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -31,6 +32,7 @@ mod merge;
 mod prefetch;
 mod shared;
 
+pub mod array;
 pub mod bytes;
 #[cfg(feature = "std")]
 pub mod interner;
@@ -40,7 +42,9 @@ pub mod radix_map;
 pub mod set;
 mod sorted;
 pub mod text;
+pub mod value;
 
+pub use array::{Array, Key, KeyRef};
 pub use bytes::Bytes;
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
@@ -54,3 +58,4 @@ pub use set::Set;
 pub use shared::Shared;
 pub use sorted::{SortedMap, SortedSet, map as sorted_map, set as sorted_set};
 pub use text::Text;
+pub use value::{Object, Reference, Slot, Value};

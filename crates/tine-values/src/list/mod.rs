@@ -27,6 +27,7 @@ mod iter;
 mod leaf;
 mod merge;
 mod node;
+mod own;
 mod parts;
 #[cfg(feature = "proptest")]
 mod proptest;

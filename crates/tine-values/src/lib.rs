@@ -10,6 +10,7 @@
 //! - [`SortedMap`], [`SortedSet`]: in key order.
 //! - `Interner`: each value once, known by a symbol of four bytes; with the feature `std`.
 //! - [`Value`], [`Array`], [`Reference`]: PHP's, JSON's and templates' values, with PHP's rules.
+//! - [`History`]: versions of any of these, with undo, names and branches.
 //! - [`RadixMap`]: a page table from `u64` to values, in which one node can stand for a whole range.
 //!
 //! Borrowing decides when a write is allowed: a reference into a value keeps that value from being
@@ -34,6 +35,7 @@ mod shared;
 
 pub mod array;
 pub mod bytes;
+pub mod history;
 #[cfg(feature = "std")]
 pub mod interner;
 pub mod list;
@@ -49,6 +51,7 @@ pub use bytes::Bytes;
 pub use change::{Change, Conflict, Edit, Overlap};
 #[cfg(debug_assertions)]
 pub use detach::detaches;
+pub use history::{History, Measured, VersionId};
 #[cfg(feature = "std")]
 pub use interner::{Interner, Symbol};
 pub use list::List;

@@ -11,7 +11,9 @@ use core::panic::PanicInfo;
 
 use core::fmt::Write;
 
-use tine_values::{Bytes, List, Map, RadixMap, Set, Shared, SortedMap, SortedSet, Text};
+use tine_values::{
+    Array, Bytes, History, List, Map, Object, RadixMap, Set, Shared, SortedMap, SortedSet, Text, Value,
+};
 
 /// Memory that is never there: what is proved is that this links.
 struct NoMemory;
@@ -50,7 +52,13 @@ pub extern "C" fn tine_bare(key: u64, value: u64) -> u64 {
     let length = list.get(0).map_or(0, |text| text.len() as u64);
     let names: Map<Bytes, u64> = [(Bytes::from(text), value)].into();
     let (some, others): (Set<u64>, SortedSet<u64>) = ([key].into(), [value].into());
-    let length = length + (names.len() + some.len() + others.len()) as u64;
+    let mut array = Array::from_list([1, 2]);
+    let cell = array.reference(1);
+    cell.set(Object::new("Class"));
+    let mut versions = History::new(array);
+    versions.edit(|array| array.insert("key", Value::Null));
+    let lengths = [names.len(), some.len(), others.len(), versions.current().len()];
+    let length = length + lengths.iter().sum::<usize>() as u64;
     fork.get(key)
         .map_or(0, |found| **found + length + u64::from(written.is_ok()))
 }

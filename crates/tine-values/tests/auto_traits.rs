@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use tine_values::{
-    Bytes, List, Map, RadixMap, Set, Shared, SortedMap, SortedSet, Text, bytes, list, map, radix_map, set,
-    sorted_map, sorted_set, text,
+    Array, Bytes, History, Interner, Key, List, Map, Object, RadixMap, Reference, Set, Shared, Slot,
+    SortedMap, SortedSet, Text, Value, array, bytes, list, map, radix_map, set, sorted_map, sorted_set, text,
 };
 
 /// What is asked of a type: the methods that are found tell whether it is `Send`, and whether it is `Sync`.
@@ -74,6 +74,31 @@ fn collections_are_what_their_contents_are() {
         SortedMap<u8, T>,
         SortedSet<T>,
         RadixMap<T>,
+        History<List<T>>,
+    );
+}
+
+#[test]
+fn an_interner_goes_where_its_values_go_and_is_seen_where_they_are() {
+    ask!(String, (true, true), Interner<T>);
+    // Values are its own, so it goes with what may not be seen elsewhere.
+    ask!(Cell<u8>, (true, false), Interner<T>);
+    ask!(Rc<u8>, (false, false), Interner<T>);
+}
+
+#[test]
+fn values_may_go_and_be_seen() {
+    ask!(
+        u8,
+        (true, true),
+        Value,
+        Slot,
+        Array,
+        Key,
+        Reference,
+        Object,
+        array::Iter<'static>,
+        array::IntoIter
     );
 }
 

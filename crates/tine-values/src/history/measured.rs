@@ -32,9 +32,9 @@ measured! {
     [] Array;
 }
 
-impl<T> Measured for Shared<T> {
+impl<T: ?Sized> Measured for Shared<T> {
     fn own_bytes(&self) -> usize {
-        if self.is_unique() { Self::BYTES } else { 0 }
+        Self::own_bytes(self)
     }
 }
 
@@ -42,24 +42,20 @@ impl Measured for Value {
     /// Those of a text's own memory, of bytes', or of an array's elements; an object is nobody's own.
     fn own_bytes(&self) -> usize {
         match self {
-            Self::Text(text) => {
-                text.own_bytes()
-                    + if text.is_unique() {
-                        Text::own_bytes(text)
-                    } else {
-                        0
-                    }
-            }
-            Self::Bytes(bytes) => {
-                bytes.own_bytes()
-                    + if bytes.is_unique() {
-                        Bytes::own_bytes(bytes)
-                    } else {
-                        0
-                    }
-            }
+            Self::Text(text) => with_value(text),
+            Self::Bytes(bytes) => with_value(bytes),
             Self::Array(array) => array.own_bytes(),
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Object(_) => 0,
         }
     }
+}
+
+/// Returns the bytes of an allocation and of what is in it, as far as nobody else has them.
+fn with_value<T: Measured>(shared: &Shared<T>) -> usize {
+    let of_value = if shared.is_unique() {
+        T::own_bytes(shared)
+    } else {
+        0
+    };
+    shared.own_bytes() + of_value
 }

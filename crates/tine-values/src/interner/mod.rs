@@ -120,8 +120,7 @@ impl ToInterned<Bytes> for [u8] {
 /// [`get`](Self::get)'s `None` until a later value gets the number; who keeps such a symbol may then find that other value.
 ///
 /// Why not counts: a symbol that counts is no `u32` that can be copied, compared and kept in a shared list as it is; each copy would
-/// cost a locked instruction (5 ns, and the cache line goes from core to core where two threads do it, against 0.5 ns for all
-/// of [`resolve`](Self::resolve)), and each word four bytes or more. And `&mut self` proves that nobody reads what goes, without which
+/// cost a locked instruction (some 5 ns, and the cache line goes from core to core where two threads do it), and each word four bytes or more. And `&mut self` proves that nobody reads what goes, without which
 /// readers would have to say so at each look.
 ///
 /// # Costs
@@ -184,7 +183,7 @@ impl<T, S> Interner<T, S> {
         self.len() == 0
     }
 
-    /// Returns the value that has this symbol: some loads, less than a nanosecond where they are cached.
+    /// Returns the value that has this symbol: a comparison and three loads.
     ///
     /// # Panics
     ///

@@ -305,3 +305,17 @@ fn tips_are_the_ends_of_branches() {
         .collect();
     assert_eq!(tips, ["a", "b", "c"]);
 }
+
+/// What others have when it is forgotten is not given back by that, so it is counted until nothing but one version is left.
+#[test]
+fn a_bound_keeps_versions_again_after_others_had_what_it_forgot() {
+    let mut history = History::new(List::from_iter(0..10_000_u32));
+    let whole = history.own_bytes();
+    history.set_bound(Some(2 * whole));
+    for number in 0..2000 {
+        let _reader = history.versions().next().map(|(_, oldest)| oldest.clone());
+        history.edit(|list| list[number] = 0);
+    }
+    (0..5).for_each(|number| history.edit(|list| list[number] = 1));
+    assert!(history.len() > 5, "{} of {}", history.own_bytes(), 2 * whole);
+}

@@ -10,11 +10,11 @@
 //! 1. `current` is a version, and so is each parent, child and way. A version is among its parent's children, and in no others'; a
 //!    parent's number is smaller.
 //! 2. `bytes` is the sum of what each version had for itself when it was committed, less what the forgotten had for themselves when they
-//!    were forgotten.
+//!    were forgotten; and what the current version has for itself when a bound has left no other.
 
 mod measured;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -112,6 +112,8 @@ impl<T: Measured> History<T> {
 
     /// Says how many bytes the versions may take, and forgets the oldest as long as they take more: now, and whenever one is added. The
     /// current version and those that have a name are kept, so they may take more.
+    ///
+    /// What others have of a version as well, such as a clone of the history, is not given back when it is forgotten; then more are.
     pub fn set_bound(&mut self, bytes: Option<usize>) {
         self.bound = bytes;
         self.keep_bound();
@@ -145,18 +147,25 @@ impl<T: Measured> History<T> {
 
     fn keep_bound(&mut self) {
         let Some(bound) = self.bound else { return };
+        if self.bytes <= bound {
+            return;
+        }
+        let named: BTreeSet<VersionId> = self.names.values().copied().collect();
         let mut from = VersionId(0);
         while self.bytes > bound {
-            let is_kept =
-                |id: &VersionId| *id == self.current || self.names.values().any(|named| named == id);
+            let is_kept = |id: &VersionId| *id == self.current || named.contains(id);
             let oldest = self
                 .versions
                 .range(from..)
                 .map(|(id, _)| *id)
                 .find(|id| !is_kept(id));
-            let Some(oldest) = oldest else { return };
+            let Some(oldest) = oldest else { break };
             self.forget(oldest);
             from = oldest;
+        }
+        if self.versions.len() == 1 {
+            // What others had of the forgotten is counted no longer.
+            self.bytes = self.current().own_bytes();
         }
     }
 

@@ -7,10 +7,13 @@
 mod ledger;
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::panic::catch_unwind;
 use std::rc::Rc;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, LazyLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use ledger::{Item, Ledger};
 use proptest::prelude::*;
@@ -218,6 +221,41 @@ fn panics_leave_an_interner_as_it_was() {
             break;
         }
     }
+}
+
+/// What is dropped by a panic may use the interner: nobody has its lock any more.
+#[test]
+fn a_value_that_a_panic_drops_may_ask_the_interner() {
+    static ASKED: LazyLock<Interner<Asks>> = LazyLock::new(Interner::new);
+    static IS_FULL: AtomicBool = AtomicBool::new(false);
+
+    #[derive(PartialEq, Eq)]
+    struct Asks(u32);
+
+    impl Hash for Asks {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            // The table grows for the seventh: the others are hashed again.
+            assert!(!IS_FULL.load(Ordering::Relaxed) || self.0 == 6, "hashed again");
+            state.write_u32(self.0);
+        }
+    }
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert_eq!(ASKED.len(), 6);
+        }
+    }
+
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        for number in 0..6 {
+            ASKED.intern_value(Asks(number));
+        }
+        IS_FULL.store(true, Ordering::Relaxed);
+        let added = catch_unwind(|| ASKED.intern_value(Asks(6)));
+        done.send(added.is_err()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(true));
 }
 
 #[test]

@@ -326,15 +326,16 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
             }
             let mut writing = self.lock();
             if writing.additions == seen {
+                // A panic in `Hash` opens the lock before it drops the value.
+                self.make_room(&writing);
                 return Symbol::known(self.insert(&mut writing, hash, value));
             }
             seen = writing.additions;
         }
     }
 
-    /// Adds a value that there is not, for who has the lock.
-    #[allow(unsafe_code)]
-    fn insert(&self, writing: &mut Writing, hash: u64, value: T) -> u32 {
+    /// Makes sure that the table has room for one more value, for who has the lock.
+    fn make_room(&self, writing: &Writing) {
         let len = self.store.len();
         if !self.tables.current().has_room(writing.living, len) {
             let living = (0..len).filter(|&number| self.store.get(number).is_some());
@@ -342,6 +343,11 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
             let table = table::Table::of(writing.living + 1, len + 1, hashed);
             self.tables.replace(table);
         }
+    }
+
+    /// Adds a value that there is not and for which there is room, for who has the lock.
+    #[allow(unsafe_code)]
+    fn insert(&self, writing: &mut Writing, hash: u64, value: T) -> u32 {
         let number = match self.store.vacant(writing.vacant_from) {
             // SAFETY: who has the lock is the only one to write, and no value has the number.
             Some(number) => unsafe { self.store.put(number, value) },

@@ -248,6 +248,55 @@ fn a_walk_keeps_its_place_while_entries_go() {
     assert_eq!((seen, array.len()), (100, 0));
 }
 
+/// Removes the elements that a walk has behind it, and adds one, for which those places may be swept out.
+fn remove_seen(array: &mut Array) {
+    (972..=1000).for_each(|key| drop(array.remove(key)));
+    array.push(7);
+}
+
+#[test]
+fn a_walk_keeps_its_place_when_another_inside_ends_or_the_array_is_copied() {
+    let disturb: [fn(&mut Array); 2] = [
+        |array| {
+            array.for_each_reference(|_, _, _| ControlFlow::Break(()));
+            remove_seen(array);
+        },
+        |array| {
+            let _copy = array.clone();
+            remove_seen(array);
+        },
+    ];
+    for disturb in disturb {
+        let mut array: Array = (0..40).map(|number| (1000 - number, number)).collect();
+        let mut seen = Vec::new();
+        array.for_each_reference(|array, _, value| {
+            seen.push(value.get().as_int().unwrap());
+            if seen.len() == 30 {
+                disturb(array);
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(seen.iter().copied().eq((0..40).chain([7])), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_clone_made_in_a_walk_is_swept_after_it() {
+    let mut array = Array::from([("key", 1)]);
+    let mut clone = None;
+    array.for_each_reference(|array, _, _| {
+        clone = Some(array.clone());
+        array.push(0);
+        ControlFlow::Break(())
+    });
+    let mut queue = clone.unwrap();
+    for number in 0..10_000 {
+        queue.push(number);
+        queue.remove(number - 1);
+    }
+    assert!(queue.own_bytes() < 10_000, "{}", queue.own_bytes());
+}
+
 #[test]
 fn a_walk_that_panics_lets_the_array_be_used() {
     let mut array = list(0..10);

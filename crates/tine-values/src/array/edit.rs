@@ -1,13 +1,13 @@
-//! Writes to more than one element: parts, orders, and going through by reference.
+//! Writes to more than one element: parts and orders.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::ops::{ControlFlow, Range, RangeBounds};
+use core::ops::{Range, RangeBounds};
 
 use super::inner::Inner;
 use super::{Array, Key, KeyRef};
 use crate::bytes::within;
-use crate::value::{Reference, Slot, Value};
+use crate::value::{Slot, Value};
 
 impl Array {
     /// Takes the first element out and renumbers the others: `array_shift`. O(log n) in the packed form, else O(n).
@@ -145,58 +145,10 @@ impl Array {
         order.sort_by(|&one, &other| compare(&pairs[one], &pairs[other]));
         order
     }
-
-    /// Calls `visit` with each key and a reference to its element, which becomes one: `foreach ($array as $key => &$value)`. What
-    /// `visit` appends to the array is visited, too, what it removes is not.
-    ///
-    /// ```
-    /// # use std::ops::ControlFlow;
-    /// # use tine_values::{Array, Reference, Value};
-    /// let mut list = Array::from_list([1, 2]);
-    /// let mut last = None;
-    /// list.for_each_reference(|list, key, value| {
-    ///     value.set(value.get().as_int().unwrap() * 10);
-    ///     last = Some(value);
-    ///     ControlFlow::Continue(())
-    /// });
-    /// assert_eq!(list, Array::from_list([10, 20]));
-    /// // PHP's trap: what was the loop's variable still is the last element.
-    /// last.unwrap().set(7);
-    /// assert_eq!(list, Array::from_list([10, 7]));
-    /// ```
-    pub fn for_each_reference(
-        &mut self,
-        mut visit: impl FnMut(&mut Self, &Key, Reference) -> ControlFlow<()>,
-    ) {
-        let walk = Pinned(self);
-        let mut place = 0;
-        loop {
-            let Some(inner) = walk.0.inner() else { return };
-            place = place.min(inner.places());
-            let next = (place..inner.places()).find_map(|place| Some((place, inner.at(place)?.0.to_key())));
-            let Some((found, key)) = next else { return };
-            place = found + 1;
-            // Also what may have become of the array since: a copy, or another one.
-            walk.0.make_mut().is_pinned = true;
-            let reference = walk.0.reference(key.clone());
-            if visit(walk.0, &key, reference).is_break() {
-                return;
-            }
-        }
-    }
 }
 
 /// A key and its value.
 type Pair<'a> = (KeyRef<'a>, Value);
-
-/// An array that somebody goes through by places.
-struct Pinned<'a>(&'a mut Array);
-
-impl Drop for Pinned<'_> {
-    fn drop(&mut self) {
-        self.0.unpin();
-    }
-}
 
 /// Returns elements with the numbers among their keys replaced by 0, 1, 2, ...
 fn renumbered(entries: impl Iterator<Item = (Key, Slot)>) -> Inner {

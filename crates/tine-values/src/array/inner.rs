@@ -22,6 +22,7 @@ use core::mem;
 use core::ops::Range;
 
 use super::key::{Key, KeyRef};
+use super::walk::Walk;
 use crate::value::{Slot, Value};
 use crate::{List, Map};
 
@@ -30,8 +31,8 @@ pub(crate) struct Inner {
     next: i64,
     has_references: bool,
     has_containers: bool,
-    /// Whether places must stay what they are, since somebody goes by them.
-    pub(super) is_pinned: bool,
+    /// Who goes by places, which stay what they are as long as that goes on.
+    walk: Option<Walk>,
 }
 
 enum Form {
@@ -60,7 +61,7 @@ impl Inner {
             form: Form::Packed(slots),
             has_references: false,
             has_containers: false,
-            is_pinned: false,
+            walk: None,
         }
     }
 
@@ -110,6 +111,18 @@ impl Inner {
 
     pub(super) fn raw_next(&self) -> i64 {
         self.next
+    }
+
+    /// Returns the walk that goes by places, if one does.
+    pub(super) fn walk(&self) -> Option<&Walk> {
+        self.walk.as_ref().filter(|walk| walk.goes_on())
+    }
+
+    /// Leaves places what they are as long as this walk goes on, or the one around it that does so already.
+    pub(super) fn pin(&mut self, walk: &Walk) {
+        if self.walk().is_none() {
+            self.walk = Some(walk.clone());
+        }
     }
 
     /// Returns how many places there are, of elements and of removed ones.
@@ -200,7 +213,7 @@ impl Inner {
     }
 
     fn add_general(&mut self, key: Key, slot: Slot) {
-        let is_pinned = self.is_pinned;
+        let is_pinned = self.walk().is_some();
         let general = self.make_general();
         if !is_pinned && general.entries.len() > 2 * general.index.len() + REMOVED_MOST {
             general.sweep();
@@ -380,7 +393,7 @@ impl Clone for Inner {
             next: self.next,
             has_references: known.references,
             has_containers: self.has_containers,
-            is_pinned: false,
+            walk: self.walk().cloned(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod iter;
 mod key;
 #[cfg(feature = "serde")]
 mod serde;
+mod walk;
 
 use core::{fmt, mem};
 
@@ -101,13 +102,6 @@ impl Array {
         self.inner
             .get_or_insert_with(|| Shared::new(Inner::new()))
             .make_mut()
-    }
-
-    /// Allows places to change again.
-    fn unpin(&mut self) {
-        if let Some(inner) = self.inner.as_mut().and_then(Shared::get_mut) {
-            inner.is_pinned = false;
-        }
     }
 
     /// Returns how many elements there are. O(1).

@@ -445,6 +445,115 @@ fn json_of_objects_and_references_is_their_values() {
 }
 
 #[test]
+fn json_with_a_key_twice_has_the_last_value_in_the_first_place() {
+    let array: Array = serde_json::from_str(r#"{"a":1,"7":2,"a":3}"#).unwrap();
+    let expected = Array::from([(Key::from("a"), 3), (Key::Int(7), 2)]);
+    assert_eq!(array, expected);
+}
+
+mod outside {
+    //! Formats of which serde_json is none: it has a bound of its own, and keys that are texts.
+
+    use std::fmt::Debug;
+
+    use serde::de::value::{Error, MapDeserializer};
+    use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+    use serde::forward_to_deserialize_any;
+
+    use super::*;
+
+    /// Where the next level is.
+    #[derive(Clone, Copy, Debug)]
+    enum Nested {
+        Element,
+        Value,
+        Key,
+        Some,
+    }
+
+    /// Input that claims to be nested without an end.
+    struct Endless(Nested);
+
+    impl<'de> Deserializer<'de> for Endless {
+        type Error = Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.0 {
+                Nested::Element => visitor.visit_seq(self),
+                Nested::Value | Nested::Key => visitor.visit_map(self),
+                Nested::Some => visitor.visit_some(self),
+            }
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        }
+    }
+
+    impl<'de> SeqAccess<'de> for Endless {
+        type Error = Error;
+
+        fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+            seed.deserialize(Self(self.0)).map(Some)
+        }
+    }
+
+    impl<'de> MapAccess<'de> for Endless {
+        type Error = Error;
+
+        fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+            match self.0 {
+                Nested::Key => seed.deserialize(Self(self.0)).map(Some),
+                _ => seed
+                    .deserialize(serde::de::value::I64Deserializer::new(1))
+                    .map(Some),
+            }
+        }
+
+        fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
+            seed.deserialize(Self(self.0))
+        }
+    }
+
+    #[test]
+    fn input_without_an_end_is_refused() {
+        fn refused<'de, T: Deserialize<'de> + Debug>(nested: Nested) {
+            let error = T::deserialize(Endless(nested)).unwrap_err().to_string();
+            let says = match nested {
+                Nested::Key => "a key",
+                _ => "nested too deeply",
+            };
+            assert!(error.contains(says), "{nested:?}: {error}");
+        }
+        for nested in [Nested::Element, Nested::Value, Nested::Key, Nested::Some] {
+            refused::<Value>(nested);
+        }
+        for nested in [Nested::Element, Nested::Value, Nested::Key] {
+            refused::<Array>(nested);
+        }
+    }
+
+    #[test]
+    fn keys_are_whole_numbers_and_texts() {
+        fn read<'de, K: serde::de::IntoDeserializer<'de, Error>>(key: K) -> Result<Key, String> {
+            let map = MapDeserializer::new([(key, 1)].into_iter());
+            let array = Array::deserialize(map).map_err(|error| error.to_string())?;
+            Ok(array.keys().next().unwrap().to_key())
+        }
+        assert_eq!(read(-3), Ok(Key::Int(-3)));
+        assert_eq!(read("-3"), Ok(Key::Int(-3)));
+        assert_eq!(read("03"), Ok(Key::from("03")));
+        assert_eq!(read(i64::MAX as u64), Ok(Key::Int(i64::MAX)));
+        // Beyond, PHP would wrap: two of the input's keys might be one.
+        assert!(read(u64::MAX).unwrap_err().contains("a key"));
+        assert!(read(1.5).unwrap_err().contains("a key"));
+        assert!(read(true).unwrap_err().contains("a key"));
+        assert!(read(()).unwrap_err().contains("a key"));
+    }
+}
+
+#[test]
 fn a_circle_is_no_json() {
     let mut array = Array::new();
     let cell = array.reference(0);

@@ -14,7 +14,7 @@ pub(crate) use self::inner::Inner;
 pub use self::iter::{IntoIter, Iter};
 pub use self::key::{Key, KeyRef};
 #[cfg(feature = "serde")]
-pub(crate) use self::serde::Visited;
+pub(crate) use self::serde::Elements;
 use crate::Shared;
 use crate::value::{Reference, Slot, Value, teardown};
 

@@ -6,7 +6,7 @@
 mod lock;
 mod reference;
 #[cfg(feature = "serde")]
-mod serde;
+pub(crate) mod serde;
 pub(crate) mod teardown;
 
 use alloc::string::String;

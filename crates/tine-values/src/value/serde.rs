@@ -1,18 +1,22 @@
 //! A [`Value`] is what it looks like to a format: JSON's six types, and bytes. An object is the map of its properties, a reference
 //! its value. Whole numbers beyond 64 bits become floats, as PHP's `json_decode` makes them.
+//!
+//! **Invariant:** nothing is read or written more levels down than [`DEPTH_MOST`], whatever a format allows: what input claims
+//! does not use up the stack.
 
 use core::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Value;
-use crate::array::{self, Array};
+use crate::array::{Array, Elements};
 use crate::{Bytes, Text};
 
-/// Values that are nested more deeply are refused, as by PHP's `json_encode`: they may be circles.
+/// Values that are nested more deeply are refused, as by PHP's `json_encode` and `json_decode`: they may be circles.
 const DEPTH_MOST: usize = 512;
+const TOO_DEEP: &str = "values are nested too deeply, or in a circle: 512 levels are the most";
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -81,7 +85,7 @@ impl At<'_> {
     ) -> Result<S::Ok, S::Error> {
         let depth = self.depth + 1;
         if depth > DEPTH_MOST {
-            return Err(S::Error::custom("values are nested too deeply, or in a circle"));
+            return Err(S::Error::custom(TOO_DEEP));
         }
         if is_sequence {
             return Below { array, depth }.serialize(serializer);
@@ -97,13 +101,36 @@ impl At<'_> {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Visited)
+        Inside { depth: 0 }.deserialize(deserializer)
     }
 }
 
-struct Visited;
+/// Reads a value that is inside so many others.
+#[derive(Clone, Copy)]
+pub(crate) struct Inside {
+    pub(crate) depth: usize,
+}
 
-impl<'de> Visitor<'de> for Visited {
+impl Inside {
+    /// Returns what reads the values one level further down, if that is not too deep.
+    pub(crate) fn below<E: serde::de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > DEPTH_MOST {
+            return Err(E::custom(TOO_DEEP));
+        }
+        Ok(Self { depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Inside {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Inside {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,7 +146,7 @@ impl<'de> Visitor<'de> for Visited {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+        self.below()?.deserialize(deserializer)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -147,10 +174,10 @@ impl<'de> Visitor<'de> for Visited {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<Value, A::Error> {
-        array::Visited.visit_seq(values).map(Value::Array)
+        Elements(self).visit_seq(values).map(Value::Array)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
-        array::Visited.visit_map(entries).map(Value::Array)
+        Elements(self).visit_map(entries).map(Value::Array)
     }
 }

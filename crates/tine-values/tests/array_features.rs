@@ -297,6 +297,132 @@ fn a_clone_made_in_a_walk_is_swept_after_it() {
     assert!(queue.own_bytes() < 10_000, "{}", queue.own_bytes());
 }
 
+/// Goes through an array by reference, changes it at the visit with this number, and returns what was met.
+fn walk(mut array: Array, at: usize, change: impl Fn(&mut Array)) -> String {
+    let mut seen = Vec::new();
+    array.for_each_reference(|array, key, value| {
+        seen.push(format!("{key}:{:?}", value.get()));
+        if seen.len() == at + 1 {
+            change(array);
+        }
+        ControlFlow::Continue(())
+    });
+    seen.join(" ")
+}
+
+/// What PHP 8.2 does, packed and general, where it does the same for both.
+#[test]
+fn a_walk_by_reference_goes_on_before_the_element_that_is_next() {
+    let packed = || list([1, 2, 3, 4, 5]);
+    let general = || Array::from([("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)]);
+    // The change, what it is made at, and what is met from then on in each of them.
+    let check = |change: fn(&mut Array), at: usize, in_packed: &str, in_general: &str| {
+        let [before_packed, before_general] =
+            ["0:1 1:2 2:3 3:4 4:5 ", "a:1 b:2 c:3 d:4 e:5 "].map(|all| &all[..4 * (at + 1)]);
+        let met = format!("{before_packed}{in_packed}");
+        assert_eq!(walk(packed(), at, change), met.trim());
+        let met = format!("{before_general}{in_general}");
+        assert_eq!(walk(general(), at, change), met.trim());
+    };
+    let shift = |array: &mut Array| drop(array.pop_front());
+    check(shift, 1, "1:3 2:4 3:5", "c:3 d:4 e:5");
+    check(
+        |array| (0..3).for_each(|_| drop(array.pop_front())),
+        1,
+        "0:4 1:5",
+        "d:4 e:5",
+    );
+    check(|array| array.push_front([7, 8]), 1, "4:3 5:4 6:5", "c:3 d:4 e:5");
+    check(
+        |array| drop(array.splice(..1, [0; 0])),
+        1,
+        "1:3 2:4 3:5",
+        "c:3 d:4 e:5",
+    );
+    check(|array| drop(array.splice(1..3, [7])), 1, "2:4 3:5", "d:4 e:5");
+    check(|array| drop(array.splice(2..3, [7])), 1, "3:4 4:5", "d:4 e:5");
+    check(
+        |array| drop(array.splice(3..4, [7, 8])),
+        1,
+        "2:3 3:7 4:8 5:5",
+        "c:3 0:7 1:8 e:5",
+    );
+    check(|array| drop(array.splice(4.., [7])), 4, "", "");
+    check(|array| drop(array.splice(5.., [7, 8])), 4, "5:7 6:8", "0:7 1:8");
+    check(|array| drop(array.splice(.., [7, 8, 9, 10])), 1, "", "");
+    check(|array| array.push_front([7]), 4, "", "");
+    // At the end, PHP takes no walk back.
+    let shift_and_push = |array: &mut Array| {
+        array.pop_front();
+        array.push(9);
+    };
+    check(shift_and_push, 4, "", "");
+    // Another array is met from its beginning.
+    check(|array| *array = list([10, 20]), 1, "0:10 1:20", "0:10 1:20");
+    check(
+        |array| {
+            array.clear();
+            array.push(7);
+        },
+        1,
+        "0:7",
+        "0:7",
+    );
+    check(|array| *array = array.slice(..3), 1, "0:1 1:2 2:3", "a:1 b:2 c:3");
+    check(
+        |array| array.sort_by(|one, other| other.as_int().cmp(&one.as_int())),
+        1,
+        "0:5 1:4 2:3 3:2 4:1",
+        "0:5 1:4 2:3 3:2 4:1",
+    );
+    check(
+        |array| array.sort_pairs_by(|one, other| other.0.cmp(&one.0)),
+        1,
+        "4:5 3:4 2:3 1:2 0:1",
+        "e:5 d:4 c:3 b:2 a:1",
+    );
+    // A clone that is put back was one of the walked through.
+    check(
+        |array| {
+            let clone = array.clone();
+            array.pop_front();
+            *array = clone;
+        },
+        1,
+        "2:3 3:4 4:5",
+        "c:3 d:4 e:5",
+    );
+    // Removed places are none to an array that is put together anew.
+    check(
+        |array| {
+            let first = array.keys().next().unwrap().to_key();
+            array.remove(&first);
+            array.pop_front();
+        },
+        1,
+        "0:3 1:4 2:5",
+        "c:3 d:4 e:5",
+    );
+}
+
+#[test]
+fn walks_in_walks_go_on_before_the_element_that_is_next() {
+    let mut array = list([1, 2, 3]);
+    let mut seen = Vec::new();
+    array.for_each_reference(|array, _, outer| {
+        array.for_each_reference(|array, _, inner| {
+            seen.push((outer.get().as_int().unwrap(), inner.get().as_int().unwrap()));
+            if seen.len() == 2 {
+                array.pop_front();
+            }
+            ControlFlow::Continue(())
+        });
+        ControlFlow::Continue(())
+    });
+    let inner = [(1, 1), (1, 2), (1, 3)];
+    assert_eq!(seen, [&inner[..], &[(2, 2), (2, 3), (3, 2), (3, 3)]].concat());
+}
+
 #[test]
 fn a_walk_that_panics_lets_the_array_be_used() {
     let mut array = list(0..10);

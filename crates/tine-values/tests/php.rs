@@ -3,7 +3,7 @@
 //! array of variables. The script prints the state now and then: all variables, with keys, order, the next key of each array, and whether
 //! an element is a reference that others have. PHP runs it, and has to print what was expected.
 //!
-//! `TINE_VALUES_PHP_SEEDS=1000 cargo test -p tine-values --test php` runs more of them.
+//! `PROPTEST_CASES=1000 cargo test -p tine-values --test php` runs more of them, or, as under valgrind, fewer.
 #![cfg(not(loom))]
 
 use std::cmp::Ordering;
@@ -11,8 +11,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
-use std::{env, thread};
+use std::thread;
 
+use proptest::prelude::ProptestConfig;
 use tine_values::{Array, Key, KeyRef, Object, Reference, Slot, Value};
 
 /// What the scripts begin with. `d` prints a value, `c` compares two by what they print.
@@ -525,9 +526,10 @@ impl Twin {
         }
         let (php, most, written) = (path.php(), self.random.below(8), self.random.below(100) as i64);
         let (appends, removes) = (self.random.below(4), self.random.below(6));
+        let (replaces, (replace, php_replace)) = (self.random.below(6), self.way_to_replace(&php));
         self.say(&format!(
             "$n = 0; foreach ({php} as $k => &$v['w']) {{ if (is_int($v['w'])) $v['w'] = {written} + $n; if ($n == {appends}) {php}[] = $n; \
-             if ($n == {removes}) unset({php}[$k]); if ($n++ >= {most}) break; }} unset($k);"
+             if ($n == {removes}) unset({php}[$k]); if ($n == {replaces}) {{ {php_replace} }} if ($n++ >= {most}) break; }} unset($k);"
         ));
         let mut turn = 0;
         // The loop's variable is bound to what it goes through: outside of the walk, which has the variables.
@@ -545,6 +547,9 @@ impl Twin {
                 if turn == removes {
                     array.remove(key);
                 }
+                if turn == replaces {
+                    replace(array);
+                }
                 turn += 1;
                 if turn > most {
                     ControlFlow::Break(())
@@ -555,6 +560,23 @@ impl Twin {
         });
         if let Some(last) = last {
             self.variables.bind("w", last);
+        }
+    }
+
+    /// Returns something that puts another array in the place of one, and how PHP says it. It does not move elements: where PHP 8.2
+    /// has places of removed ones, its walks skip some then.
+    fn way_to_replace(&mut self, php: &str) -> (fn(&mut Array), String) {
+        match self.random.below(6) {
+            0 => (|array| array.sort_by(compare), format!("usort({php}, 'c');")),
+            1 => (
+                |array| *array = Array::from_list([7, 8, 9]),
+                format!("{php} = [7, 8, 9];"),
+            ),
+            2 => (
+                |array| *array = array.slice(..2.min(array.len())),
+                format!("{php} = array_slice({php}, 0, 2);"),
+            ),
+            _ => (|_| (), String::new()),
         }
     }
 
@@ -664,10 +686,13 @@ fn arrays_and_references_do_what_phps_do() {
         eprintln!("skipped: no `php` (apt-get install php-cli)");
         return;
     }
-    let seeds = env::var("TINE_VALUES_PHP_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok());
-    (0..seeds.unwrap_or(100)).for_each(check);
+    let seeds = u64::from(ProptestConfig::default().cases);
+    // PHP runs in one thread while the other writes the next script.
+    thread::scope(|scope| {
+        for first in 0..2 {
+            scope.spawn(move || (first..seeds).step_by(2).for_each(check));
+        }
+    });
 }
 
 /// The manual says that the next key is above the largest number that ever was a key, also below zero since PHP 8.3. Where PHP's array is

@@ -15,14 +15,24 @@ impl Array {
         if self.is_empty() {
             return None;
         }
+        let len = self.len();
         let inner = self.make_mut();
+        let walks = inner.take_walks(|place| {
+            if place < len {
+                place.saturating_sub(1)
+            } else {
+                place
+            }
+        });
         if let Some(slot) = inner.pop_front_packed() {
+            inner.set_walks(walks);
             return Some(slot.into_value());
         }
         let mut entries = inner.take_entries().into_iter();
         let (_, first) = entries.next()?;
         *inner = renumbered(entries);
         inner.set_next(inner.next());
+        inner.set_walks(walks);
         Some(first.into_value())
     }
 
@@ -56,8 +66,19 @@ impl Array {
             .into_iter()
             .map(|value| Slot::Value(value.into()))
             .collect();
+        let (len, added) = (self.len(), values.len());
         let inner = self.make_mut();
+        let walks = inner.take_walks(|place| {
+            let moved = place.max(range.end) - range.len() + added;
+            // What is appended is before a walk, also if that was at the end, from where PHP takes none back.
+            match place {
+                _ if place < range.start || range.start == len => place,
+                _ if place < len => moved,
+                _ => moved.max(place),
+            }
+        });
         if let Some(removed) = inner.splice_packed(range.clone(), &mut values) {
+            inner.set_walks(walks);
             return Self::of(removed);
         }
         let mut rest = inner.take_entries();
@@ -65,6 +86,7 @@ impl Array {
         let removed = rest.split_off(range.start);
         let values = values.into_iter().map(|slot| (Key::Int(0), slot));
         *inner = renumbered(rest.into_iter().chain(values).chain(behind));
+        inner.set_walks(walks);
         Self::of(renumbered(removed.into_iter()))
     }
 

@@ -22,7 +22,7 @@ use core::mem;
 use core::ops::Range;
 
 use super::key::{Key, KeyRef};
-use super::walk::Walk;
+use super::walk::Walks;
 use crate::value::{Slot, Value};
 use crate::{List, Map};
 
@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     has_references: bool,
     has_containers: bool,
     /// Who goes by places, which stay what they are as long as that goes on.
-    walk: Option<Walk>,
+    walks: Walks,
 }
 
 enum Form {
@@ -61,7 +61,7 @@ impl Inner {
             form: Form::Packed(slots),
             has_references: false,
             has_containers: false,
-            walk: None,
+            walks: Walks::default(),
         }
     }
 
@@ -113,16 +113,30 @@ impl Inner {
         self.next
     }
 
-    /// Returns the walk that goes by places, if one does.
-    pub(super) fn walk(&self) -> Option<&Walk> {
-        self.walk.as_ref().filter(|walk| walk.goes_on())
+    pub(super) fn walks(&self) -> &Walks {
+        &self.walks
     }
 
-    /// Leaves places what they are as long as this walk goes on, or the one around it that does so already.
-    pub(super) fn pin(&mut self, walk: &Walk) {
-        if self.walk().is_none() {
-            self.walk = Some(walk.clone());
-        }
+    pub(super) fn walks_mut(&mut self) -> &mut Walks {
+        &mut self.walks
+    }
+
+    /// Takes the walks out, for other elements, where what was the n-th of these is the one that `moved` says.
+    pub(super) fn take_walks(&mut self, moved: impl Fn(usize) -> usize) -> Walks {
+        let mut walks = mem::take(&mut self.walks);
+        walks.moved(|place| {
+            let removed = match &self.form {
+                Form::Packed(_) => 0,
+                Form::General(general) => general.entries.iter().take(place).filter(|e| e.is_none()).count(),
+            };
+            moved(place - removed)
+        });
+        walks
+    }
+
+    /// Puts walks in that were taken out.
+    pub(super) fn set_walks(&mut self, walks: Walks) {
+        self.walks = walks;
     }
 
     /// Returns how many places there are, of elements and of removed ones.
@@ -213,7 +227,7 @@ impl Inner {
     }
 
     fn add_general(&mut self, key: Key, slot: Slot) {
-        let is_pinned = self.walk().is_some();
+        let is_pinned = self.walks.any();
         let general = self.make_general();
         if !is_pinned && general.entries.len() > 2 * general.index.len() + REMOVED_MOST {
             general.sweep();
@@ -393,7 +407,7 @@ impl Clone for Inner {
             next: self.next,
             has_references: known.references,
             has_containers: self.has_containers,
-            walk: self.walk().cloned(),
+            walks: self.walks.clone(),
         }
     }
 }

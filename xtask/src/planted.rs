@@ -30,6 +30,12 @@ const DAEMON: By = By {
     test: "served::a_planted_bug_is_caught",
 };
 
+/// A program with the library under power cuts.
+const LIBRARY: By = By {
+    program: "power_cut",
+    test: "library::a_planted_bug_is_caught",
+};
+
 /// A daemon that is killed under a virtual machine.
 const MACHINE: By = By {
     program: "vm",
@@ -57,6 +63,8 @@ pub(crate) const ALL: Bugs = Bugs {
         ("rollback-wrong-point", COMMANDS),
         ("shrink-keeps-tail", COMMANDS),
         ("frame-order", COMMANDS),
+        ("root-unsynced", LIBRARY),
+        ("batch-split", LIBRARY),
         ("no-sync", DAEMON),
         ("flush-forgotten", DAEMON),
     ],

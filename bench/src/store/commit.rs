@@ -96,7 +96,8 @@ pub(super) fn commit(context: &Context<'_>) -> Result {
                     Ok(fork.flush()?)
                 })?;
             let effort = bed.counts.since(mark, count);
-            drained.set(bed.store()?.stats()?.segments.bytes.saturating_sub(before));
+            let now = bed.store()?.stats()?.segments.bytes;
+            drained.set(drained.get().max(now.saturating_sub(before)));
             verify(context, &written, |bytes, at| Ok(fork.read_at(bytes, at)?))?;
             Sample::rate(count, elapsed).with(effort)
         };
@@ -116,9 +117,12 @@ pub(super) fn commit(context: &Context<'_>) -> Result {
     context.run_and_look(row, || Ok(drained_note(drained.get())))
 }
 
-/// Says how much went from the journal to its place beside the commits of the last round.
+/// Says how much went from the journal to its place beside the commits of a round.
 fn drained_note(bytes: u64) -> String {
-    format!("in the last round {} MiB were drained meanwhile", bytes >> 20)
+    format!(
+        "in a round up to {} MiB of segments came from draining",
+        bytes >> 20
+    )
 }
 
 /// Lets every thread commit for a while; returns the rate of all together and the writes.
@@ -205,7 +209,8 @@ pub(super) fn threads(context: &Context<'_>) -> Result {
             |thread, piece, at| Ok(forks[branch(thread)].read_at(piece, at)?),
         )?;
         let effort = bed.counts.since(mark, writes);
-        drained.set(bed.store()?.stats()?.segments.bytes.saturating_sub(before));
+        let now = bed.store()?.stats()?.segments.bytes;
+        drained.set(drained.get().max(now.saturating_sub(before)));
         Ok(sample.with(effort))
     };
 

@@ -5,7 +5,8 @@
 //! by chance; the file system is mounted anew and the binary has to show a state that its acknowledgements allow
 //! ([`harness`], [`store`]). The page cache survives `kill -9`, so only this proves anything about syncs.
 //!
-//! Once the binary works as commands ([`store`]), and once as a daemon that others write through ([`served`]).
+//! Once the binary works as commands ([`store`]), and once as a daemon that others write through ([`served`]); and a program
+//! works with the library itself ([`library`]): what no command does, batches, and trees of several levels.
 //!
 //! That the method catches the bugs it is for is shown by a small log whose syncs can be left out ([`log`]), and by
 //! `tine` with a bug of `tine_store::planted`: `cargo xtask test planted` plants those that leave out syncs, `cargo xtask
@@ -13,7 +14,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `TINE_CUTS` | how many cuts to survive (50; 10 as a daemon) |
+//! | `TINE_CUTS` | how many cuts to survive (50; 10 as a daemon, and of the library) |
 //! | `TINE_SECONDS` | when to end before that |
 //! | `TINE_SEED` | the one seed to run, from a failure's message |
 //! | `TINE_PLANTED_BUG` | the bug that has to be caught, by `--features tine-store/planted-bugs` in the binary |
@@ -23,6 +24,7 @@ mod device;
 mod disk;
 mod filesystem;
 mod harness;
+mod library;
 mod log;
 mod model;
 mod mount;

@@ -2,7 +2,7 @@
 //! each cut `tine diff` of what is found names the blocks that differ, and no other.
 //!
 //! Each process that was killed leaves the journal a file shorter, so that checkpoints make trees and runs and merge them, as
-//! `tine defrag` does. No command writes a batch: these are for `tine-store`'s own tests, as are trees of several levels.
+//! `tine defrag` does. No command writes a batch, or makes a tree of several levels: these are for [`crate::library`].
 
 use crate::harness::{Runner, Step, Stop, Workload};
 use crate::model::{Bytes, Operation, State, Visible, difference, differing_blocks, named_blocks};

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 /// How many cuts one store has to survive, before the next seed begins with an empty disk.
 const CUTS_EACH: u64 = 10;
 
-/// Fails unless all is survived. `cuts` is for where the environment does not say how many.
-pub(crate) fn survives<W: Workload>(test: &str, cuts: u64, new: impl Fn(&Path) -> W) {
+/// Fails unless all is survived; false if the power cannot be cut here. `cuts` is for where the environment does not say how many.
+pub(crate) fn survives<W: Workload>(test: &str, cuts: u64, new: impl Fn(&Path) -> W) -> bool {
     match torture(test, cuts, new) {
-        Some(Ok(report)) => println!("done: {report}"),
+        Some(Ok(report)) => {
+            println!("done: {report}");
+            true
+        }
         Some(Err(violation)) => panic!("a power cut is not survived: {violation}"),
-        None => {}
+        None => false,
     }
 }
 

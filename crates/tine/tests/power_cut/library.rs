@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tine_store::{Branch, BranchName, CreateOptions, DefragOptions, ExtentKind, OpenOptions, Store};
+use tine_store::{
+    Branch, BranchName, CreateOptions, DefragOptions, ExtentKind, OpenOptions, Store, StoreError,
+};
 
 const BLOCK: u64 = 4096;
 /// Every other block is cleared once: as many extents as make a tree of three levels.
@@ -114,15 +116,18 @@ fn perform(task: &str, directory: &Path) -> Result<(), Box<dyn Error>> {
         journal_file_bytes: 512 << 10,
         journal_files: 3,
     };
-    let store = match Store::open(directory, OpenOptions::default()) {
-        Err(_) if words == ["make"] => Store::create(directory, &create, OpenOptions::default())?,
-        opened => opened?,
+    let made = (words == ["make"]).then(|| Store::create(directory, &create, OpenOptions::default()));
+    let store = match made {
+        Some(Ok(store)) => store,
+        // It may be there already, from the last time.
+        _ => Store::open(directory, OpenOptions::default())?,
     };
     match words[..] {
         ["make"] => {
-            let disk = store
-                .branch(&name)
-                .or_else(|_| store.create_branch(&name, DISK))?;
+            let disk = match store.branch(&name) {
+                Err(StoreError::UnknownBranch { .. }) => store.create_branch(&name, DISK)?,
+                found => found?,
+            };
             for at in 0..CLEARED {
                 disk.write_zeroes(2 * at * BLOCK, BLOCK)?;
             }

@@ -1,7 +1,6 @@
 //! Goal: an `Array` is the list of pairs that it claims to be, and no version ever sees another's writes.
 //! Method: random operations on eight versions that are cloned from each other, and on plain `Vec`s of pairs beside them; after each step every
 //! version is compared with its model. What references do, `php.rs` asks PHP.
-#![cfg(not(loom))]
 
 use proptest::prelude::*;
 use tine_values::{Array, Key, KeyRef, Value};

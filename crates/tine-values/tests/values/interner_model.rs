@@ -1,10 +1,6 @@
 //! Goal: an interner gives equal values one symbol, keeps what it is told to keep, and leaks nothing.
 //! Method: random words are interned, looked up and dropped by generations, beside a map of what is to be found; values that panic
 //! at the n-th call, for all n; threads that intern the same words at once.
-#![cfg(not(loom))]
-
-#[allow(dead_code, reason = "what other tests need")]
-mod ledger;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -15,7 +11,7 @@ use std::sync::{Barrier, LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ledger::{Item, Ledger};
+use crate::ledger::{Item, Ledger};
 use proptest::prelude::*;
 use tine_values::{Bytes, Interner, Symbol, Text};
 

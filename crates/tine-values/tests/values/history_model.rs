@@ -1,7 +1,6 @@
 //! Goal: a `History` finds every version that it was given, as it was, and takes as much as it says.
 //! Method: random edits, undo, redo, jumps, names and forgetting in eight histories that are cloned from each other, beside plain tables of whole
 //! values; after each step every version of every history is compared.
-#![cfg(not(loom))]
 
 use std::collections::BTreeMap;
 

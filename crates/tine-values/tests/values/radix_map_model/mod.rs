@@ -14,8 +14,8 @@ use std::ops::Range;
 use proptest::prelude::*;
 use tine_values::RadixMap;
 
-use dense::Dense;
-use vast::{Vast, cuts};
+use self::dense::Dense;
+use self::vast::{Vast, cuts};
 
 const VERSIONS: usize = 8;
 

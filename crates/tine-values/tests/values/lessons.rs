@@ -1,11 +1,9 @@
 //! Goal: what the users of other sharing containers ran into does not happen here, with any of the types.
 //! Method: each lesson is a test, of bytes, allocations, stack and copies, which do not depend on the machine.
 
-mod allocations;
-
 use std::thread;
 
-use allocations::allocations;
+use crate::allocations::allocations;
 use tine_values::{Bytes, List, Map, RadixMap, Set, Shared, SortedMap, SortedSet, Text};
 
 /// A value of which a node by value on the stack would be 16 KB and more.

@@ -15,7 +15,7 @@ use std::mem;
 use proptest::prelude::*;
 use tine_values::List;
 
-use pairs::{check_merge, check_pair, hash};
+use self::pairs::{check_merge, check_pair, hash};
 
 const VERSIONS: usize = 8;
 

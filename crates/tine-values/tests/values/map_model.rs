@@ -3,8 +3,6 @@
 //! after each step *every* version is compared with its model, and two or three of them with each other. With good hashes
 //! and with bad ones, and with entries so large that leaves hold few of them.
 
-mod cases;
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -15,7 +13,7 @@ use proptest::prelude::*;
 use tine_values::map::{DefaultHashBuilder, Entry};
 use tine_values::{Change, Conflict, Map};
 
-use cases::cases;
+use crate::cases::cases;
 
 const VERSIONS: usize = 8;
 
@@ -501,7 +499,7 @@ fn large_maps_come_and_go() {
     let taken: Map<_, _> = full.into_iter().filter(|(key, _)| key % 2 == 0).collect();
     assert_eq!(
         taken.keys().map(|&key| u64::from(key)).sum::<u64>(),
-        (0..100_000).map(|key| key * 2).sum()
+        (0..100_000).map(|key| key * 2).sum::<u64>()
     );
 }
 

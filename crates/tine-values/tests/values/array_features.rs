@@ -1,5 +1,4 @@
 //! Goal: what the documentation says of arrays, values and references, case by case; each of PHP's was tried in PHP 8.2.
-#![cfg(not(loom))]
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};

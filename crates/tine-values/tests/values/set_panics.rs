@@ -3,16 +3,14 @@
 //! until none panics any more. Living elements are counted. A set is a map, whose own operations `map_panics` tries: here
 //! are those that only sets have.
 
-mod ledger;
-
 use std::rc::Rc;
 
 use tine_values::Set;
 
-use ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// So large that leaves hold few.
-type Item = ledger::Item<112>;
+type Item = crate::ledger::Item<112>;
 
 fn item(number: u32, ledger: &Rc<Ledger>) -> Item {
     Item::new(number, ledger)

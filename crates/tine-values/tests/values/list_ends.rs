@@ -2,11 +2,9 @@
 //! Method: rounds of additions and removals that leave the length as it is, at lengths around the ends of blocks and leaves.
 //! Allocations are counted, and the elements that have another address than before.
 
-mod allocations;
-
 use tine_values::List;
 
-use allocations::allocations;
+use crate::allocations::allocations;
 
 const ROUNDS: usize = 300;
 /// Of so many elements one is looked at.

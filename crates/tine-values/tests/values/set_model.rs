@@ -3,8 +3,6 @@
 //! every version is compared with its model, and the one written is combined with another in every way. Versions begin
 //! with hashers of their own, so that some that are combined share nodes and some cannot.
 
-mod cases;
-
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -13,7 +11,7 @@ use std::mem;
 use proptest::prelude::*;
 use tine_values::{Change, Set};
 
-use cases::cases;
+use crate::cases::cases;
 
 const VERSIONS: usize = 8;
 

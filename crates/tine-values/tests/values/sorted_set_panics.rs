@@ -4,16 +4,14 @@
 //! map, whose own operations `sorted_panics` tries: here are those that only sets have, and those by which it is built
 //! and taken apart.
 
-mod ledger;
-
 use std::rc::Rc;
 
 use tine_values::SortedSet;
 
-use ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// So large that leaves hold few.
-type Item = ledger::Item<112>;
+type Item = crate::ledger::Item<112>;
 
 fn item(number: u32, ledger: &Rc<Ledger>) -> Item {
     Item::new(number, ledger)

@@ -5,8 +5,6 @@
 //! Two sorts of values: small ones, of which a leaf holds dozens, and large ones, four to a leaf, so that a few hundred
 //! make a tree of several levels. Both are boxed, so that one lost or dropped twice shows under AddressSanitizer.
 
-mod cases;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::Bound;
@@ -14,7 +12,7 @@ use std::ops::Bound;
 use proptest::prelude::*;
 use tine_values::{Change, Conflict, SortedMap, SortedSet};
 
-use cases::cases;
+use crate::cases::cases;
 
 const VERSIONS: usize = 8;
 

@@ -45,7 +45,7 @@ fn lies_lead_to_keys_that_are_not_found_and_to_nothing_worse() {
     assert_eq!(map.into_iter().count(), 1500);
     assert_eq!(
         clone.into_values().map(|number| *number).sum::<i32>(),
-        (0..3000).sum()
+        (0..3000).sum::<i32>()
     );
 }
 

@@ -3,8 +3,7 @@
 //! array of variables. The script prints the state now and then: all variables, with keys, order, the next key of each array, and whether
 //! an element is a reference that others have. PHP runs it, and has to print what was expected.
 //!
-//! `PROPTEST_CASES=1000 cargo test -p tine-values --test php` runs more of them, or, as under valgrind, fewer.
-#![cfg(not(loom))]
+//! `PROPTEST_CASES=1000 cargo test -p tine-values --test values php` runs more of them, or, as under valgrind, fewer.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;

@@ -2,16 +2,14 @@
 //! Method: every operation is run with keys and values of which the first call panics (of `Clone`, `Drop`, `Eq`, `Hash` or
 //! a closure), then the second, and so on until none panics any more. Living keys and values are counted.
 
-mod ledger;
-
 use std::rc::Rc;
 
 use tine_values::Map;
 use tine_values::map::DefaultHashBuilder;
 
-use ledger::Ledger;
+use crate::ledger::Ledger;
 
-type Item = ledger::Item<0>;
+type Item = crate::ledger::Item<0>;
 type ItemMap = Map<Item, Item, DefaultHashBuilder>;
 
 fn map_of(numbers: std::ops::Range<u32>, ledger: &Rc<Ledger>) -> ItemMap {
@@ -216,7 +214,7 @@ fn consuming() {
 }
 
 /// Entries as large as these are built part by part when there are `LARGE` of them.
-type LargeItem = ledger::Item<{ 64 << 10 }>;
+type LargeItem = crate::ledger::Item<{ 64 << 10 }>;
 const LARGE: u32 = 65;
 
 #[test]

@@ -1,12 +1,10 @@
 //! Goal: maps share what they can, and no operation costs more than what it changes.
 //! Method: count bytes of nodes, allocations, and calls of `Eq` and of closures, which do not depend on the machine.
 
-mod allocations;
-
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
-use allocations::allocations;
+use crate::allocations::allocations;
 use tine_values::map::{Iter, Keys, Values};
 use tine_values::{Change, Map};
 

@@ -57,6 +57,31 @@ fn a_region_loads_as_it_was_saved() {
     assert_eq!(stream, b"more");
 }
 
+/// So many that a thread makes its records.
+fn large_region() -> Region {
+    let mut region = Region::zeroed(9000 * PAGE_BYTES).unwrap();
+    for page in (0..9000).filter(|page| page % 1000 != 7 && !(3000..4000).contains(page)) {
+        let number = u64::try_from(page).unwrap() + 1;
+        region
+            .write_at(&number.to_le_bytes(), page * PAGE_BYTES + page % 4000)
+            .unwrap();
+    }
+    region
+}
+
+#[test]
+fn a_large_region_loads_as_it_was_saved() {
+    let mut region = large_region();
+    let (bytes, mark) = saved(&mut region, Save::Full);
+    let mut loaded = load(&bytes).unwrap();
+    assert!(loaded.as_slice() == region.as_slice());
+    region.as_mut_slice()[..8000 * PAGE_BYTES].fill(7);
+    region.as_mut_slice()[2000 * PAGE_BYTES..5000 * PAGE_BYTES].fill(0);
+    let (since, _) = saved(&mut region, Save::Since(&mark));
+    loaded.load_since(&mut &since[..]).unwrap();
+    assert!(loaded.as_slice() == region.as_slice());
+}
+
 #[test]
 fn a_mark_can_be_written_while_the_region_is() {
     let mut region = region();
@@ -206,6 +231,11 @@ fn a_stream_that_fails_is_an_error() {
     let mut region = region();
     for room in [0, 10, 100_000, 2_000_000] {
         let error = region.save(&mut Full(room), Save::Full).err().unwrap();
+        assert!(matches!(error, Error::Stream { .. }));
+    }
+    // A thread that is ahead with records that nobody takes ends.
+    for room in [10, 20_000_000] {
+        let error = large_region().save(&mut Full(room), Save::Full).err().unwrap();
         assert!(matches!(error, Error::Stream { .. }));
     }
     let error = region

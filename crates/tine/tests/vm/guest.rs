@@ -99,16 +99,18 @@ impl Guest {
         output: impl Read + Send + 'static,
         folder: &Path,
     ) -> Self {
-        let output = BufReader::new(output);
+        let mut output = BufReader::new(output);
         let (told, lines) = sync_channel(LINES_MAX);
         thread::spawn(move || {
-            for line in output.split(b'\n') {
-                let Ok(line) = line else { break };
-                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let mut line = Vec::new();
+            // A line that it was cut off in is none.
+            while output.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n") {
+                let whole = String::from_utf8_lossy(&line).trim_end().to_owned();
                 // Nobody listens any more.
-                if told.send(line).is_err() {
+                if told.send(whole).is_err() {
                     break;
                 }
+                line.clear();
             }
         });
         let guest = Self {
@@ -168,7 +170,10 @@ impl Guest {
 
     /// Waits for the next of its deeds; `None` when it has written all that it should.
     pub(crate) fn deed(&self) -> Option<Deed> {
-        let line = self.hear();
+        Self::deed_of(&self.hear())
+    }
+
+    fn deed_of(line: &str) -> Option<Deed> {
         let mut words = line.split(' ').map(str::to_owned);
         let deed = match (words.next().as_deref(), words.next(), words.next()) {
             (Some("begin"), Some(path), None) => Deed::Begin(path),
@@ -186,10 +191,14 @@ impl Guest {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Ends it at once, whatever it is doing.
-    pub(crate) fn cut_off(mut self) {
+    /// Ends it at once, whatever it is doing. Returns the deeds that it told until then and nobody has heard of.
+    pub(crate) fn cut_off(mut self) -> Vec<Deed> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        self.lines
+            .iter()
+            .filter_map(|line| Self::deed_of(&line))
+            .collect()
     }
 
     /// Lets it end by itself, and returns how its process ended.

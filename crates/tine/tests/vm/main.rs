@@ -45,7 +45,7 @@ fn a_guest_that_is_cut_off_finds_what_it_synced() {
     told.check(guest.sums());
     guest.write("first", ENDLESS);
     told.listen_into_midst(&guest, 24);
-    guest.cut_off();
+    told.listen_to_cut(guest);
     bed.is_crash_consistent("a");
 
     let mut guest = bed.boot(&[&daemon.uri("a")]);
@@ -258,11 +258,10 @@ fn a_snapshot_of_a_running_guest_is_crash_consistent() {
     told.listen(&guest, 24);
     let before = told.clone();
     bed.bench.succeeds("tine snapshot a@live");
-    // What it did meanwhile may be in it or not.
-    let touched = told.listen(&guest, 6);
+    // What is heard of from now on may be in it or not.
+    let mut touched = told.listen(&guest, 12);
+    touched.extend(told.listen_to_cut(guest));
     let mut at_live = before.but_for(touched);
-    told.listen(&guest, 6);
-    guest.cut_off();
     bed.is_crash_consistent("a@live");
 
     let mut guest = bed.boot(&[&daemon.uri("a@live+fork"), &daemon.uri("a")]);

@@ -76,6 +76,15 @@ impl Told {
         }
     }
 
+    /// Cuts a guest off, and hears what it did until then: it did not wait for who listens. Returns what that touched.
+    pub(crate) fn listen_to_cut(&mut self, guest: Guest) -> BTreeSet<String> {
+        let deeds = guest.cut_off().into_iter();
+        deeds
+            .filter(|deed| !matches!(deed, Deed::Failed))
+            .map(|deed| self.hear(deed))
+            .collect()
+    }
+
     /// Returns what is still known if these may be anything.
     pub(crate) fn but_for(mut self, touched: BTreeSet<String>) -> Self {
         self.unknown.extend(touched);

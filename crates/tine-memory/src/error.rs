@@ -62,6 +62,20 @@ pub enum Error {
         /// Who asks.
         process: u32,
     },
+    /// Make a table for more entries, and move them there. Nothing was changed.
+    #[error("the table has {entries} entries, and its {bytes} bytes of addresses have no room for another")]
+    TableFull {
+        /// How many it has.
+        entries: usize,
+        /// How long its region is.
+        bytes: usize,
+    },
+    /// Make the table with the types of what was saved, or take another copy of it.
+    #[error("the region is no such table: {what}")]
+    NotTable {
+        /// What is otherwise.
+        what: &'static str,
+    },
     /// Another machine or kernel is needed.
     #[error("{what} is not there")]
     Unsupported {

@@ -12,6 +12,7 @@ mod save;
 mod shared;
 mod stats;
 mod sys;
+mod table;
 mod written;
 
 pub use error::{Error, Result};
@@ -20,3 +21,4 @@ pub use region::Region;
 pub use save::{Mark, Save};
 pub use shared::SharedRegion;
 pub use stats::{PageMap, PageRun, PageSource, Stats};
+pub use table::{Plain, SparseTable};

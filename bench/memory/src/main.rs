@@ -1,10 +1,11 @@
-//! `bench-memory`: tine-memory beside fork(2), as `cargo xtask bench memory` runs it.
+//! `bench-memory`: tine-memory beside fork(2), and its tables beside hash tables, as `cargo xtask bench memory` runs it.
 //!
 //! A crate of its own: a process is forked here, so it has nothing in it but what is measured. Regions are not mapped in a forked
 //! process (MADV_DONTFORK), so what fork(2) copies is the peer's memory alone.
 
 mod peer;
 mod rows;
+mod table;
 
 use std::process::ExitCode;
 
@@ -23,16 +24,18 @@ struct Cli {
 enum Command {
     /// Prints the suites, one a line
     List,
-    /// Regions against fork(2), munmap and mmap, and write
+    /// Regions against fork(2), munmap and mmap, and write; tables against HashMap and hashbrown
     ///
-    /// Takes up to 5 GiB of memory, and 1 GiB beside the build's target directory, or in TINE_BENCH_DIR.
+    /// Takes up to 6 GiB of memory, and 2 GiB beside the build's target directory, or in TINE_BENCH_DIR.
     Memory(SuiteArgs),
 }
 
 fn run(cli: Cli) -> Result {
     match cli.command {
         Command::List => {
-            println!("memory  forks, rollback and saves of regions against fork(2), mmap and write");
+            println!(
+                "memory  regions against fork(2), mmap and write, their tables against HashMap and hashbrown"
+            );
             Ok(())
         }
         Command::Memory(args) => measure(&args),

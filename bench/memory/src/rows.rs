@@ -10,6 +10,7 @@ use bench_measure::{Comparison, Goal, Result, Sample, Unit, timed};
 use tine_memory::{PAGE_BYTES, Region, Save};
 
 use crate::peer::{Forked, Plain};
+use crate::table;
 
 /// A row of the suite: contestants over regions of so many bytes.
 pub(crate) struct Row {
@@ -33,13 +34,19 @@ pub(crate) const ROWS: &[Row] = &[
     row("rollback", |name, bytes| rollback(name, bytes, false)),
     row("rollback-read", |name, bytes| rollback(name, bytes, true)),
     row("save", save),
+    row("save-incremental", save_incremental),
+    row("table-bytes", table::table_bytes),
+    row("table-worst-insert", table::table_worst_insert),
+    row("table-insert", table::table_insert),
+    row("table-get", |name, bytes| table::table_get(name, bytes, true)),
+    row("table-miss", |name, bytes| table::table_get(name, bytes, false)),
 ];
 
 const fn row(name: &'static str, compare: fn(&'static str, usize) -> Result<Comparison<'static>>) -> Row {
     Row { name, compare }
 }
 
-const TINE: &str = "tine";
+pub(crate) const TINE: &str = "tine";
 const FORK: &str = "fork(2)";
 
 /// How often a short thing is done in a round.
@@ -144,7 +151,7 @@ fn fork_bytes(name: &'static str, bytes: usize) -> Result<Comparison<'static>> {
 }
 
 /// Returns the bytes of this process and of its page tables.
-fn memory_of_this_process() -> Result<u64> {
+pub(crate) fn memory_of_this_process() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let kib = |field: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
@@ -363,5 +370,47 @@ fn save(name: &'static str, bytes: usize) -> Result<Comparison<'static>> {
         rate(elapsed)
     });
     comparison.target(TINE, Goal::AtLeast(0.8, written.into()));
+    Ok(comparison)
+}
+
+fn save_incremental(name: &'static str, bytes: usize) -> Result<Comparison<'static>> {
+    const FULL: &str = "all";
+    let title = "save of what was written since the last one, to a file, not synced";
+    let mut comparison = Comparison::new(name, title, Unit::Seconds);
+    fs::create_dir_all(place())?;
+    let mut file = tempfile::tempfile_in(place())?;
+    let mut region = frozen(bytes)?;
+    comparison.add_fn(FULL, move |_| {
+        file.set_len(0)?;
+        file.rewind()?;
+        let (elapsed, mark) = timed(|| Ok(region.save(&mut file, Save::Full)?))?;
+        drop(mark);
+        Ok(Sample::each(1, elapsed))
+    });
+    comparison.baseline(FULL);
+    // A hundred times as many pages take at most half as long again as a hundred times as much.
+    for (peer, dirty, goal) in [
+        ("10 pages", 10, Goal::Faster(1000.0, FULL.into())),
+        ("1,000 pages", 1000, Goal::AtMost(150.0, "10 pages".into())),
+        (
+            "100,000 pages",
+            100_000,
+            Goal::AtMost(150.0, "1,000 pages".into()),
+        ),
+    ] {
+        let mut file = tempfile::tempfile_in(place())?;
+        let mut region = frozen(bytes)?;
+        let mut last = region.mark()?;
+        comparison.add_fn(peer, move |round| {
+            write(&mut region, &some_pages(bytes, dirty, round))?;
+            file.set_len(0)?;
+            file.rewind()?;
+            let (elapsed, mark) = timed(|| Ok(region.save(&mut file, Save::Since(&last))?))?;
+            last = mark;
+            Ok(Sample::each(1, elapsed))
+        });
+        comparison.target(peer, goal);
+    }
+    comparison.note("with the fork that keeps what is saved, whose cost is that of the rows refork");
     Ok(comparison)
 }

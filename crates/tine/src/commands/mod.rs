@@ -16,6 +16,7 @@ mod import;
 mod keep;
 mod ls;
 mod man;
+mod memory;
 mod protect;
 mod read;
 mod rename;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Protect(protect::ProtectArgs),
     Unprotect(protect::UnprotectArgs),
     Demo(demo::Args),
+    Memory(memory::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -95,6 +97,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Protect(args) => protect::protect(args, context),
         Command::Unprotect(args) => protect::unprotect(args, context),
         Command::Demo(args) => demo::run(args, context),
+        Command::Memory(args) => memory::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Man(args) => man::run(args, context),
         Command::Help(args) => help::run(args, context),

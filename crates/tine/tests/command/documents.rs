@@ -103,6 +103,7 @@ fn every_field_of_json_is_documented() {
     let told = document("docs/json.md");
     for line in [
         "tine stats",
+        "tine memory demo --size 1MiB --forks 10",
         "tine create made 1M",
         "head -c 4096 /dev/urandom | tine import - imported",
         "tine fork disk web",

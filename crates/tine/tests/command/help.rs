@@ -42,7 +42,7 @@ fn manual_and_completions_are_whole() {
     let bench = Bench::new();
     bench.succeeds("tine man --dir man");
     let pages = fs::read_dir(bench.path("man")).unwrap().count();
-    assert_eq!(pages, 29, "a page for tine and for each command");
+    assert_eq!(pages, 30, "a page for tine and for each command");
     for shell in ["bash", "zsh", "fish"] {
         assert!(
             bench

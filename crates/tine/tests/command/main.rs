@@ -17,6 +17,7 @@ mod export;
 mod freeze;
 mod help;
 mod losing;
+mod memory;
 mod names;
 mod process;
 mod size_limit;

@@ -95,6 +95,12 @@ impl Bugs {
         let build = || {
             let mut nextest = nextest();
             nextest.args(["--features", FEATURE]);
+            // The others need not be built.
+            let mut programs: Vec<_> = self.names.iter().map(|(_, by)| by.program).collect();
+            programs.dedup();
+            for program in programs {
+                nextest.args(["--test", program]);
+            }
             nextest
         };
         shell::run(build().arg("--no-run"))?;

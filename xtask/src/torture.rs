@@ -257,8 +257,8 @@ fn one(part: &Part, args: &Args, share: Option<Duration>) -> Outcome {
     };
     let mut command = nextest();
     command
-        .args(["--profile", "torture", "--filterset"])
-        .arg(format!("binary(={})", tests.program))
+        // The others need not be built.
+        .args(["--profile", "torture", "--test", tests.program])
         .envs(
             tests
                 .numbers

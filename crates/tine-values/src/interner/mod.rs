@@ -1,9 +1,9 @@
 //! [`Interner`]: each value once, known by a number of four bytes.
 //!
 //! ```text
-//! table      | tag, number | 0 | tag, number | ...     found by hash; 4 bytes a slot
+//! table      | tag, place | 0 | tag, place | ...       found by hash; 4 bytes a slot
 //!                    |
-//! directory  | chunk | chunk | chunk | ...             number / values in a chunk
+//! directory  | chunk | chunk | chunk | ...             place / values in a chunk
 //!                |
 //! chunk      | value | value | value | ...             never moves, never changes while it is borrowed
 //! ```
@@ -12,7 +12,9 @@
 //! who still read it, until somebody comes who has the interner for himself (`&mut`). Who adds a value takes turns with others
 //! who do, and publishes in this order: the value, the number of values, the slot of the table.
 //!
-//! **Invariant:** the table has each living value's number once, and no other's. Nothing of the caller's runs while the lock
+//! A symbol's place is one more than its number: 0 is nobody's.
+//!
+//! **Invariant:** the table has each living value's place once, and no other. Nothing of the caller's runs while the lock
 //! is held but `Hash`, when the table grows; if that panics, nothing has been changed.
 
 mod store;
@@ -58,8 +60,15 @@ impl Symbol {
         self.0.get() - 1
     }
 
-    fn known(number: u32) -> Self {
-        Self::from_number(number).expect("no interner has so many values")
+    /// One more than the number.
+    #[inline]
+    const fn place(self) -> u32 {
+        self.0.get()
+    }
+
+    #[inline]
+    fn at_place(place: u32) -> Option<Self> {
+        NonZeroU32::new(place).map(Self)
     }
 }
 
@@ -147,8 +156,6 @@ struct Writing {
     living: usize,
     /// How often a value was added.
     additions: u64,
-    /// All numbers below this have a value.
-    vacant_from: u32,
 }
 
 impl<T> Interner<T> {
@@ -168,7 +175,6 @@ impl<T, S> Interner<T, S> {
             writing: Lock::new(Writing {
                 living: 0,
                 additions: 0,
-                vacant_from: 0,
             }),
         }
     }
@@ -183,29 +189,37 @@ impl<T, S> Interner<T, S> {
         self.len() == 0
     }
 
-    /// Returns the value that has this symbol: a comparison and three loads.
+    /// Returns the value that has this symbol: a comparison and three loads, and a few more where `retain` has left gaps before it.
     ///
     /// # Panics
     ///
     /// If no value has it: it is another interner's, or was dropped.
     #[inline]
     pub fn resolve(&self, symbol: Symbol) -> &T {
-        match self.store.get(symbol.number()) {
+        match self.store.get_whole(symbol) {
             Some(value) => value,
-            None => unknown(symbol),
+            None => self.resolve_beyond(symbol),
+        }
+    }
+
+    #[cold]
+    fn resolve_beyond(&self, symbol: Symbol) -> &T {
+        match self.store.get(symbol) {
+            Some(value) => value,
+            None => panic!("{symbol:?} is no value's of this interner"),
         }
     }
 
     /// Returns the value that has this symbol, if one does.
     #[inline]
     pub fn get(&self, symbol: Symbol) -> Option<&T> {
-        self.store.get(symbol.number())
+        self.store.get(symbol)
     }
 
     /// Returns the values that there are now, by their numbers, with their symbols. What is added meanwhile may be there or not.
     pub fn iter(&self) -> impl Iterator<Item = (Symbol, &T)> {
-        let numbers = 0..self.store.len();
-        numbers.filter_map(|number| Some((Symbol::known(number), self.store.get(number)?)))
+        let symbols = self.store.symbols();
+        symbols.filter_map(|symbol| Some((symbol, self.store.get(symbol)?)))
     }
 
     /// Returns how many bytes the interner has allocated: chunks, tables, and what has become too small and is kept for readers. What
@@ -233,7 +247,7 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
     pub fn intern<Q: ToInterned<T> + ?Sized>(&self, value: &Q) -> Symbol {
         let hash = self.hash(value);
         match self.find(hash, value) {
-            Some(number) => Symbol::known(number),
+            Some(symbol) => symbol,
             None => self.add(hash, value.to_interned()),
         }
     }
@@ -242,7 +256,7 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
     pub fn intern_value(&self, value: T) -> Symbol {
         let hash = self.hash(&value);
         match self.find(hash, &value) {
-            Some(number) => Symbol::known(number),
+            Some(symbol) => symbol,
             None => self.add(hash, value),
         }
     }
@@ -250,8 +264,7 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
     /// Returns the symbol of what equals `value`, if there is something.
     #[inline]
     pub fn find_symbol<Q: Hash + Equivalent<T> + ?Sized>(&self, value: &Q) -> Option<Symbol> {
-        let found = self.find(self.hash(value), value);
-        found.map(Symbol::known)
+        self.find(self.hash(value), value)
     }
 
     /// Ends a generation: drops the values for which `keep` returns false, and gives back the memory that they and all growth
@@ -272,19 +285,18 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for (symbol, value) in self.iter() {
             let to = if keep(symbol, value) { &mut kept } else { &mut gone };
-            to.push(symbol.number());
+            to.push(symbol);
         }
-        let len = kept.last().map_or(0, |&last| last + 1);
-        let hashed = kept.iter().map(|&number| (self.hash_at(number), number));
+        let len = kept.last().map_or(0, |last| last.place());
+        let hashed = kept.iter().map(|&symbol| (self.hash_of(symbol), symbol));
         let table = table::Table::of(kept.len(), len, hashed);
 
         self.tables.replace(table);
-        let dropped = self.store.take(&gone, len);
+        let dropped = self.store.take(&gone, len + 1);
         self.store.forget_old();
         self.tables.forget_old();
         let mut writing = self.writing.lock();
         writing.living = kept.len();
-        writing.vacant_from = 0;
         mem::drop(writing);
         // Last: a value's panic as it is dropped finds all of that done.
         mem::drop(dropped);
@@ -302,17 +314,15 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
         self.hasher.hash_one(value).wrapping_mul(SPREAD)
     }
 
-    fn hash_at(&self, number: u32) -> u64 {
-        self.hash(self.store.get(number).expect("a living value"))
+    fn hash_of(&self, symbol: Symbol) -> u64 {
+        self.hash(self.store.get(symbol).expect("a living value"))
     }
 
     #[inline]
-    fn find<Q: Equivalent<T> + ?Sized>(&self, hash: u64, value: &Q) -> Option<u32> {
-        let is_it = |number| {
-            self.store
-                .get(number)
-                .is_some_and(|known| value.equivalent(known))
-        };
+    #[allow(unsafe_code)]
+    fn find<Q: Equivalent<T> + ?Sized>(&self, hash: u64, value: &Q) -> Option<Symbol> {
+        // SAFETY: the current table has symbols of living values alone, each written after its value.
+        let is_it = |symbol| value.equivalent(unsafe { self.store.value(symbol) });
         self.tables.current().find(hash, is_it)
     }
 
@@ -321,14 +331,14 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
         let mut seen = self.lock().additions;
         loop {
             // Others may have added it by now. `Eq` is the caller's: it is not asked under the lock.
-            if let Some(number) = self.find(hash, &value) {
-                return Symbol::known(number);
+            if let Some(symbol) = self.find(hash, &value) {
+                return symbol;
             }
             let mut writing = self.lock();
             if writing.additions == seen {
                 // A panic in `Hash` opens the lock before it drops the value.
                 self.make_room(&writing);
-                return Symbol::known(self.insert(&mut writing, hash, value));
+                return self.insert(&mut writing, hash, value);
             }
             seen = writing.additions;
         }
@@ -338,8 +348,7 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
     fn make_room(&self, writing: &Writing) {
         let len = self.store.len();
         if !self.tables.current().has_room(writing.living, len) {
-            let living = (0..len).filter(|&number| self.store.get(number).is_some());
-            let hashed = living.map(|number| (self.hash_at(number), number));
+            let hashed = self.store.symbols().map(|symbol| (self.hash_of(symbol), symbol));
             let table = table::Table::of(writing.living + 1, len + 1, hashed);
             self.tables.replace(table);
         }
@@ -347,24 +356,14 @@ impl<T: Eq + Hash, S: BuildHasher> Interner<T, S> {
 
     /// Adds a value that there is not and for which there is room, for who has the lock.
     #[allow(unsafe_code)]
-    fn insert(&self, writing: &mut Writing, hash: u64, value: T) -> u32 {
-        let number = match self.store.vacant(writing.vacant_from) {
-            // SAFETY: who has the lock is the only one to write, and no value has the number.
-            Some(number) => unsafe { self.store.put(number, value) },
-            // SAFETY: who has the lock is the only one to write.
-            None => unsafe { self.store.push(value) },
-        };
-        self.tables.current().insert(hash, number);
-        writing.vacant_from = number + 1;
+    fn insert(&self, writing: &mut Writing, hash: u64, value: T) -> Symbol {
+        // SAFETY: who has the lock is the only one to write.
+        let symbol = unsafe { self.store.add(value) };
+        self.tables.current().insert(hash, symbol);
         writing.living += 1;
         writing.additions += 1;
-        number
+        symbol
     }
-}
-
-#[cold]
-fn unknown(symbol: Symbol) -> ! {
-    panic!("{symbol:?} is no value's of this interner");
 }
 
 impl<T, S> Index<Symbol> for Interner<T, S> {

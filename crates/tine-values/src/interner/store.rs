@@ -1,56 +1,54 @@
 #![allow(unsafe_code)]
-//! Where an interner's values are: in chunks that never move, found by a number.
+//! Where an interner's values are: in chunks that never move, found by a symbol's place, which is one more than its number.
 //!
 //! ```text
-//! directory --> | entry | entry | entry | ...          as many as are used, and room for more
+//! directory --> | chunk | chunk | chunk | ...          as many as are used, and room for more
 //!                   |
-//!                   +-- whole --> | value | value | ... |          every slot below `len` has its value
-//!                   +-- holes --> chunk, vacant: 0 1 0 0 ...       else `whole` is null, and this tells which have
+//!                   +--> | - | value | value | ... |   no place is 0
+//!
+//! vacant        0 0 1 0 0 ...                          places whose values were taken out, of those below `end`
 //! ```
 //!
 //! One thread at a time writes by `&self` (the interner's lock sees to it), any number reads.
 //!
 //! **Invariants:**
-//! 1. `len` is written after the values below it, the directory that has their chunks, and these, all with `Release`; so who has
-//!    seen a number below `len` finds an entry for it.
-//! 2. If `whole` is not null, all slots of the chunk with numbers below `len` are initialised. Else those are that `holes` does not
-//!    call vacant; a slot is written before its bit is cleared, and the last bit before `whole` is set.
-//! 3. A slot below `len` that is initialised is written by `&mut self` only. Directories that were replaced are kept until then.
+//! 1. Places from 1 on and below `whole` have their values; those from there to below `end` have, unless `vacant` calls them
+//!    vacant; others have none. Where one of a chunk's places has a value, and only there, the directory has the chunk.
+//! 2. `whole` and `end` are written, and bits of `vacant` cleared, with `Release` after the value, its chunk and the directory that has
+//!    it; `vacant` has bits of places below `end` alone when it is made, and none is set later.
+//! 3. A value that is there is written by `&mut self` only. Directories that were replaced are kept until then.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::iter;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr;
 
+use super::Symbol;
 use super::sync::{AtomicPtr, AtomicU32, Lock, Ordering};
 
 pub(super) struct Store<T> {
-    len: AtomicU32,
-    /// The first of a boxed slice of entries.
-    directory: AtomicPtr<Entry<T>>,
+    whole: AtomicU32,
+    /// The first of a boxed slice of chunks.
+    directory: AtomicPtr<Chunk<T>>,
+    end: AtomicU32,
+    /// Of each place a bit; none where none is vacant.
+    vacant: Box<[AtomicU32]>,
     /// Each directory that there has been, the current one last: who has the interner's lock writes it.
     directories: Lock<Vec<Directory<T>>>,
     owns: PhantomData<T>,
 }
 
-struct Entry<T> {
-    whole: AtomicPtr<MaybeUninit<T>>,
-    holes: AtomicPtr<Holes<T>>,
-}
+/// Where place 0 would be if the chunk went on to there, so that a place is a chunk's index and an offset at once: the chunk
+/// is a boxed slice of [`Store::CHUNK`].
+type Chunk<T> = AtomicPtr<MaybeUninit<T>>;
 
-/// A boxed slice of entries, as it is when it is taken apart.
+/// A boxed slice of chunks, as it is when it is taken apart.
 struct Directory<T> {
-    first: *mut Entry<T>,
-    entries: usize,
-}
-
-/// A chunk in which some slots are vacant, or were.
-struct Holes<T> {
-    /// Null as long as all are vacant.
-    chunk: AtomicPtr<MaybeUninit<T>>,
-    /// Of each slot a bit: whether it is vacant.
-    vacant: Box<[AtomicU32]>,
+    first: *mut Chunk<T>,
+    chunks: usize,
 }
 
 // SAFETY: values go where the store goes.
@@ -73,125 +71,142 @@ impl<T> Store<T> {
 
     pub(super) fn new() -> Self {
         Self {
-            len: AtomicU32::new(0),
+            whole: AtomicU32::new(1),
             directory: AtomicPtr::new(ptr::null_mut()),
+            end: AtomicU32::new(1),
+            vacant: Box::default(),
             directories: Lock::new(Vec::new()),
             owns: PhantomData,
         }
     }
 
     /// Returns a number above all that were given.
-    #[inline]
     pub(super) fn len(&self) -> u32 {
-        self.len.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire) - 1
     }
 
-    /// Returns the value that has this number, if one does.
+    /// Returns the symbols that have a value.
+    pub(super) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        let places = 1..self.end.load(Ordering::Acquire);
+        places
+            .filter(|&place| !self.is_vacant(place))
+            .filter_map(Symbol::at_place)
+    }
+
+    /// Returns the value that has this symbol, if one does.
     #[inline]
-    pub(super) fn get(&self, number: u32) -> Option<&T> {
-        if number >= self.len() {
+    pub(super) fn get(&self, symbol: Symbol) -> Option<&T> {
+        self.get_whole(symbol).or_else(|| self.get_beyond(symbol))
+    }
+
+    /// Returns the value that has this symbol, if no place below is vacant.
+    #[inline]
+    pub(super) fn get_whole(&self, symbol: Symbol) -> Option<&T> {
+        let is_whole = symbol.place() < self.whole.load(Ordering::Acquire);
+        // SAFETY: the first invariant; no symbol's place is 0.
+        is_whole.then(|| unsafe { self.value(symbol) })
+    }
+
+    #[cold]
+    fn get_beyond(&self, symbol: Symbol) -> Option<&T> {
+        let place = symbol.place();
+        if place >= self.end.load(Ordering::Acquire) || self.is_vacant(place) {
             return None;
         }
-        // SAFETY: it is below `len`.
-        let entry = unsafe { self.entry(number) };
-        let chunk = entry.whole.load(Ordering::Acquire);
-        if chunk.is_null() {
-            return entry.get_among_holes(number);
-        }
-        // SAFETY: the second invariant; a value is written by `&mut self` only.
-        Some(unsafe { (*chunk.add(number as usize % Self::CHUNK)).assume_init_ref() })
+        // SAFETY: the first invariant.
+        Some(unsafe { self.value(symbol) })
+    }
+
+    /// Returns the value that has this symbol.
+    ///
+    /// # Safety
+    ///
+    /// It must have one, and what the caller knows that by must have been written after the value.
+    #[inline]
+    pub(super) unsafe fn value(&self, symbol: Symbol) -> &T {
+        let place = symbol.place();
+        // SAFETY: where a value is, its chunk is in the directory. What the caller saw orders the chunk before this.
+        let chunk = unsafe { self.chunk(place) }.load(Ordering::Relaxed);
+        // SAFETY: the chunk has the value, which is written by `&mut self` only.
+        unsafe { (*chunk.wrapping_add(place as usize)).assume_init_ref() }
     }
 
     /// # Safety
     ///
-    /// The number must be below `len`, or its chunk be known to be in the directory.
+    /// The directory must be known to have room for the place's chunk.
     #[inline]
-    unsafe fn entry(&self, number: u32) -> &Entry<T> {
-        // Acquire: it may be a newer one than that which was published with the number.
+    unsafe fn chunk(&self, place: u32) -> &Chunk<T> {
+        // Acquire: it may be a newer one than that which was published with the place.
         let directory = self.directory.load(Ordering::Acquire);
         // SAFETY: as the caller vouches; directories are freed by `&mut self` only.
-        unsafe { &*directory.add(number as usize / Self::CHUNK) }
+        unsafe { &*directory.add(place as usize / Self::CHUNK) }
     }
 
-    /// Puts a value behind all others and returns its number.
+    fn is_vacant(&self, place: u32) -> bool {
+        let bits = self.vacant.get(place as usize / 32);
+        bits.is_some_and(|bits| bits.load(Ordering::Acquire) >> (place % 32) & 1 != 0)
+    }
+
+    /// Puts a value where one was taken out, else behind all others, and returns its symbol.
     ///
     /// # Safety
     ///
-    /// Nobody else may be in `push` or `put`.
+    /// Nobody else may be in `add`.
     ///
     /// # Panics
     ///
     /// If all numbers are given.
-    pub(super) unsafe fn push(&self, value: T) -> u32 {
-        let number = self.len.load(Ordering::Relaxed);
-        assert!(number < u32::MAX - 1, "an interner has at most 2³² − 2 values");
-        let at = number as usize % Self::CHUNK;
-        if at == 0 {
-            self.reserve_entry(number);
+    pub(super) unsafe fn add(&self, value: T) -> Symbol {
+        let (whole, end) = (
+            self.whole.load(Ordering::Relaxed),
+            self.end.load(Ordering::Relaxed),
+        );
+        let vacant = (whole..end).find(|&place| self.is_vacant(place));
+        let place = vacant.unwrap_or(end);
+        let symbol = Symbol::at_place(place)
+            .filter(|_| place < u32::MAX)
+            .expect("an interner has at most 2³² − 2 values");
+        if place == end && (place == 1 || (place as usize).is_multiple_of(Self::CHUNK)) {
+            self.reserve(place);
         }
-        // SAFETY: the chunk was reserved when its first number was given, if not just now.
-        let entry = unsafe { self.entry(number) };
-        if at == 0 {
-            entry.whole.store(new_chunk::<T>(), Ordering::Release);
+        // SAFETY: room for the chunk was made when its first place was given, if not just now.
+        let chunk = unsafe { self.chunk(place) };
+        let index = place as usize / Self::CHUNK;
+        if !self.has_chunk(index) {
+            let first = index * Self::CHUNK;
+            chunk.store(new_chunk::<T>().wrapping_sub(first), Ordering::Release);
         }
-        let chunk = entry.chunk();
-        debug_assert!(!chunk.is_null());
-        // SAFETY: nobody reads a slot above `len`, and no other writes; the chunk has it.
-        unsafe { chunk.add(at).write(MaybeUninit::new(value)) };
-        self.len.store(number + 1, Ordering::Release);
-        number
+        let slot = chunk.load(Ordering::Relaxed).wrapping_add(place as usize);
+        // SAFETY: nobody reads what has no value, and no other writes; the chunk has the slot.
+        unsafe { slot.write(MaybeUninit::new(value)) };
+        if place == end {
+            self.end.store(place + 1, Ordering::Release);
+        } else {
+            self.vacant[place as usize / 32].fetch_and(!(1 << (place % 32)), Ordering::Release);
+        }
+        self.whole.store(place + 1, Ordering::Release);
+        symbol
     }
 
-    /// Puts a value where there is none, and returns its number.
-    ///
-    /// # Safety
-    ///
-    /// The number must be [`vacant`](Self::vacant); nobody else may be in `push` or `put`.
-    pub(super) unsafe fn put(&self, number: u32, value: T) -> u32 {
-        // SAFETY: it is below `len`.
-        let entry = unsafe { self.entry(number) };
-        // SAFETY: since a value was taken out, there are holes, and they are dropped by `&mut self` only.
-        let holes = unsafe { &*entry.holes.load(Ordering::Acquire) };
-        let mut chunk = holes.chunk.load(Ordering::Relaxed);
-        if chunk.is_null() {
-            chunk = new_chunk::<T>();
-            holes.chunk.store(chunk, Ordering::Release);
-        }
-        let at = number as usize % Self::CHUNK;
-        debug_assert!(holes.is_vacant(at));
-        // SAFETY: nobody reads a vacant slot, and no other writes; the chunk has it.
-        unsafe { chunk.add(at).write(MaybeUninit::new(value)) };
-        holes.fill(at);
-        if holes.is_filled() {
-            entry.whole.store(chunk, Ordering::Release);
-        }
-        number
+    /// Returns whether one of a chunk's places has a value.
+    fn has_chunk(&self, index: usize) -> bool {
+        let end = self.end.load(Ordering::Acquire);
+        Self::places(index, end).any(|place| !self.is_vacant(place))
     }
 
-    /// Returns the first number from `from` on, of those that were given, that no value has. Goes through those from there on.
-    pub(super) fn vacant(&self, from: u32) -> Option<u32> {
-        let mut number = from;
-        while number < self.len() {
-            // SAFETY: it is below `len`.
-            let entry = unsafe { self.entry(number) };
-            let at = number as usize % Self::CHUNK;
-            if !entry.whole.load(Ordering::Acquire).is_null() {
-                number += (Self::CHUNK - at) as u32;
-            } else if entry.holes().is_some_and(|holes| holes.is_vacant(at)) {
-                return Some(number);
-            } else {
-                number += 1;
-            }
-        }
-        None
+    /// Returns a chunk's places below `end`.
+    fn places(index: usize, end: u32) -> Range<u32> {
+        let first = index * Self::CHUNK;
+        let past = (end as usize).min(first + Self::CHUNK);
+        first.max(1) as u32..past as u32
     }
 
-    /// Makes sure that the directory has an entry for this number.
-    fn reserve_entry(&self, number: u32) {
-        let index = number as usize / Self::CHUNK;
+    /// Makes sure that the directory has room for the chunk of this place.
+    fn reserve(&self, place: u32) {
+        let index = place as usize / Self::CHUNK;
         let mut directories = self.directories.lock();
         let (known, room) = directories.last().map_or((ptr::null_mut(), 0), |directory| {
-            (directory.first, directory.entries)
+            (directory.first, directory.chunks)
         });
         if index < room {
             return;
@@ -201,40 +216,70 @@ impl<T> Store<T> {
         directories.push(larger);
     }
 
-    /// Takes the values with these numbers, which go up, out, and forgets all numbers from `len` on, which none may have but those.
+    /// Takes the values of these symbols out, and forgets all places from `end` on, where no others may be.
     /// Chunks in which no value is left are freed.
-    pub(super) fn take(&mut self, numbers: &[u32], len: u32) -> Vec<T> {
-        let mut taken = Vec::with_capacity(numbers.len());
-        let chunks = self.len() as usize;
-        let chunks = chunks.div_ceil(Self::CHUNK);
-        for &number in numbers {
-            // SAFETY: it is below what `len` was until now.
-            let entry = unsafe { self.entry(number) };
-            let holes = entry.make_holes(Self::CHUNK);
-            let at = number as usize % Self::CHUNK;
-            debug_assert!(!holes.is_vacant(at));
-            holes.vacate(at);
-            // SAFETY: it has its value, of which nobody has a reference, and which is vacant from now on.
-            taken.push(unsafe { (*holes.chunk.load(Ordering::Relaxed).add(at)).assume_init_read() });
+    pub(super) fn take(&mut self, symbols: &[Symbol], end: u32) -> Vec<T> {
+        let chunks: Vec<usize> = self.chunks().collect();
+        let mut vacant: Vec<u32> = self
+            .vacant
+            .iter()
+            .map(|bits| bits.load(Ordering::Relaxed))
+            .chain(iter::repeat(0))
+            .take((end as usize).div_ceil(32))
+            .collect();
+        if let Some(last) = vacant.last_mut() {
+            *last &= u32::MAX >> (end.wrapping_neg() % 32);
         }
-        for chunk in 0..chunks {
-            let first = (chunk * Self::CHUNK) as u32;
-            // SAFETY: the directory has a chunk for each number that there was.
-            let entry = unsafe { self.entry(first) };
-            let below = (len.saturating_sub(first) as usize).min(Self::CHUNK);
-            // SAFETY: numbers from `len` on have no value; nobody else is here.
-            unsafe { entry.tidy(below, Self::CHUNK) };
+        let mut taken = Vec::with_capacity(symbols.len());
+        for &symbol in symbols {
+            let place = symbol.place();
+            debug_assert!(self.get(symbol).is_some());
+            if place < end {
+                vacant[place as usize / 32] |= 1 << (place % 32);
+            }
+            // SAFETY: it has its value, of which nobody has a reference, and which it has no more from now on.
+            taken.push(unsafe { ptr::read(self.value(symbol)) });
         }
-        self.len.store(len, Ordering::Release);
+        let is_vacant = |place: u32| vacant[place as usize / 32] >> (place % 32) & 1 != 0;
+        for index in chunks {
+            if Self::places(index, end).all(is_vacant) {
+                let first = index * Self::CHUNK;
+                // SAFETY: the directory has it.
+                let chunk = unsafe { self.chunk(first as u32) }.load(Ordering::Relaxed);
+                // SAFETY: it has slots from its first place on; no value is left in it, and nobody else is here.
+                unsafe { free_chunk(chunk.wrapping_add(first), Self::CHUNK) };
+            }
+        }
+        let whole = (1..end).find(|&place| is_vacant(place)).unwrap_or(end);
+        self.vacant = if whole < end {
+            vacant.into_iter().map(AtomicU32::new).collect()
+        } else {
+            Box::default()
+        };
+        self.end.store(end, Ordering::Release);
+        self.whole.store(whole, Ordering::Release);
         taken
+    }
+
+    /// Returns how many chunks the places below `end` would have if none were vacant.
+    fn used(&self) -> usize {
+        match self.end.load(Ordering::Acquire) {
+            1 => 0,
+            end => (end as usize).div_ceil(Self::CHUNK),
+        }
+    }
+
+    /// Returns the indexes of the chunks that there are.
+    fn chunks(&self) -> impl Iterator<Item = usize> {
+        (0..self.used()).filter(|&index| self.has_chunk(index))
     }
 
     /// Frees the directories that nobody can be reading, and what room the current one does not need.
     pub(super) fn forget_old(&mut self) {
-        let used = (self.len() as usize).div_ceil(Self::CHUNK);
+        let used = self.used();
         let mut directories = self.directories.lock();
         let Some(current) = directories.last() else { return };
-        if current.entries > used {
+        if current.chunks > used {
             let exact = Directory::copied(current.first, used, used);
             self.directory.store(exact.first, Ordering::Release);
             directories.push(exact);
@@ -247,31 +292,20 @@ impl<T> Store<T> {
         directories.shrink_to_fit();
     }
 
-    /// Returns how many bytes chunks and directories take.
+    /// Returns how many bytes chunks, directories and what tells of vacant places take.
     pub(super) fn bytes(&self) -> usize {
         let directories = self.directories.lock();
-        let entries: usize = directories.iter().map(|directory| directory.entries).sum();
-        let mut bytes = entries * size_of::<Entry<T>>();
-        for number in (0..self.len()).step_by(Self::CHUNK) {
-            // SAFETY: it is below `len`.
-            let entry = unsafe { self.entry(number) };
-            if !entry.chunk().is_null() {
-                bytes += Self::CHUNK * size_of::<T>();
-            }
-            if entry.holes().is_some() {
-                bytes += size_of::<Holes<T>>() + Self::CHUNK / 8;
-            }
-        }
-        bytes
+        let entries: usize = directories.iter().map(|directory| directory.chunks).sum();
+        entries * size_of::<Chunk<T>>()
+            + self.chunks().count() * Self::CHUNK * size_of::<T>()
+            + size_of_val(&*self.vacant)
     }
 }
 
 impl<T> Drop for Store<T> {
     fn drop(&mut self) {
-        let numbers: Vec<u32> = (0..self.len())
-            .filter(|&number| self.get(number).is_some())
-            .collect();
-        let values = self.take(&numbers, 0);
+        let symbols: Vec<Symbol> = self.symbols().collect();
+        let values = self.take(&symbols, 1);
         for directory in self.directories.lock().drain(..) {
             // SAFETY: nobody reads it.
             unsafe { directory.free() };
@@ -281,122 +315,18 @@ impl<T> Drop for Store<T> {
     }
 }
 
-impl<T> Entry<T> {
-    #[cold]
-    fn get_among_holes(&self, number: u32) -> Option<&T> {
-        let holes = self.holes()?;
-        let at = number as usize % Store::<T>::CHUNK;
-        if holes.is_vacant(at) {
-            return None;
-        }
-        // SAFETY: the slot is below `len` and not vacant, so it is written, and the chunk is there.
-        Some(unsafe { (*holes.chunk.load(Ordering::Acquire).add(at)).assume_init_ref() })
-    }
-
-    fn holes(&self) -> Option<&Holes<T>> {
-        // SAFETY: null, or made by `Box` and dropped by `&mut Store` only.
-        unsafe { self.holes.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// Returns the chunk, null if there is none.
-    fn chunk(&self) -> *mut MaybeUninit<T> {
-        let whole = self.whole.load(Ordering::Acquire);
-        if whole.is_null() {
-            self.holes()
-                .map_or(ptr::null_mut(), |holes| holes.chunk.load(Ordering::Acquire))
-        } else {
-            whole
-        }
-    }
-
-    /// Returns what tells which slots are vacant, for a chunk that is there, and that is not whole from now on.
-    fn make_holes(&self, slots: usize) -> &Holes<T> {
-        let whole = self.whole.swap(ptr::null_mut(), Ordering::AcqRel);
-        if self.holes().is_none() {
-            let holes = Holes {
-                chunk: AtomicPtr::new(whole),
-                vacant: (0..slots.div_ceil(32)).map(|_| AtomicU32::new(0)).collect(),
-            };
-            self.holes
-                .store(Box::into_raw(Box::new(holes)), Ordering::Release);
-        }
-        self.holes().expect("just made")
-    }
-
-    /// Frees what is not needed if the first `below` slots alone may have values: the chunk if none has one, and what tells of
-    /// holes if there is none.
-    ///
-    /// # Safety
-    ///
-    /// No slot from `below` on may have a value, and nobody else may use the entry.
-    unsafe fn tidy(&self, below: usize, slots: usize) {
-        let chunk = self.chunk();
-        let Some(holes) = self.holes() else {
-            if below == 0 && !chunk.is_null() {
-                self.whole.store(ptr::null_mut(), Ordering::Relaxed);
-                // SAFETY: as the caller vouches, there is no value in it.
-                unsafe { free_chunk(chunk, slots) };
-            }
-            return;
-        };
-        (below..slots).for_each(|at| holes.fill(at));
-        let has_value = (0..below).any(|at| !holes.is_vacant(at));
-        if !has_value && !chunk.is_null() {
-            holes.chunk.store(ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: all its slots are vacant, or above what may have values.
-            unsafe { free_chunk(chunk, slots) };
-        }
-        if holes.is_filled() {
-            if has_value {
-                self.whole.store(chunk, Ordering::Relaxed);
-            }
-            // SAFETY: `Box` made it, and nobody else uses the entry.
-            drop(unsafe { Box::from_raw(self.holes.swap(ptr::null_mut(), Ordering::Relaxed)) });
-        }
-    }
-}
-
-impl<T> Holes<T> {
-    fn is_vacant(&self, at: usize) -> bool {
-        self.vacant[at / 32].load(Ordering::Acquire) >> (at % 32) & 1 != 0
-    }
-
-    fn vacate(&self, at: usize) {
-        self.vacant[at / 32].fetch_or(1 << (at % 32), Ordering::Release);
-    }
-
-    fn fill(&self, at: usize) {
-        self.vacant[at / 32].fetch_and(!(1 << (at % 32)), Ordering::Release);
-    }
-
-    fn is_filled(&self) -> bool {
-        self.vacant.iter().all(|bits| bits.load(Ordering::Acquire) == 0)
-    }
-}
-
 impl<T> Directory<T> {
-    /// Returns a directory of so many entries, the first `used` as they are at `from`.
-    fn copied(from: *mut Entry<T>, used: usize, entries: usize) -> Self {
-        let copied = (0..entries).map(|index| {
+    /// Returns a directory of so many chunks, the first `used` as they are at `from`.
+    fn copied(from: *mut Chunk<T>, used: usize, chunks: usize) -> Self {
+        let copied = (0..chunks).map(|index| {
             // SAFETY: the caller's directory has so many; nobody else writes it meanwhile.
             let known = (index < used).then(|| unsafe { &*from.add(index) });
-            let [whole, holes] = [
-                known.map_or(ptr::null_mut(), |entry| {
-                    entry.whole.load(Ordering::Acquire).cast::<()>()
-                }),
-                known.map_or(ptr::null_mut(), |entry| {
-                    entry.holes.load(Ordering::Acquire).cast()
-                }),
-            ];
-            Entry {
-                whole: AtomicPtr::new(whole.cast()),
-                holes: AtomicPtr::new(holes.cast()),
-            }
+            AtomicPtr::new(known.map_or(ptr::null_mut(), |chunk| chunk.load(Ordering::Acquire)))
         });
-        let copied: Box<[Entry<T>]> = copied.collect();
+        let copied: Box<[Chunk<T>]> = copied.collect();
         Self {
             first: Box::into_raw(copied).cast(),
-            entries,
+            chunks,
         }
     }
 
@@ -404,8 +334,8 @@ impl<T> Directory<T> {
     ///
     /// Nobody may use it any more.
     unsafe fn free(self) {
-        // SAFETY: it was a box of so many entries.
-        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(self.first, self.entries)) });
+        // SAFETY: it was a box of so many chunks.
+        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(self.first, self.chunks)) });
     }
 }
 
@@ -416,7 +346,7 @@ fn new_chunk<T>() -> *mut MaybeUninit<T> {
 
 /// # Safety
 ///
-/// It must be a chunk that nobody uses any more; values in it are not dropped.
+/// It must be a chunk of so many slots that nobody uses any more; values in it are not dropped.
 unsafe fn free_chunk<T>(chunk: *mut MaybeUninit<T>, slots: usize) {
     // SAFETY: it was a box of so many slots.
     drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(chunk, slots)) });

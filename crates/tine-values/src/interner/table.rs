@@ -1,7 +1,7 @@
 #![allow(unsafe_code)]
-//! The hash table of an interner: which numbers a hash may belong to.
+//! The hash table of an interner: which symbols a hash may belong to.
 //!
-//! A slot is 0, or has a number and one in its lower bits, of as many as numbers need, and above them as many bits of the
+//! A slot is 0, or has a symbol's place in its lower bits, of as many as places need, and above them as many bits of the
 //! hash as are left: with 10,000 values 18, so that a value is seldom looked at in vain.
 //!
 //! **Invariants:**
@@ -13,6 +13,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
+use super::Symbol;
 use super::sync::{AtomicPtr, AtomicU32, Lock, Ordering};
 
 /// The table that is searched, and those before it, which somebody may still search.
@@ -24,7 +25,7 @@ pub(super) struct Tables {
 
 pub(super) struct Table {
     slots: Box<[AtomicU32]>,
-    number_bits: u32,
+    place_bits: u32,
 }
 
 /// So many slots a table has at least.
@@ -80,28 +81,28 @@ impl Drop for Tables {
 }
 
 impl Table {
-    /// Returns a table with room for `living` values whose numbers are below `len`.
+    /// Returns a table with room for `living` values whose places are `len` at most.
     fn new(living: usize, len: u32) -> Self {
         let slots = (living + living / 4 + 1).next_power_of_two().max(SLOTS_MIN);
-        let number_bits = slots.trailing_zeros().max(u32::BITS - len.leading_zeros());
+        let place_bits = slots.trailing_zeros().max(u32::BITS - len.leading_zeros());
         Self {
             slots: (0..slots).map(|_| AtomicU32::new(0)).collect(),
-            number_bits,
+            place_bits,
         }
     }
 
-    /// Returns a table with these hashes and numbers, and with room for `living`, whose numbers are below `len`.
-    pub(super) fn of(living: usize, len: u32, hashed: impl Iterator<Item = (u64, u32)>) -> Self {
+    /// Returns a table with these hashes and symbols, and with room for `living`, whose places are `len` at most.
+    pub(super) fn of(living: usize, len: u32, hashed: impl Iterator<Item = (u64, Symbol)>) -> Self {
         let table = Self::new(living, len);
-        hashed.for_each(|(hash, number)| table.insert(hash, number));
+        hashed.for_each(|(hash, symbol)| table.insert(hash, symbol));
         table
     }
 
-    /// Returns whether one more fits, beside `living` with numbers below `len`.
+    /// Returns whether one more fits, beside `living` with places of `len` at most.
     pub(super) fn has_room(&self, living: usize, len: u32) -> bool {
         let slots = self.slots.len();
-        let numbers = 1_u64 << self.number_bits;
-        living < slots - slots / 5 - 1 && u64::from(len) + 1 < numbers
+        let places = 1_u64 << self.place_bits;
+        living < slots - slots / 5 - 1 && u64::from(len) + 1 < places
     }
 
     fn bytes(&self) -> usize {
@@ -113,9 +114,9 @@ impl Table {
         (hash >> 32) as usize & (self.slots.len() - 1)
     }
 
-    /// Returns the first number at this hash of which `is_it` returns true.
+    /// Returns the first symbol at this hash of which `is_it` returns true.
     #[inline]
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(Symbol) -> bool) -> Option<Symbol> {
         let wanted = u64::from(self.tagged(hash));
         let mut at = self.home(hash);
         loop {
@@ -124,28 +125,28 @@ impl Table {
             if slot == 0 {
                 return None;
             }
-            if (slot ^ wanted) >> self.number_bits == 0 {
-                let number = (slot & ((1 << self.number_bits) - 1)) as u32 - 1;
-                if is_it(number) {
-                    return Some(number);
+            if (slot ^ wanted) >> self.place_bits == 0 {
+                let found = Symbol::at_place((slot & ((1 << self.place_bits) - 1)) as u32);
+                if found.is_some_and(&mut is_it) {
+                    return found;
                 }
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
     }
 
-    /// Adds a number, for who is the only one to do so, and has made sure that there is room.
-    pub(super) fn insert(&self, hash: u64, number: u32) {
+    /// Adds a symbol, for who is the only one to do so, and has made sure that there is room.
+    pub(super) fn insert(&self, hash: u64, symbol: Symbol) {
         let mut at = self.home(hash);
         while self.slots[at].load(Ordering::Relaxed) != 0 {
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at].store(self.tagged(hash) | (number + 1), Ordering::Release);
+        self.slots[at].store(self.tagged(hash) | symbol.place(), Ordering::Release);
     }
 
     #[inline]
     fn tagged(&self, hash: u64) -> u32 {
-        (hash << self.number_bits) as u32
+        (hash << self.place_bits) as u32
     }
 }
 
@@ -154,13 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_whatever_bits_the_hash_has() {
+    fn symbols_are_found_whatever_bits_the_hash_has() {
         for len in [3, 300, u32::MAX - 1] {
-            let numbers = [0, 1, len / 2, len - 1];
+            let symbols = [0, 1, len / 2, len - 1].map(|number| Symbol::from_number(number).unwrap());
             for hashes in [[0; 4], [u64::MAX; 4], [1 << 32, 1, 3 << 40, u64::MAX]] {
-                let table = Table::of(4, len, hashes.into_iter().zip(numbers));
-                for (hash, number) in hashes.into_iter().zip(numbers) {
-                    assert_eq!(table.find(hash, |found| found == number), Some(number));
+                let table = Table::of(4, len, hashes.into_iter().zip(symbols));
+                for (hash, symbol) in hashes.into_iter().zip(symbols) {
+                    assert_eq!(table.find(hash, |found| found == symbol), Some(symbol));
                 }
                 assert_eq!(table.find(hashes[0], |_| false), None);
             }

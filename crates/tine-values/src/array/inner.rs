@@ -180,17 +180,18 @@ impl Inner {
     pub(super) fn get(&self, key: KeyRef<'_>) -> Option<&Slot> {
         match (&self.form, key) {
             (Form::Packed(slots), KeyRef::Int(number)) => slots.get(usize::try_from(number).ok()?),
-            _ => Some(self.at(self.place(key)?)?.1),
+            (Form::Packed(_), KeyRef::Text(_)) => None,
+            (Form::General(general), key) => general.get(key),
         }
     }
 
     /// Returns the slot of a key for writing. What is put in is to be [`seen`](Self::see).
     #[inline]
     pub(super) fn get_mut(&mut self, key: KeyRef<'_>) -> Option<&mut Slot> {
-        let place = self.place(key)?;
-        match &mut self.form {
-            Form::Packed(slots) => slots.get_mut(place),
-            Form::General(general) => Some(&mut general.entries.get_mut(place)?.as_mut()?.1),
+        match (&mut self.form, key) {
+            (Form::Packed(slots), KeyRef::Int(number)) => slots.get_mut(usize::try_from(number).ok()?),
+            (Form::Packed(_), KeyRef::Text(_)) => None,
+            (Form::General(general), key) => general.get_mut(key),
         }
     }
 
@@ -211,8 +212,29 @@ impl Inner {
         (self.has_references, self.has_containers) = (true, true);
     }
 
-    /// Adds an element behind the last. The key must be new.
+    /// Returns whether there is no number above all keys.
     #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.next == i64::MAX && self.get(KeyRef::Int(i64::MAX)).is_some()
+    }
+
+    /// Adds an element behind the last and returns its key, the next one. There must be one: see [`is_full`](Self::is_full).
+    #[inline]
+    pub(super) fn push(&mut self, slot: Slot) -> i64 {
+        let key = self.next();
+        match &mut self.form {
+            Form::Packed(slots) if slots.len() as i64 == key => {
+                self.has_references |= matches!(slot, Slot::Reference(_));
+                self.has_containers |= slot.is_container();
+                slots.push(slot);
+                self.next = key + 1;
+            }
+            _ => self.add(Key::Int(key), slot),
+        }
+        key
+    }
+
+    /// Adds an element behind the last. The key must be new.
     pub(super) fn add(&mut self, key: Key, slot: Slot) {
         self.see(&slot);
         if let Key::Int(number) = key
@@ -413,6 +435,18 @@ impl Clone for Inner {
 }
 
 impl General {
+    #[inline(never)]
+    fn get(&self, key: KeyRef<'_>) -> Option<&Slot> {
+        let place = *self.index.get(&key)?;
+        Some(&self.entries.get(place)?.as_ref()?.1)
+    }
+
+    #[inline(never)]
+    fn get_mut(&mut self, key: KeyRef<'_>) -> Option<&mut Slot> {
+        let place = *self.index.get(&key)?;
+        Some(&mut self.entries.get_mut(place)?.as_mut()?.1)
+    }
+
     /// Drops the places of removed entries. O(n).
     fn sweep(&mut self) {
         let entries: List<_> = mem::take(&mut self.entries)

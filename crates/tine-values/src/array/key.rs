@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use equivalent::Equivalent;
 
@@ -11,7 +12,7 @@ use crate::{Text, Value};
 ///
 /// Whatever becomes a key by `From` stays what it is: `Key::from("1")` is a text, and another key than 1. PHP's conversions are in
 /// [`php`](Self::php) and [`php_text`](Self::php_text).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// A whole number.
     Int(i64),
@@ -20,7 +21,7 @@ pub enum Key {
 }
 
 /// A [`Key`] whose text is borrowed: what a look-up takes, and what iterators give.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyRef<'a> {
     /// A whole number.
     Int(i64),
@@ -101,6 +102,24 @@ impl KeyRef<'_> {
             Self::Int(number) => Key::Int(number),
             Self::Text(text) => Key::Text(text.into()),
         }
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    /// Hashes the number or the text, and not which it is, which would be one more word to hash.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Int(number) => number.hash(state),
+            Self::Text(text) => text.hash(state),
+        }
+    }
+}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
     }
 }
 

@@ -92,6 +92,7 @@ impl Array {
         }
     }
 
+    #[inline]
     fn inner(&self) -> Option<&Inner> {
         self.inner.as_deref()
     }
@@ -163,18 +164,25 @@ impl Array {
     /// written through.
     #[inline]
     pub fn insert(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> Option<Value> {
-        let (key, value) = (key.into(), value.into());
+        let key = key.into();
         let inner = self.make_mut();
-        let is_container = value.is_container();
-        if let Some(slot) = inner.get_mut(key.as_ref()) {
-            let old = slot.assign(value);
-            if is_container {
-                inner.see_containers();
+        // Converted where it is used: a number that does not have to be in memory for a call goes into the slot from registers.
+        let Some(slot) = inner.get_mut(key.as_ref()) else {
+            inner.add(key, Slot::Value(value.into()));
+            return None;
+        };
+        let (old, is_container) = match slot {
+            Slot::Value(known) => {
+                let value = value.into();
+                let is_container = value.is_container();
+                (mem::replace(known, value), is_container)
             }
-            return Some(old);
+            slot @ Slot::Reference(_) => (slot.assign(value.into()), true),
+        };
+        if is_container {
+            inner.see_containers();
         }
-        inner.add(key, Slot::Value(value));
-        None
+        Some(old)
     }
 
     /// Lets `change` write to the value at a key, which is null if there was none. If it is an array it is written to in its place.
@@ -211,13 +219,12 @@ impl Array {
     }
 
     /// Does what [`push`](Self::push) does, or nothing, if there is no larger number.
+    #[inline]
     pub fn try_push(&mut self, value: impl Into<Value>) -> Option<i64> {
-        let key = self.next_key();
-        if key == i64::MAX && self.contains_key(key) {
+        if self.inner().is_some_and(Inner::is_full) {
             return None;
         }
-        self.make_mut().add(Key::Int(key), Slot::Value(value.into()));
-        Some(key)
+        Some(self.make_mut().push(Slot::Value(value.into())))
     }
 
     /// Removes an element and returns its value. The key that is next stays. Like any write this makes an array that has

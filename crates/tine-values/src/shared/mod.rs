@@ -228,11 +228,16 @@ impl<T: ?Sized> Shared<T> {
     #[inline]
     fn own(&mut self, copy: impl FnOnce(&T) -> Self) -> &mut T {
         if !self.is_unique() {
-            *self = copy(self);
-            detach::record();
+            self.replace_by(copy);
         }
         // SAFETY: `self` is the sole owner, either found so or just made; as in `get_mut`.
         unsafe { &mut self.inner.as_mut().value }
+    }
+
+    #[cold]
+    fn replace_by(&mut self, copy: impl FnOnce(&T) -> Self) {
+        *self = copy(self);
+        detach::record();
     }
 
     /// Returns whether both are owners of the same value.

@@ -570,6 +570,16 @@ fn json_of_objects_and_references_is_their_values() {
 }
 
 #[test]
+fn json_has_no_word_for_some_values() {
+    let values: [Value; 3] = [Bytes::from(&[7]).into(), f64::NAN.into(), Array::new().into()];
+    let array = Array::from_list(values);
+    let json = serde_json::to_string(&array).unwrap();
+    assert_eq!(json, "[[7],null,[]]");
+    let read: Value = serde_json::from_str("{}").unwrap();
+    assert_eq!(read, Array::new().into());
+}
+
+#[test]
 fn json_with_a_key_twice_has_the_last_value_in_the_first_place() {
     let array: Array = serde_json::from_str(r#"{"a":1,"7":2,"a":3}"#).unwrap();
     let expected = Array::from([(Key::from("a"), 3), (Key::Int(7), 2)]);

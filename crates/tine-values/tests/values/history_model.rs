@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tine_values::{
-    Array, History, List, Map, Measured, RadixMap, Set, Shared, SortedMap, Text, Value, VersionId,
+    Array, Bytes, History, List, Map, Measured, RadixMap, Set, Shared, SortedMap, SortedSet, Text, Value,
+    VersionId,
 };
 
 const VERSIONS: usize = 8;
@@ -254,6 +255,16 @@ fn what_versions_take_is_what_forgetting_gives_back() {
     keeps_count(
         Text::from("so long that it is not in the value itself"),
         |text, _| text.push('!'),
+    );
+    keeps_count(
+        Bytes::from(b"so many that they are not in the value itself"),
+        |bytes, _| bytes.push(0),
+    );
+    keeps_count(
+        SortedSet::from_iter(0..10_000_usize),
+        |set: &mut SortedSet<_>, number| {
+            set.remove(&number);
+        },
     );
     keeps_count(Shared::new([0_u8; 100]), |bytes, number| {
         bytes.make_mut()[0] = number as u8;

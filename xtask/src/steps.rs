@@ -159,6 +159,8 @@ const VALGRIND: &[&str] = &[
     "--leak-check=full",
     "--show-leak-kinds=definite",
     "--errors-for-leak-kinds=definite",
+    // One thread runs at a time; without it, one that waits for another may run for minutes.
+    "--fair-sched=try",
 ];
 
 /// Runs the steps that `args` chooses.

@@ -159,6 +159,14 @@ enum Run {
 }
 
 impl Part {
+    /// Returns the test program, if it is one that is built without bugs.
+    fn program(&self) -> Option<&'static str> {
+        match self.run {
+            Run::PlantedBugs => None,
+            Run::Tests { program, .. } | Run::Endless { program, .. } => Some(program),
+        }
+    }
+
     /// Returns the test program, and the numbers that it is told. `share` is the time that it may take.
     fn tests(&self, args: &Args, share: Option<Duration>) -> Option<Tests> {
         match self.run {
@@ -221,7 +229,11 @@ pub(crate) fn run(args: &Args) -> Result {
         .filter(|part| args.only.is_empty() || args.only.iter().any(|name| name == part.name))
         .collect();
     // What is built is no part's time.
-    shell::run(nextest().arg("--no-run"))?;
+    let programs = chosen.iter().filter_map(|part| part.program());
+    let programs: Vec<_> = programs.flat_map(|program| ["--test", program]).collect();
+    if !programs.is_empty() {
+        shell::run(nextest().args(programs).arg("--no-run"))?;
+    }
     let end = args
         .minutes
         .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));

@@ -229,7 +229,7 @@ pub(crate) fn run(args: &Args) -> Result {
         .filter(|part| args.only.is_empty() || args.only.iter().any(|name| name == part.name))
         .collect();
     // What is built is no part's time.
-    let programs = chosen.iter().filter_map(|part| part.program());
+    let programs = chosen.iter().filter_map(Part::program);
     let programs: Vec<_> = programs.flat_map(|program| ["--test", program]).collect();
     if !programs.is_empty() {
         shell::run(nextest().args(programs).arg("--no-run"))?;

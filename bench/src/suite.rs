@@ -29,7 +29,15 @@ impl Context<'_> {
     }
 
     pub(crate) fn run_rounds(&self, comparison: Comparison<'_>, rounds: u32) {
-        self.print(&comparison.run(rounds));
+        self.print(&self.rounds_of(comparison, rounds));
+    }
+
+    fn rounds_of(&self, mut comparison: Comparison<'_>, rounds: u32) -> Outcome {
+        // A smoke's figures mean nothing.
+        if !self.scale.verify_all {
+            comparison.wait_for_calm();
+        }
+        comparison.run(rounds)
     }
 
     /// Runs a comparison and prints it with what `look` says afterwards.
@@ -42,7 +50,7 @@ impl Context<'_> {
         comparison: Comparison<'_>,
         look: impl FnOnce() -> Result<String>,
     ) -> Result {
-        let mut outcome = comparison.run(self.scale.rounds);
+        let mut outcome = self.rounds_of(comparison, self.scale.rounds);
         let seen = look().map(|note| outcome.notes.push(note));
         self.print(&outcome);
         seen

@@ -2,6 +2,7 @@
 //! that say so. What is measured lies in the suites: `bench` has those of disks, `bench-values` that of values.
 
 mod arguments;
+mod calm;
 mod machine;
 mod measure;
 mod table;

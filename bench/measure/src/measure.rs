@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::calm::{self, Ticks};
 
 /// What a value is, and so which is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Effort {
     pub bytes: Option<f64>,
     /// Seconds of a server's processor time.
     pub processor: Option<f64>,
+    /// Seconds of its client's, which are no fault of the server's; but no server can be seen to do more than its client.
+    pub client: Option<f64>,
 }
 
 impl Effort {
@@ -39,6 +42,7 @@ impl Effort {
             syncs: each(syncs),
             bytes: each(bytes),
             processor: None,
+            client: None,
         }
     }
 }
@@ -232,6 +236,7 @@ pub struct Comparison<'a> {
     targets: Vec<(String, Goal)>,
     notes: Vec<String>,
     baseline: Option<String>,
+    waits_for_calm: bool,
 }
 
 /// A contestant's rounds.
@@ -280,6 +285,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Whom all others are shown beside.
     pub baseline: Option<String>,
+    /// Which part of the processors the host took away, in the turn in which that was most.
+    pub taken: f64,
 }
 
 impl Outcome {
@@ -303,7 +310,13 @@ impl<'a> Comparison<'a> {
             targets: Vec::new(),
             notes: Vec::new(),
             baseline: None,
+            waits_for_calm: false,
         }
+    }
+
+    /// Has each turn begin when the host gives the processors that are asked for, or has not for a minute.
+    pub fn wait_for_calm(&mut self) {
+        self.waits_for_calm = true;
     }
 
     /// Adds a contestant.
@@ -347,6 +360,7 @@ impl<'a> Comparison<'a> {
             })
             .collect();
         let count = self.peers.len();
+        let mut most_taken: f64 = 0.0;
         for round in 0..rounds {
             // Each round begins with another one, so that nobody always runs behind the same neighbour.
             for turn in 0..count {
@@ -354,7 +368,16 @@ impl<'a> Comparison<'a> {
                 if series[at].failure.is_some() {
                     continue;
                 }
-                match self.peers[at].round(round) {
+                if self.waits_for_calm {
+                    calm::wait();
+                }
+                let before = Ticks::now();
+                let sample = self.peers[at].round(round);
+                let taken = Ticks::now()
+                    .zip(before)
+                    .map(|(now, before)| now.taken_since(before));
+                most_taken = most_taken.max(taken.unwrap_or(0.0));
+                match sample {
                     Ok(sample) => series[at].samples.push(sample),
                     Err(error) => series[at].failure = Some(crate::with_causes(&*error)),
                 }
@@ -373,6 +396,7 @@ impl<'a> Comparison<'a> {
             verdicts,
             notes: self.notes,
             baseline: self.baseline,
+            taken: most_taken,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::calm::LITTLE;
 use crate::machine::Machine;
 use crate::measure::{Goal, Outcome, Sample, Series, Spread, Unit, Verdict};
 
@@ -94,6 +95,7 @@ struct Line {
     syncs: Option<f64>,
     bytes: Option<f64>,
     processor: Option<f64>,
+    client: Option<f64>,
 }
 
 impl Printer {
@@ -193,7 +195,10 @@ fn table(outcome: &Outcome) {
         .collect();
     let ratio_width = width(&mut ratios.iter().map(|ratio| ratio.chars().count()));
     if timed {
-        println!("  {:names$}  {:>12}  {:27}  {:>12}", "", "", "", "processor/op");
+        println!(
+            "  {:names$}  {:>12}  {:27}  {:>12}  {:>12}",
+            "", "", "", "processor/op", "client's/op"
+        );
     }
     if counted {
         println!(
@@ -220,8 +225,10 @@ fn table(outcome: &Outcome) {
         );
         if timed {
             let processor = mean(&series.samples, |sample| sample.effort.processor);
-            let shown = or_dash(processor.map(|seconds| Unit::Seconds.show(seconds)));
-            println!("{line}  {shown:>12}");
+            let client = mean(&series.samples, |sample| sample.effort.client);
+            let [processor, client] =
+                [processor, client].map(|time| or_dash(time.map(|seconds| Unit::Seconds.show(seconds))));
+            println!("{line}  {processor:>12}  {client:>12}");
         } else if counted {
             let (syncs, written) = (or_dash(syncs.map(digits)), or_dash(written.map(bytes)));
             println!("{line}  {syncs:>9}  {written:>10}");
@@ -246,6 +253,12 @@ fn table(outcome: &Outcome) {
     }
     for note in &outcome.notes {
         println!("  note: {note}");
+    }
+    if outcome.taken > LITTLE {
+        println!(
+            "  caution: the host took up to {:.0} % of the processor time that was asked for",
+            100.0 * outcome.taken
+        );
     }
 }
 
@@ -311,10 +324,11 @@ fn json_lines(outcome: &Outcome) {
             syncs: mean(&series.samples, |sample| sample.effort.syncs),
             bytes: mean(&series.samples, |sample| sample.effort.bytes),
             processor: mean(&series.samples, |sample| sample.effort.processor),
+            client: mean(&series.samples, |sample| sample.effort.client),
         });
         let line = json!({
             "row": outcome.row, "title": outcome.title, "contestant": series.name, "unit": unit,
-            "result": result, "failed": series.failure, "baseline": outcome.baseline,
+            "result": result, "failed": series.failure, "baseline": outcome.baseline, "taken": outcome.taken,
             "ratio": outcome.ratio_to_baseline(series).map(|spread| spread.median),
         });
         println!("{line}");

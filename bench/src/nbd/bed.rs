@@ -285,7 +285,9 @@ impl<'a> LoadRow<'a> {
                 done.operations_per_second
             };
             let mut sample = Sample::new(value);
-            sample.effort.processor = Some(spent.as_secs_f64() / done.operations.max(1) as f64);
+            let each = |time: Duration| Some(time.as_secs_f64() / done.operations.max(1) as f64);
+            sample.effort.processor = each(spent);
+            sample.effort.client = each(done.processor);
             Ok(sample)
         });
     }

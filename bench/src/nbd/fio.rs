@@ -26,6 +26,8 @@ pub(super) struct Done {
     pub(super) operations: u64,
     pub(super) operations_per_second: f64,
     pub(super) bytes_per_second: f64,
+    /// What fio itself took of the processors for all of it.
+    pub(super) processor: Duration,
 }
 
 impl Load {
@@ -98,6 +100,12 @@ impl Load {
         } else {
             "read"
         };
+        // Percent of the time that a job ran.
+        let busy = |job: &Value| -> Option<f64> {
+            let percent = job["usr_cpu"].as_f64()? + job["sys_cpu"].as_f64()?;
+            Some(percent / 100.0 * job["job_runtime"].as_f64()? / 1000.0)
+        };
+        let processor: f64 = jobs.iter().filter_map(busy).sum();
         let sum = |what: &str| -> f64 { jobs.iter().filter_map(|job| job[side][what].as_f64()).sum() };
         if let Some(error) = jobs
             .iter()
@@ -110,6 +118,7 @@ impl Load {
             operations: sum("total_ios") as u64,
             operations_per_second: sum("iops"),
             bytes_per_second: sum("bw_bytes"),
+            processor: Duration::from_secs_f64(processor),
         })
     }
 }

@@ -105,7 +105,7 @@ impl Peer for Forks<'_> {
         Ok(Sample::new(value).with(Effort {
             syncs,
             bytes,
-            processor: None,
+            ..Effort::default()
         }))
     }
 }

@@ -48,6 +48,14 @@ impl Level {
         self.now > self.soft
     }
 
+    /// Returns the level at which writers are slowed down where upkeep mostly is through before the hard bound is met.
+    pub(crate) fn slowing_from_halfway(self) -> Self {
+        Self {
+            soft: self.soft.midpoint(self.hard),
+            ..self
+        }
+    }
+
     /// Returns how much longer than the disk's own time something takes that is added now; at the hard bound it waits
     /// for the work, not for a time.
     fn factor(&self) -> f64 {
@@ -74,8 +82,12 @@ impl Clock {
         if owed < OWED_MIN { Duration::ZERO } else { owed }
     }
 
-    /// Puts a delay on the clock if nobody has to sleep for it; tells whether that is so.
-    fn passes(&self, delay: Duration, now: Instant) -> bool {
+    /// Tells whether nobody has to sleep for a delay; if so, the clock has it.
+    pub(crate) fn passes(&self, delay: Duration) -> bool {
+        delay.is_zero() || self.passes_at(delay, Instant::now())
+    }
+
+    fn passes_at(&self, delay: Duration, now: Instant) -> bool {
         let mut clock = self.due.lock();
         let due = due(*clock, delay, now);
         let passes = due - now < OWED_MIN;
@@ -123,16 +135,10 @@ impl Pacer {
     }
 
     /// Returns how long adding `amount` should take, at a level.
-    fn delay(&self, amount: u64, level: Level) -> Duration {
+    pub(crate) fn delay(&self, amount: u64, level: Level) -> Duration {
         let rate = self.rate.load(Ordering::Relaxed);
         let seconds = amount as f64 / rate as f64 * level.factor();
         Duration::from_secs_f64(seconds.min(DELAY_MAX.as_secs_f64()))
-    }
-
-    /// Tells whether who adds `amount` would not be held up, at a level; if so, the clock has it.
-    pub(crate) fn passes(&self, clock: &Clock, amount: u64, level: Level) -> bool {
-        let delay = self.delay(amount, level);
-        delay.is_zero() || clock.passes(delay, Instant::now())
     }
 
     /// Holds up who adds `amount`, as the level asks. No lock is held.
@@ -181,6 +187,16 @@ mod tests {
             before = delay;
         }
         assert!(before > 100 * pacer.delay(BLOCK, level(20 << 20)));
+    }
+
+    #[test]
+    fn upkeep_that_is_through_in_time_slows_nobody() {
+        let pacer = Pacer::default();
+        let slowing = |now| pacer.delay(BLOCK, level(now).slowing_from_halfway());
+        assert!(level(39 << 20).is_above_soft(), "upkeep works");
+        assert_eq!(slowing(40 << 20), Duration::ZERO);
+        assert!(slowing(41 << 20) > Duration::ZERO);
+        assert!(slowing(52 << 20) >= pacer.delay(BLOCK, level(40 << 20)));
     }
 
     #[test]
@@ -247,10 +263,10 @@ mod tests {
         // Of its own clock a block now and then owes little.
         for after in 0..10 {
             let now = now + after * Duration::from_millis(1);
-            assert!(light.passes(pacer.delay(BLOCK, full), now));
+            assert!(light.passes_at(pacer.delay(BLOCK, full), now));
             assert_eq!(light.owe(pacer.delay(BLOCK, full), now), Duration::ZERO);
         }
-        assert!(!heavy.passes(pacer.delay(BLOCK, full), now));
+        assert!(!heavy.passes_at(pacer.delay(BLOCK, full), now));
     }
 
     #[test]

@@ -19,6 +19,12 @@ use crate::medium::Medium;
 /// Reservations grow in steps, so that most writes cost no system call.
 const STEP_BYTES: u64 = 4 << 20;
 
+/// So much is held at most for what is still to come.
+const AHEAD_BYTES_MAX: u64 = 32 << 20;
+
+/// And no more than one byte of so many that are free.
+const FREE_PER_AHEAD: u64 = 16;
+
 /// The least that is held for what the estimates leave out: headers, whole blocks, directories.
 const SPARE_BYTES_MIN: u64 = 64 << 10;
 
@@ -69,6 +75,11 @@ struct Held {
     manifest: u64,
     /// What it will be longer by: since it was described, and since the one before was.
     growth: [u64; 2],
+    /// Bytes given to objects since it was last settled what is due.
+    taken: u64,
+    /// Data in memory that is still to come and has its room, if there is plenty: a store that is written to all the time asks the
+    /// medium when it drains, and its writers do not.
+    ahead: u64,
 }
 
 impl Held {
@@ -193,6 +204,7 @@ impl Space {
         let taken = bytes.next_multiple_of(BLOCK_BYTES).min(free).min(most);
         held.reserved -= taken;
         held.in_use += taken;
+        held.taken += taken;
         self.tell(held);
         taken
     }
@@ -227,22 +239,31 @@ impl Space {
             .map_err(|e| StoreError::io("space of the store", "release", e))
     }
 
-    /// Holds exactly what is due, once no object but those of the index is being made. If there is not so much, it
-    /// holds what there is, which covers no more data: the next write has to find room first.
+    /// Holds what is due, once no object but those of the index is being made, and where there is plenty of room as much ahead as was
+    /// used lately. If there is not so much as is due, it holds what there is, which covers no more data: the next write has to find
+    /// room first.
     pub(crate) fn settle(&self, due: Due) {
         let mut held = self.held.lock();
         // More than is due for the index now would pass for room of what is in memory.
         held.in_index = held.in_index.min(due.index + self.spare);
         held.in_use = due.streamed + held.in_index;
         held.index = due.index;
-        let needed = held.needed(due.data + due.streamed) + self.constant();
-        let needed = needed.saturating_sub(held.in_use);
-        if self.medium.reserve(needed).is_ok() {
-            held.reserved = needed;
-            held.ring = self.ring.min(needed);
-            return self.tell(&held);
-        }
+        let needed = |held: &Held, ahead: u64| {
+            let needed = held.needed(due.data + due.streamed + ahead) + self.constant();
+            needed.saturating_sub(held.in_use)
+        };
+        // A drain takes as long as the next one's blocks take to come, or longer; and between two of them others settle.
+        let ahead = (2 * std::mem::take(&mut held.taken)).max(held.ahead / 2);
         let free = self.medium.free_bytes().unwrap_or(0);
+        held.ahead = ahead.min(AHEAD_BYTES_MAX).min(free / FREE_PER_AHEAD);
+        for target in [needed(&held, held.ahead), needed(&held, 0)] {
+            if self.medium.reserve(target).is_ok() {
+                held.reserved = target;
+                held.ring = self.ring.min(target);
+                return self.tell(&held);
+            }
+        }
+        let needed = needed(&held, 0);
         let rest = needed.min(held.reserved.saturating_add(free / BLOCK_BYTES * BLOCK_BYTES));
         if rest > held.reserved && self.medium.reserve(rest).is_ok() {
             held.reserved = rest;
@@ -302,6 +323,36 @@ mod tests {
         space.end_index();
         space.use_for_object(covered).expect("room");
         space.use_for_ring().expect("the ring's file");
+    }
+
+    #[test]
+    fn who_writes_all_the_time_finds_room_held_already() {
+        let (medium, space) = space(1 << 30);
+        space.hold(16 * MIB).expect("room");
+        space.use_for_object(16 * MIB).expect("room");
+        let due = Due {
+            data: 12 * MIB,
+            ..Due::default()
+        };
+        space.settle(due);
+        assert!(space.covers(44 * MIB), "twice what was used, beside what is due");
+        // What nobody uses is given back.
+        for _ in 0..30 {
+            space.settle(due);
+        }
+        assert!(space.covers(12 * MIB) && !space.covers(13 * MIB));
+        assert!(medium.free_bytes().expect("told") > (1 << 30) - 26 * MIB);
+    }
+
+    #[test]
+    fn where_room_is_scarce_none_is_held_ahead() {
+        let (medium, space) = space(64 * MIB);
+        space.hold(16 * MIB).expect("room");
+        space.use_for_object(16 * MIB).expect("room");
+        let free = medium.free_bytes().expect("told");
+        space.settle(Due::default());
+        let held_ahead = space.held.lock().ahead;
+        assert!(held_ahead <= free / FREE_PER_AHEAD, "{held_ahead} of {free}");
     }
 
     #[test]

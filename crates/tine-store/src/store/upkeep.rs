@@ -228,7 +228,8 @@ impl Engine {
         let (buffer, debt) = (self.buffer_level(), self.debt_level());
         if buffer.now + bytes > buffer.soft || debt.is_above_soft() {
             self.wake_thread();
-            self.pacers.buffer.pace(clock, bytes, buffer);
+            let slowing = buffer.slowing_from_halfway();
+            self.pacers.buffer.pace(clock, bytes, slowing);
             self.pacers.debt.pace(clock, bytes, debt);
         }
     }
@@ -239,14 +240,18 @@ impl Engine {
         if buffer.now + bytes > buffer.hard || !self.space.covers(self.unstored_bytes() + bytes) {
             return false;
         }
-        if debt.is_above_soft() {
-            return false;
-        }
-        if self.mode == UpkeepMode::Inline || buffer.now + bytes <= buffer.soft {
+        if buffer.now + bytes <= buffer.soft && !debt.is_above_soft() {
             return true;
         }
+        if self.mode == UpkeepMode::Inline {
+            return !debt.is_above_soft();
+        }
         self.wake_thread();
-        self.pacers.buffer.passes(clock, bytes, buffer)
+        if debt.now > debt.hard {
+            return false;
+        }
+        let delay = self.pacers.buffer.delay(bytes, buffer.slowing_from_halfway());
+        clock.passes(delay + self.pacers.debt.delay(bytes, debt))
     }
 
     /// Makes room for a write in memory and on the medium; may drain. Takes no lock while there is room: what is in memory
@@ -411,10 +416,8 @@ impl Engine {
             match self.mode {
                 UpkeepMode::Background => {
                     self.wake_thread();
-                    // The bounds are close to each other, and a checkpoint mostly is through before the hard one is met.
-                    let level = self.journal.level();
-                    let soft = level.soft.midpoint(level.hard);
-                    self.pacers.journal.pace(clock, bytes, Level { soft, ..level });
+                    let level = self.journal.level().slowing_from_halfway();
+                    self.pacers.journal.pace(clock, bytes, level);
                 }
                 // An error is met again by the frame that finds no room.
                 UpkeepMode::Inline => {

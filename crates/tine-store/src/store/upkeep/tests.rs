@@ -37,6 +37,28 @@ fn store(buffer_bytes: u64, branches: usize) -> (Store, Vec<Branch>) {
 }
 
 #[test]
+fn a_little_debt_has_no_write_wait_and_too_much_has() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let options = OpenOptions::default();
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options).expect("a store");
+    let name = "a".parse().expect("a valid name");
+    let branch = store.create_branch(&name, 1 << 20).expect("a branch");
+    let engine = store.engine();
+    // Nobody saves an index meanwhile.
+    let upkeep = engine.upkeep.lock();
+    let writes_at_once = |debt| {
+        engine.uncovered.store(debt, Ordering::Relaxed);
+        branch.write_at_once(&[1; BLOCK], 0).expect("a write")
+    };
+    // The first one holds room for those after it.
+    branch.write_at(&[1; BLOCK], 0).expect("a write");
+    assert!(writes_at_once(engine.bounds.debt_soft));
+    assert!(writes_at_once(engine.bounds.debt_soft + (1 << 20)));
+    assert!(!writes_at_once(engine.bounds.debt_hard + 1));
+    drop(upkeep);
+}
+
+#[test]
 fn one_checkpoint_makes_room_for_all_who_wait() {
     let (store, branches) = store(64 << 20, 8);
     let engine = store.engine();

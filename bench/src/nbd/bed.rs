@@ -15,7 +15,7 @@ use crate::place::{Place, drop_cache};
 use crate::raw::RawFile;
 use crate::reflink::{FILE_SYSTEMS, LoopMount};
 use crate::suite::Context;
-use bench_measure::{Comparison, Sample, Unit};
+use bench_measure::Comparison;
 
 /// The golden disk, and where contestants keep theirs.
 pub(super) struct Bed<'a> {
@@ -254,22 +254,27 @@ pub(super) struct LoadRow<'a> {
 
 impl<'a> LoadRow<'a> {
     pub(super) fn new(context: &'a Context<'a>, row: &'static str, title: String, load: Load) -> Self {
-        let unit = if load.bytes >= LARGE as u64 {
-            Unit::BytesPerSecond
-        } else {
-            Unit::PerSecond
-        };
         Self {
-            comparison: Comparison::new(row, title, unit),
+            comparison: Comparison::new(row, title, load.unit()),
             context,
             load,
         }
     }
 
+    /// Adds what the disk alone does, for whom to see what there is to be had.
+    pub(super) fn add_disk(&mut self, bed: &'a Bed<'a>) {
+        let (context, load) = (self.context, self.load);
+        self.comparison
+            .add_fn("the disk alone, past the cache", move |_| {
+                bed.raw.drop_cache()?;
+                let done = load.run_on_disk(&bed.golden(), context.scale)?;
+                Ok(done.sample(&load, None))
+            });
+    }
+
     /// Adds a contestant; `serve` prepares each of its rounds.
     pub(super) fn add(&mut self, name: &str, mut serve: impl FnMut(u32) -> Result<Served> + 'a) {
         let (context, load) = (self.context, self.load);
-        let is_large = load.bytes >= LARGE as u64;
         self.comparison.add_fn(name, move |round| {
             let served = serve(round)?;
             have_backed(context.scale.backed_bytes);
@@ -279,16 +284,7 @@ impl<'a> LoadRow<'a> {
             if let Some(after) = served.after {
                 after()?;
             }
-            let value = if is_large {
-                done.bytes_per_second
-            } else {
-                done.operations_per_second
-            };
-            let mut sample = Sample::new(value);
-            let each = |time: Duration| Some(time.as_secs_f64() / done.operations.max(1) as f64);
-            sample.effort.processor = each(spent);
-            sample.effort.client = each(done.processor);
-            Ok(sample)
+            Ok(done.sample(&load, Some(spent)))
         });
     }
 }

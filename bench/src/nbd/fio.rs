@@ -1,13 +1,16 @@
-//! The client: fio's nbd engine, one connection for each export.
+//! The client: fio's nbd engine, one connection for each export. And fio on a file without any server: what the disk can do.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::Result;
+use crate::data::LARGE;
 use crate::programs;
 use crate::scale::Scale;
+use bench_measure::{Sample, Unit};
 
 /// What fio is to do.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,31 @@ pub(super) struct Done {
     pub(super) processor: Duration,
 }
 
+impl Done {
+    /// Returns it in the load's unit, with what an operation took of the processors: a server, if there was one, spent so much on
+    /// all.
+    pub(super) fn sample(&self, load: &Load, server: Option<Duration>) -> Sample {
+        let mut sample = Sample::new(match load.unit() {
+            Unit::BytesPerSecond => self.bytes_per_second,
+            _ => self.operations_per_second,
+        });
+        let each = |time: Duration| time.as_secs_f64() / self.operations.max(1) as f64;
+        sample.effort.processor = server.map(each);
+        sample.effort.client = Some(each(self.processor));
+        sample
+    }
+}
+
 impl Load {
+    /// Returns what its result is in: large requests count by their bytes.
+    pub(super) fn unit(&self) -> Unit {
+        if self.bytes >= LARGE as u64 {
+            Unit::BytesPerSecond
+        } else {
+            Unit::PerSecond
+        }
+    }
+
     pub(super) fn new(direction: &'static str, bytes: u64, depth: u32) -> Self {
         Self {
             direction,
@@ -47,17 +74,42 @@ impl Load {
     ///
     /// When fio fails, or anything it read was not what it wrote.
     pub(super) fn run(&self, uris: &[String], scale: &Scale) -> Result<Done> {
+        let mut command = self.command(scale)?;
+        command.arg("--ioengine=nbd");
+        if self.flush {
+            command.arg("--fsync=1");
+        }
+        for (number, uri) in uris.iter().enumerate() {
+            command.args([format!("--name=job{number}"), format!("--uri={uri}")]);
+        }
+        self.done(&mut command)
+    }
+
+    /// Lets fio do it to a file, past the cache: no server that keeps what it is given does more, but for what its cache takes
+    /// and owes the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::run`].
+    pub(super) fn run_on_disk(&self, file: &Path, scale: &Scale) -> Result<Done> {
+        let mut command = self.command(scale)?;
+        command.args(["--ioengine=libaio", "--direct=1"]);
+        if self.flush {
+            command.arg("--fdatasync=1");
+        }
+        command.arg("--name=disk").arg("--filename").arg(file);
+        self.done(&mut command)
+    }
+
+    fn command(&self, scale: &Scale) -> Result<Command> {
         let fio = programs::find("fio").ok_or("fio is not installed")?;
         let mut command = Command::new(fio);
-        command.args(["--output-format=json", "--ioengine=nbd", "--randrepeat=0"]);
+        command.args(["--output-format=json", "--randrepeat=0"]);
         command.args([
             format!("--rw={}", self.direction),
             format!("--bs={}", self.bytes),
             format!("--iodepth={}", self.depth),
         ]);
-        if self.flush {
-            command.arg("--fsync=1");
-        }
         let duration = scale
             .sustained
             .clamp(Duration::from_secs(1), Duration::from_secs(4));
@@ -82,9 +134,11 @@ impl Load {
                 format!("--runtime={}", duration.as_secs_f64()),
             ]),
         };
-        for (number, uri) in uris.iter().enumerate() {
-            command.args([format!("--name=job{number}"), format!("--uri={uri}")]);
-        }
+        Ok(command)
+    }
+
+    /// Runs fio, and reads what it reports.
+    fn done(&self, command: &mut Command) -> Result<Done> {
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {

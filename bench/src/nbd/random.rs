@@ -63,6 +63,9 @@ fn one_connection(
     let title = format!("{what}, {} in flight, one connection", load.depth);
     let mut row = LoadRow::new(context, name, title, load);
     contestants(&bed, &mut row, name, load)?;
+    if load.flush {
+        row.add_disk(&bed);
+    }
     for goal in goals {
         row.comparison.target(TINE, goal.clone());
     }

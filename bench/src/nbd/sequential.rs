@@ -44,7 +44,9 @@ fn row(context: &Context<'_>, name: &'static str, load: Load, against_file: f64)
     row.add(QCOW2, |_| bed.overlay(&[]));
     row.add("qcow2 overlay, extended L2", |_| bed.overlay(EXTENDED_L2));
     add_reflink(&bed, &mut row, name);
-    if what == "read" {
+    if what == "write" {
+        row.add_disk(&bed);
+    } else {
         // A smoke run has short ones.
         let depths = [10, 50.min(context.scale.many / 2)];
         for (file, depth) in bed.chain(&depths, WRITES_EACH)?.into_iter().zip(depths) {

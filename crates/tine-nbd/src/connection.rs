@@ -2,7 +2,7 @@
 //!
 //! One thread at a time has the **lead**: it reads the socket and does at once what needs no waiting. Before it waits for
 //! a disk it lets the lead go; as soon as the client sends more, another thread takes it up. When the wait is over and nobody has, it takes
-//! the lead back and reads on: a client with one request in flight is served by one thread, which never changes.
+//! the lead back, answers and reads on: a client with one request in flight is served by one thread, which never changes.
 //!
 //! ```text
 //!            takes it up                    has to wait, or nothing came for a while
@@ -128,8 +128,7 @@ impl Connection {
             let Some(first) = first else {
                 return;
             };
-            self.run(first);
-            match self.take_lead_back() {
+            match self.run(first) {
                 Some(left) => leftover = left,
                 None => return,
             }
@@ -138,8 +137,7 @@ impl Connection {
 
     /// Does a job that another thread has read, and goes on as [`Connection::serve`] if nobody leads then.
     pub(crate) fn serve_job(self: &Arc<Self>, work: &mut Workspace, job: Job) {
-        self.run(job);
-        if let Some(leftover) = self.take_lead_back() {
+        if let Some(leftover) = self.run(job) {
             self.serve(work, leftover);
         }
     }
@@ -151,20 +149,31 @@ impl Connection {
 
     /// Takes the lead, if nobody has it and there is something that could be done. Otherwise this may have been the last that the connection
     /// needed.
-    fn take_lead_back(self: &Arc<Self>) -> Option<Leftover> {
-        let mut state = self.state.lock();
-        if self.server.is_short() && matches!(state.lead, Lead::Free(_)) {
-            // What comes next epoll tells, in its turn: others wait for this thread too.
-            return None;
-        }
-        let taken = state.take_lead(&self.server.limits);
-        drop(state);
-        match taken {
-            // Else the next request would wake another thread.
-            Some(_) => self.server.unwatch(self),
-            None => self.end_if_over(),
+    pub(crate) fn take_lead_back(self: &Arc<Self>) -> Option<Leftover> {
+        let taken = self.take_lead_if(|_| true);
+        if taken.is_none() {
+            self.end_if_over();
         }
         taken
+    }
+
+    /// Takes the lead if epoll alone has it.
+    pub(crate) fn take_free_lead(&self) -> Option<Leftover> {
+        self.take_lead_if(|lead| matches!(lead, Lead::Free(_)))
+    }
+
+    fn take_lead_if(&self, is_wanted: impl FnOnce(&Lead) -> bool) -> Option<Leftover> {
+        let mut state = self.state.lock();
+        // What comes next epoll tells, in its turn: others wait for this thread too.
+        let others_wait = matches!(state.lead, Lead::Free(_)) && self.server.is_short();
+        if others_wait || !is_wanted(&state.lead) {
+            return None;
+        }
+        let taken = state.take_lead(&self.server.limits)?;
+        drop(state);
+        // Else the next request would wake another thread.
+        self.server.unwatch(self);
+        Some(taken)
     }
 
     /// Gives the lead away. Returns what was left over if it is to be had again at once.

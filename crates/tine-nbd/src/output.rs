@@ -49,7 +49,7 @@ impl Reply {
     }
 
     /// Returns the memory that it holds while it waits: also that of pieces of which it sends little.
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(Piece::memory).sum();
         let bytes = |part: &Part| match part {
             Part::Bytes(bytes) => bytes.capacity(),

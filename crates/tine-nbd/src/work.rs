@@ -9,7 +9,7 @@ use crate::buffer::{PIECE_BYTES, Piece, first_piece, piece_memory};
 use crate::connection::Connection;
 use crate::error::Fault;
 use crate::export::{Extent, Zeroing};
-use crate::lead::is_zero;
+use crate::lead::{Leftover, is_zero};
 use crate::output::Reply;
 use crate::protocol::Headers;
 use crate::protocol::reply::Replying;
@@ -113,11 +113,15 @@ impl Whole {
 
 impl Connection {
     /// Does a job, for which [`Shared::begin_job`](crate::server::Shared::begin_job) was asked, and sends its reply or leaves that
-    /// to the thread that sends.
-    pub(crate) fn run(self: &Arc<Self>, job: Job) {
+    /// to the thread that sends. Returns the lead if nobody had it by then.
+    ///
+    /// It is taken before a small reply is sent: that lets a client with one request in flight send the next one, which would
+    /// wake another thread if nobody led.
+    pub(crate) fn run(self: &Arc<Self>, job: Job) -> Option<Leftover> {
         let place = self.server.place(self.id);
         let Job { replying, held, task } = job;
         let streamed = matches!(task, Task::Read { length, .. } if length > STREAMED_BYTES);
+        let mut lead = None;
         if let (true, Task::Read { length, .. }) = (streamed, &task) {
             // It waits for the client, not for a disk: that must not take another job's place.
             drop(place);
@@ -127,10 +131,14 @@ impl Connection {
             let reply = self.reply(replying, task);
             drop(place);
             if let Some(reply) = reply {
+                if reply.memory() < LARGE_BYTES {
+                    lead = self.take_free_lead();
+                }
                 self.send(reply);
             }
         }
         self.end_waiting(held);
+        lead.or_else(|| self.take_lead_back())
     }
 
     /// Does a task; returns the reply, unless another piece's job has it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use support::client::*;
 use support::ram_disk::{RamDisk, RamDisks};
 use support::{MIB, Troubled, eventually, flood, serve, serve_within};
@@ -422,4 +423,27 @@ fn many_connections_at_once_read_what_they_wrote() {
             });
         }
     });
+}
+
+#[test]
+fn a_client_that_flushes_after_each_write_is_served_by_one_thread() {
+    // On one processor the client goes on as soon as its reply is there, before the thread that sent it does.
+    let mut one = CpuSet::new();
+    let all = sched_getaffinity(None).unwrap();
+    one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
+    sched_setaffinity(None, &one).unwrap();
+    let troubled = Arc::new(Troubled::new(MIB));
+    let server = serve([("disk", Arc::<Troubled>::clone(&troubled) as Arc<dyn Export>)]);
+    let mut raw = Raw::attached(&server, "disk", Style::Structured, &[]);
+    for write in 0..10_000 {
+        raw.write(4096 * (write % 256), &[write as u8; 4096]);
+        assert_eq!(raw.ask(0, FLUSH, 0, 0, &[]).errno(), 0);
+    }
+    let threads = troubled.flushed_by.lock();
+    let changes = threads.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(
+        changes < 20,
+        "the thread changed {changes} times in {} flushes",
+        threads.len()
+    );
 }

@@ -9,6 +9,7 @@ pub mod ram_disk;
 use std::io::Write as _;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -97,6 +98,8 @@ pub struct Troubled {
     /// Reads and writes that touch this fail.
     pub bad: Range<u64>,
     pub fault: Fault,
+    /// Which threads flushed it, one after the other.
+    pub flushed_by: Mutex<Vec<ThreadId>>,
 }
 
 impl Troubled {
@@ -109,6 +112,7 @@ impl Troubled {
             slow: false,
             bad: 0..0,
             fault: Fault::new(Errno::Io, "block 7 fails its checksum"),
+            flushed_by: Mutex::default(),
         }
     }
 
@@ -173,6 +177,7 @@ impl Export for Troubled {
 
     fn flush(&self) -> Result<(), Fault> {
         self.flushing.pass();
+        self.flushed_by.lock().push(thread::current().id());
         self.disk.flush()
     }
 

@@ -20,12 +20,30 @@ use crate::block::{BLOCK, BLOCK_BYTES};
 /// The memory of one block.
 type BlockMemory = Box<[u8; BLOCK]>;
 
+/// Blocks of a large write of the usual length, of which the memory is kept: others are not all of one size.
+const LARGE_BLOCKS: usize = (1 << 20) / BLOCK;
+
+/// Memory that nothing uses.
+#[derive(Default)]
+struct Spare {
+    blocks: Vec<BlockMemory>,
+    /// Empty, with room for [`LARGE_BLOCKS`].
+    large: Vec<Vec<AlignedBlock>>,
+}
+
+impl Spare {
+    fn count(&self) -> usize {
+        self.blocks.len() + self.large.len() * LARGE_BLOCKS
+    }
+}
+
 /// What the buffer of one store has in memory.
 pub(crate) struct BufferMemory {
     held: AtomicU64,
     books: AtomicU64,
     cleared: AtomicU64,
-    spare: Mutex<Vec<BlockMemory>>,
+    spare: Mutex<Spare>,
+    /// In blocks.
     spare_max: usize,
 }
 
@@ -58,12 +76,12 @@ impl BufferMemory {
 
     /// Returns how many bytes wait for the next writes.
     pub(crate) fn spare(&self) -> u64 {
-        self.spare.lock().len() as u64 * BLOCK_BYTES
+        self.spare.lock().count() as u64 * BLOCK_BYTES
     }
 
     fn copy_of(&self, block: &[u8; BLOCK]) -> BlockMemory {
         // Others are not kept waiting while this copies.
-        let spare = self.spare.lock().pop();
+        let spare = self.spare.lock().blocks.pop();
         match spare {
             Some(mut memory) => {
                 memory.copy_from_slice(block);
@@ -71,6 +89,16 @@ impl BufferMemory {
             }
             None => Box::new(*block),
         }
+    }
+
+    /// Returns empty memory for so many blocks of a large write.
+    fn for_large(&self, count: usize) -> Vec<AlignedBlock> {
+        let spare = match count {
+            LARGE_BLOCKS => self.spare.lock().large.pop(),
+            _ => None,
+        };
+        // At once: what grows moves all that it has.
+        spare.unwrap_or_else(|| Vec::with_capacity(count))
     }
 }
 
@@ -129,7 +157,7 @@ enum Content {
     /// As it was read.
     Read(Box<[u8]>),
     /// Of a large write, which goes to the medium past its cache: that wants memory that is aligned.
-    Aligned(Box<[AlignedBlock]>),
+    Aligned(Vec<AlignedBlock>),
 }
 
 /// A block in memory that is aligned to its size.
@@ -162,10 +190,9 @@ impl Chunk {
         count: usize,
         memory: &Arc<BufferMemory>,
     ) -> Arc<Self> {
-        // Once: what grows moves all that it has.
-        let mut copied = Vec::with_capacity(count);
+        let mut copied = memory.for_large(count);
         copied.extend(blocks.map(|block| AlignedBlock(*block)));
-        Self::of(Content::Aligned(copied.into()), memory)
+        Self::of(Content::Aligned(copied), memory)
     }
 
     /// Takes over whole blocks that were read.
@@ -209,12 +236,31 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         self.uncount();
-        let memory = &self.memory;
-        if let Content::Blocks(blocks) = &mut self.content {
-            let mut spare = memory.spare.lock();
-            let room = memory.spare_max.saturating_sub(spare.len());
-            let kept = blocks.len().min(room);
-            spare.extend(blocks.drain(..kept));
+        let (spare, most) = (&self.memory.spare, self.memory.spare_max);
+        // What goes instead is freed when others need not wait for that.
+        match &mut self.content {
+            Content::Blocks(blocks) => {
+                let mut spare = spare.lock();
+                let is_full = spare.count() + blocks.len() > most;
+                let _gone = if is_full { spare.large.pop() } else { None };
+                let room = most.saturating_sub(spare.count());
+                let kept = blocks.len().min(room);
+                spare.blocks.extend(blocks.drain(..kept));
+                drop(spare);
+            }
+            Content::Aligned(blocks) if blocks.capacity() == LARGE_BLOCKS => {
+                let mut kept = std::mem::take(blocks);
+                kept.clear();
+                let mut spare = spare.lock();
+                let is_full = spare.count() + LARGE_BLOCKS > most;
+                let left = spare.blocks.len().saturating_sub(LARGE_BLOCKS);
+                let _gone = is_full.then(|| spare.blocks.split_off(left));
+                if spare.count() + LARGE_BLOCKS <= most {
+                    spare.large.push(kept);
+                }
+                drop(spare);
+            }
+            Content::Aligned(_) | Content::Read(_) => {}
         }
     }
 }
@@ -230,11 +276,43 @@ mod tests {
         let chunks: Vec<_> = (0..3).map(|_| Chunk::copy(written.iter(), &memory)).collect();
         assert_eq!(memory.held(), 6 * BLOCK_BYTES);
         drop(chunks);
-        assert_eq!((memory.held(), memory.spare.lock().len()), (0, 4));
+        assert_eq!((memory.held(), memory.spare.lock().count()), (0, 4));
 
         let again = Chunk::copy([[3; BLOCK]].iter(), &memory);
-        assert_eq!((memory.held(), memory.spare.lock().len()), (BLOCK_BYTES, 3));
+        assert_eq!((memory.held(), memory.spare.lock().count()), (BLOCK_BYTES, 3));
         assert_eq!(again.block(0), [3; BLOCK]);
+    }
+
+    #[test]
+    fn large_writes_of_the_usual_length_use_theirs_again_and_make_room_for_each_other() {
+        let blocks = LARGE_BLOCKS as u64 * BLOCK_BYTES;
+        let memory = BufferMemory::new(4 * blocks);
+        let written = |value| [[value; BLOCK]; LARGE_BLOCKS];
+        let large = |value| Chunk::copy_aligned(written(value).iter(), LARGE_BLOCKS, &memory);
+        let first = large(1);
+        let at = first.block(0).as_ptr();
+        drop(first);
+        let again = large(2);
+        assert_eq!(
+            (again.block(0).as_ptr(), again.block(LARGE_BLOCKS - 1)),
+            (at, &[2; BLOCK][..])
+        );
+        assert_eq!((memory.held(), memory.spare()), (blocks, 0));
+        drop((large(3), large(4), again));
+        assert_eq!(
+            (memory.held(), memory.spare()),
+            (0, 2 * blocks),
+            "half of the buffer"
+        );
+        // Small ones take their place, and the other way round.
+        drop(Chunk::copy(written(5).iter(), &memory));
+        let spare = || {
+            let spare = memory.spare.lock();
+            (spare.blocks.len(), spare.large.len())
+        };
+        assert_eq!(spare(), (LARGE_BLOCKS, 1));
+        drop((large(6), large(7)));
+        assert_eq!(spare(), (0, 2));
     }
 
     #[test]
@@ -253,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_or_is_large_is_counted_and_not_kept() {
+    fn what_was_read_or_is_of_an_unusual_length_is_counted_and_not_kept() {
         let memory = BufferMemory::new(8 * BLOCK_BYTES);
         let read = Chunk::read(vec![7; 2 * BLOCK].into(), &memory);
         let large = Chunk::copy_aligned([[9; BLOCK]].iter(), 1, &memory);
@@ -265,6 +343,6 @@ mod tests {
         assert!(large.is_aligned() && !read.is_aligned());
         assert_eq!(large.block(0).as_ptr().addr() % BLOCK, 0);
         drop((read, large));
-        assert_eq!((memory.held(), memory.spare.lock().len()), (0, 0));
+        assert_eq!((memory.held(), memory.spare.lock().count()), (0, 0));
     }
 }

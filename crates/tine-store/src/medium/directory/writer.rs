@@ -77,7 +77,7 @@ struct Direct {
 }
 
 impl Direct {
-    /// Bytes of aligned memory.
+    /// Bytes of aligned memory at the most.
     const BYTES: usize = 1 << 20;
 
     fn new(file: File) -> Self {
@@ -95,20 +95,26 @@ impl Direct {
         {
             return write_pieces(&self.file, pieces, offset);
         }
-        if self.aligned.is_empty() {
-            self.aligned.resize(Self::BYTES + ALIGNMENT, 0);
+        // Mostly this is a header, and what follows is aligned: for that a page is enough.
+        let room = pieces
+            .iter()
+            .map(|piece| piece.len())
+            .sum::<usize>()
+            .min(Self::BYTES);
+        if self.aligned.len() < room + ALIGNMENT {
+            self.aligned = vec![0; room + ALIGNMENT];
         }
         let skew = self.aligned.as_ptr().align_offset(ALIGNMENT);
-        let memory = &mut self.aligned[skew..skew + Self::BYTES];
+        let memory = &mut self.aligned[skew..skew + room];
         let (mut at, mut filled) = (offset, 0);
         for piece in pieces {
             let mut rest = &piece[..];
             while !rest.is_empty() {
-                let (now, later) = rest.split_at(rest.len().min(Self::BYTES - filled));
+                let (now, later) = rest.split_at(rest.len().min(room - filled));
                 memory[filled..filled + now.len()].copy_from_slice(now);
                 filled += now.len();
                 rest = later;
-                if filled == Self::BYTES {
+                if filled == room {
                     at += write_pieces(&self.file, &[IoSlice::new(&memory[..filled])], at)?;
                     filled = 0;
                 }

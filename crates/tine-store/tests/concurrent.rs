@@ -279,6 +279,89 @@ fn check_fork(branch: &tine_store::Branch, writer: u64, version: u64) {
 }
 
 #[test]
+fn large_writes_to_one_branch_go_on_beside_each_other_and_beside_forks() {
+    const THREADS: u64 = 6;
+    const BLOCKS: u64 = 256;
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = || OpenOptions {
+        // So that these writes go past the buffer.
+        large_write_bytes: BLOCKS * BLOCK,
+        buffer_bytes: 1 << 20,
+        ..OpenOptions::default()
+    };
+    let path = directory.path().join("store");
+    let create = CreateOptions::default();
+    let store = Store::create(&path, &create, options()).expect("a new store");
+    let size = THREADS * BLOCKS * BLOCK;
+    let branch = store.create_branch(&name("base"), size).expect("a branch");
+    let whole = |version: u64, writer: u64| -> Vec<u8> {
+        let blocks = writer * BLOCKS..(writer + 1) * BLOCKS;
+        blocks
+            .flat_map(|block| block_of(block, writer, version))
+            .collect()
+    };
+    // Each writer's blocks are of one version, as nothing else is one write.
+    let check = |branch: &tine_store::Branch, least: &[u64], most: u64| {
+        let mut bytes = vec![0; size as usize];
+        branch.read_at(&mut bytes, 0).expect("a read");
+        for (writer, (least, bytes)) in (0..).zip(least.iter().zip(bytes.chunks((BLOCKS * BLOCK) as usize))) {
+            let found = read_block(&bytes[..BLOCK as usize], writer * BLOCKS);
+            let version = found.map_or(0, |(_, version)| version);
+            assert!((*least..=most).contains(&version), "{version} of {writer}");
+            assert!(version == 0 || bytes == whole(version, writer));
+        }
+    };
+    let done: [AtomicU64; THREADS as usize] = Default::default();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|writer| {
+                let (branch, done) = (&branch, &done);
+                scope.spawn(move || {
+                    for version in 1..=40 {
+                        let at = writer * BLOCKS * BLOCK;
+                        branch.write_at(&whole(version, writer), at).expect("a write");
+                        done[writer as usize].store(version, Ordering::SeqCst);
+                        if version % 8 == writer {
+                            branch.flush().expect("a flush");
+                        }
+                    }
+                })
+            })
+            .collect();
+        let over = &is_over;
+        let (store, done) = (&store, &done);
+        scope.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                let before: Vec<u64> = done.iter().map(|done| done.load(Ordering::SeqCst)).collect();
+                let target = Target::Branch(name("base"));
+                store.fork(&target, &name("fork")).expect("a fork");
+                check(&store.branch(&name("fork")).expect("the fork"), &before, 40);
+                store.drop_branches(&[name("fork")]).expect("dropped");
+            }
+        });
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    drop(branch);
+    store.close().expect("a clean close");
+    let store = Store::open(&path, options()).expect("the store opens");
+    check(
+        &store.branch(&name("base")).expect("the branch"),
+        &[40; THREADS as usize],
+        40,
+    );
+    let segments = std::fs::read_dir(path.join("segments")).expect("listed");
+    let spare = segments.filter(|entry| {
+        let name = entry.as_ref().expect("an entry").file_name();
+        name.to_string_lossy().starts_with("00000000-")
+    });
+    assert_eq!(spare.count(), 0, "files are kept while the store is open only");
+}
+
+#[test]
 fn a_rollback_to_a_snapshot_that_is_made_anew_shows_no_gap() {
     const ROUNDS: u64 = 300;
     let snapshot: SnapshotName = "s".parse().expect("a valid name");

@@ -2,11 +2,13 @@
 //!
 //! Objects and journal files are plain files. Reads past the cache use O_DIRECT; on a file system without it they
 //! sync the file, ask the kernel to forget its pages and read through the cache. Space is held back by a file of
-//! its own (`reserve`) that shrinks as it is used.
+//! its own (`reserve`).
 
 mod file;
 pub(super) mod folder;
 mod journal;
+mod reserve;
+mod spare;
 mod writer;
 
 use std::ffi::OsStr;
@@ -17,12 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, fallocate, flock, ftruncate, statvfs};
-use rustix::io::retry_on_intr;
+use rustix::fs::{flock, statvfs};
 
 use self::file::{FileObject, open_direct};
 use self::folder::{Folder, Inside};
 use self::journal::JournalFile;
+use self::reserve::Reserve;
+use self::spare::SpareFiles;
 use self::writer::FileWriter;
 use super::lease::{self, Lease};
 use super::{Area, Medium, Object, ObjectName, ObjectWriter, Syncer, Writing};
@@ -56,7 +59,7 @@ pub struct DirectoryMedium {
     root: Arc<Folder>,
     access: Access,
     journal: Mutex<Vec<Arc<JournalFile>>>,
-    reserve: Mutex<Reserve>,
+    reserve: Arc<Reserve>,
     hold: Mutex<Hold>,
 }
 
@@ -66,14 +69,6 @@ enum Hold {
     Lock { _file: Option<File> },
     /// What its lease names, for reading.
     Lease { _lease: Lease },
-}
-
-struct Reserve {
-    /// Absent where nothing is written.
-    file: Option<File>,
-    bytes: u64,
-    /// False where the file system cannot allocate ahead; then only [`Medium::free_bytes`] bounds the writers.
-    allocates: bool,
 }
 
 impl DirectoryMedium {
@@ -177,15 +172,12 @@ impl DirectoryMedium {
                 Some(options.open(root.inside("reserve"))?)
             }
         };
+        let spare = SpareFiles::new(Arc::clone(&root));
         let medium = Self {
             root,
             access,
             journal: Mutex::new(Vec::new()),
-            reserve: Mutex::new(Reserve {
-                file: reserve,
-                bytes: 0,
-                allocates: true,
-            }),
+            reserve: Arc::new(Reserve::new(reserve, spare)),
             hold: Mutex::new(Hold::Lock { _file: lock }),
         };
         let mut files = Vec::new();
@@ -362,17 +354,28 @@ impl Medium for DirectoryMedium {
                 .truncate(true)
                 .open(self.root.inside(BEGUN))?;
             return Ok(Box::new(ParametersWriter {
-                file: FileWriter::new(file, None),
+                file: FileWriter::new(file, None, Arc::clone(&self.reserve), 0),
                 root: Arc::clone(&self.root),
             }));
         }
         let path = self.path(name);
-        let file = options.create_new(true).open(&path)?;
+        let again = match writing {
+            Writing::Cached => None,
+            Writing::PastCache { bytes } => self.reserve.spare().rename_for(bytes, path.as_ref())?,
+        };
+        options.create_new(again.is_none());
+        let file = self.reserve.making_room(|| options.open(&path))?;
         let direct = match writing {
             Writing::Cached => None,
-            Writing::PastCache => open_direct(path.as_ref(), File::options().write(true))?,
+            Writing::PastCache { .. } => open_direct(path.as_ref(), File::options().write(true))?,
         };
-        Ok(Box::new(FileWriter::new(file, direct)))
+        let has = again.unwrap_or(0);
+        Ok(Box::new(FileWriter::new(
+            file,
+            direct,
+            Arc::clone(&self.reserve),
+            has,
+        )))
     }
 
     fn reads_unfinished(&self) -> bool {
@@ -387,6 +390,16 @@ impl Medium for DirectoryMedium {
     fn remove_object(&self, name: ObjectName) -> io::Result<()> {
         self.check_writable()?;
         fs::remove_file(self.path(name))
+    }
+
+    fn retire_object(&self, name: ObjectName) -> io::Result<()> {
+        self.check_writable()?;
+        let path = self.path(name);
+        let free = self.free_bytes()?;
+        match self.reserve.spare().keep(path.as_ref(), free) {
+            Ok(true) => Ok(()),
+            _ => fs::remove_file(path),
+        }
     }
 
     fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>> {
@@ -409,7 +422,10 @@ impl Medium for DirectoryMedium {
     }
 
     fn sync_area(&self, area: Area) -> io::Result<()> {
-        File::open(self.root.inside(directory(area)))?.sync_all()
+        let renamed = (area == Area::Segment).then(|| self.reserve.spare().renamed());
+        File::open(self.root.inside(directory(area)))?.sync_all()?;
+        renamed.inspect(|&renamed| self.reserve.spare().settle(renamed));
+        Ok(())
     }
 
     fn journal_files(&self) -> io::Result<u32> {
@@ -423,7 +439,8 @@ impl Medium for DirectoryMedium {
     fn create_journal_file(&self, file: u32, bytes: u64) -> io::Result<()> {
         self.check_writable()?;
         let path = self.journal_path(file);
-        if let Err(error) = write_zeroes(path.as_ref(), bytes) {
+        let made = self.reserve.making_room(|| write_zeroes(path.as_ref(), bytes));
+        if let Err(error) = made {
             // On a full disk half a file would take the room that others need.
             let known = (file as usize) < self.journal.lock().len();
             let _ = if known {
@@ -469,34 +486,11 @@ impl Medium for DirectoryMedium {
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let mut reserve = self.reserve.lock();
-        let Reserve {
-            file: Some(file),
-            bytes: before,
-            allocates,
-        } = &mut *reserve
-        else {
-            return Ok(());
-        };
-        if bytes > *before && *allocates {
-            let more = bytes - *before;
-            match retry_on_intr(|| fallocate(&*file, FallocateFlags::empty(), *before, more)) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => *allocates = false,
-                Err(error) => {
-                    // What a failed call allocated is given back.
-                    ftruncate(&*file, *before)?;
-                    return Err(error.into());
-                }
-            }
-        } else if bytes < *before && *allocates {
-            ftruncate(&*file, bytes)?;
-        }
-        if !*allocates && bytes > *before && bytes > self.free_bytes()? {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        *before = bytes;
-        Ok(())
+        self.reserve.hold(bytes)
+    }
+
+    fn give_back(&self) -> bool {
+        self.reserve.give_back()
     }
 
     fn become_reader(&self, kept: &[SegmentId]) -> io::Result<()> {
@@ -504,9 +498,10 @@ impl Medium for DirectoryMedium {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let lease = Lease::take(&self.root, kept)?;
+        self.reserve.spare().clear();
         // Before another process can have the lock, nothing here can change its journal and its reserve any more.
         self.journal.lock().clear();
-        self.reserve.lock().file = None;
+        self.reserve.leave();
         *self.hold.lock() = Hold::Lease { _lease: lease };
         Ok(())
     }

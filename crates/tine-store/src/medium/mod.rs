@@ -110,7 +110,10 @@ pub enum Writing {
     Cached,
     /// Past the cache where that is possible: for so much that a cache would only be filled with it. It can be read at
     /// once all the same.
-    PastCache,
+    PastCache {
+        /// So many will be written, about.
+        bytes: u64,
+    },
 }
 
 /// A medium for one store. All methods may be called from several threads.
@@ -127,6 +130,12 @@ pub trait Medium: Send + Sync + 'static {
 
     /// Removes an object's name; readers that have it open go on. Durable after [`Medium::sync_area`].
     fn remove_object(&self, name: ObjectName) -> io::Result<()>;
+
+    /// Removes the name of an object that was durable and that nobody has open any more: [`Medium::remove_object`], but what
+    /// it lay in may serve for another object.
+    fn retire_object(&self, name: ObjectName) -> io::Result<()> {
+        self.remove_object(name)
+    }
 
     /// Returns the objects of an area, in no order.
     fn list_objects(&self, area: Area) -> io::Result<Vec<ObjectName>>;
@@ -163,6 +172,12 @@ pub trait Medium: Send + Sync + 'static {
     /// Holds `bytes` back, in place of what was held before, so that nobody else can take them;
     /// [`io::ErrorKind::StorageFull`] if there is less, and then what was held before stays held.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
+
+    /// Gives up something of what it keeps beyond that, only to be quicker, once nobody has written for a while; tells whether
+    /// there is more.
+    fn give_back(&self) -> bool {
+        false
+    }
 
     /// Lets another process have the medium and goes on as a reader, for as long as this handle lives: objects can be
     /// read, every change is refused, the journal is not there any more, and [`Medium::leased`] names `kept` to those

@@ -15,6 +15,7 @@ use crate::journal::commit::Ticket;
 use crate::names::{BranchName, SnapshotName};
 use crate::planted::{Bug, planted};
 use crate::segment::table::SegmentTable;
+use crate::store::branch_streams::BranchStreams;
 use crate::store::head::Head;
 use crate::store::pace::Clock;
 use crate::store::stream::OpenStream;
@@ -28,8 +29,8 @@ pub(crate) struct BranchCell {
     pub(crate) head: Arc<RwLock<Head>>,
     /// Writers hold it shared; a fork that cannot keep up with them holds it alone.
     pub(crate) gate: RwLock<()>,
-    /// Segments that large writes fill; the last one may have room. Locked before the head.
-    pub(crate) streams: Mutex<Vec<OpenStream>>,
+    /// Segments that large writes fill. Locked before the head.
+    pub(crate) streams: BranchStreams,
     /// Bytes written since the last flush.
     pub(crate) unflushed: AtomicU64,
     /// When what was written is worked off.
@@ -43,7 +44,7 @@ impl BranchCell {
             name: Mutex::new(name),
             head: Arc::new(RwLock::new(head)),
             gate: RwLock::new(()),
-            streams: Mutex::default(),
+            streams: BranchStreams::default(),
             unflushed: AtomicU64::new(0),
             clock: Clock::default(),
         })

@@ -171,7 +171,7 @@ impl Engine {
     fn remove_segment(&self, segment: SegmentId) {
         if self.medium.can_overwrite() {
             let name = ObjectName::Segment(segment);
-            if self.medium.remove_object(name).is_ok() {
+            if self.medium.retire_object(name).is_ok() {
                 self.removed_since_sync.store(true, Ordering::Relaxed);
             }
         }

@@ -25,10 +25,10 @@ use crate::journal::commit::{Item, Priority, Refused, Ticket};
 use crate::journal::record::{BranchMade, Record};
 use crate::names::{BranchName, Target};
 use crate::planted::{Bug, planted};
+use crate::store::branch_streams::AllStreams;
 use crate::store::catalog::{BranchCell, Catalog};
 use crate::store::flush::{Amount, Unflushed};
 use crate::store::head::Head;
-use crate::store::stream::OpenStream;
 use crate::store::stretch::Stretch;
 use crate::store::view::View;
 use crate::store::{Engine, now};
@@ -53,7 +53,7 @@ pub(super) enum Purpose {
 struct Frozen<'a> {
     head: ArcRwLockWriteGuard<RawRwLock, Head>,
     /// What the branch streamed; locked if it has anything.
-    streams: Option<MutexGuard<'a, Vec<OpenStream>>>,
+    streams: Option<AllStreams<'a>>,
     /// The stretch in which the branch goes on; absent if its last point serves again.
     next: Option<StretchId>,
     is_throwaway: bool,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod branch;
+mod branch_streams;
 pub(crate) mod catalog;
 mod changed;
 mod check;

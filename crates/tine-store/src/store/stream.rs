@@ -4,8 +4,9 @@
 //! the disk does. It costs a flush the sync of a segment more; so only a branch that has more unflushed than a frame takes
 //! streams, which has to be drained by its flush anyhow.
 //!
-//! Invariant: who appends to a branch's stream tells its head before it lets go of the stream: whoever has locked the
-//! streams and then the head finds each block of a stream in a group, or never has to.
+//! Invariant: who appends to a branch's stream tells its head before it lets go of the stream; see [`BranchStreams`].
+//!
+//! [`BranchStreams`]: crate::store::branch_streams::BranchStreams
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -108,10 +109,11 @@ impl Engine {
         self.hold_room(bytes)
     }
 
-    fn open_stream(&self) -> Result<OpenStream> {
+    /// `bytes` will be written to it, about.
+    fn open_stream(&self, bytes: u64) -> Result<OpenStream> {
         self.space.use_for_object(SEGMENT_HEADER_BYTES)?;
         let id = self.new_segment_id();
-        let writer = SegmentWriter::create(self, id, Writing::PastCache)?;
+        let writer = SegmentWriter::create(self, id, Writing::PastCache { bytes })?;
         let segment = self.segments.handle(id);
         self.streamed.open.fetch_add(1, Ordering::Relaxed);
         Ok(OpenStream {
@@ -164,7 +166,7 @@ impl OpenStream {
         self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         u64::from(self.writer.blocks()) * BLOCK_BYTES >= SEGMENT_DATA_BYTES
     }
 }
@@ -204,23 +206,23 @@ impl Branch {
         let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         engine.make_stream_room(&self.cell.clock, length)?;
         let _gate = self.cell.gate.read();
-        let mut streams = self.cell.streams.lock();
+        let mut taken = self.cell.streams.take();
         let end = offset + bytes.len() as u64;
         // Who drops the branch says so first, and then takes the streams away: nothing is appended behind that.
         drop(self.writable(end)?);
-        if streams.last().is_none_or(OpenStream::is_full) {
-            streams.push(engine.open_stream()?);
-        }
-        let open = streams.last_mut().expect("there is one by now");
+        // Who has written much since the last flush writes as much again before the next.
+        let unflushed = self.cell.unflushed.load(Ordering::Relaxed);
+        let expected = unflushed.max(length).min(SEGMENT_DATA_BYTES);
+        let open = taken.get(|| engine.open_stream(expected))?;
         let first = open.writer.blocks();
         engine.space.use_for_object(length)?;
         if let Err(error) = open.writer.append(engine, &pieces) {
             if !matches!(error, StoreError::NoSpace { .. })
-                && let Some(open) = streams.pop()
+                && let Some(open) = taken.remove()
             {
                 engine.rescue(&self.groups_in(&open.stream));
             }
-            drop(streams);
+            drop(taken);
             engine.settle_space();
             return Err(error);
         }

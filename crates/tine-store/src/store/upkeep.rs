@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -39,6 +39,11 @@ const CLEARED_BYTES: u64 = 24 + EXTENT_BYTES;
 /// So many cleared ranges need no room of their own: they go into what is spare.
 const CLEARED_SPARE_MAX: u64 = 4096;
 
+/// The medium may keep what makes it quick until nothing was to be done for so long.
+const IDLE: Duration = Duration::from_secs(2);
+/// Then it gives that back in pieces, with such pauses: somebody may write again.
+const IDLE_STEP: Duration = Duration::from_millis(50);
+
 /// The right to do upkeep: whoever holds the lock has it.
 #[derive(Default)]
 pub(crate) struct Upkeep;
@@ -60,6 +65,14 @@ pub(crate) struct Signal {
     asked: AtomicBool,
     state: Mutex<SignalState>,
     changed: Condvar,
+}
+
+/// Why the thread goes on.
+enum Wake {
+    Asked,
+    /// Nobody asked for as long as it would wait.
+    Idle,
+    Stopped,
 }
 
 #[derive(Default)]
@@ -84,16 +97,26 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Waits to be woken; false if there is nothing more to do.
-    fn wait(&self) -> bool {
+    /// Waits to be woken, no longer than `most` if there is such a bound.
+    fn wait(&self, most: Option<Duration>) -> Wake {
         let mut state = self.state.lock();
+        let until = most.map(|most| Instant::now() + most);
         while !state.woken && !state.stopped {
-            self.changed.wait(&mut state);
+            match until {
+                None => self.changed.wait(&mut state),
+                Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => {}
+            }
         }
-        state.woken = false;
+        if state.stopped {
+            return Wake::Stopped;
+        }
+        if !std::mem::take(&mut state.woken) {
+            return Wake::Idle;
+        }
         // Before the bounds are looked at: what comes after this look asks again.
         self.asked.store(false, Ordering::Release);
-        !state.stopped
+        Wake::Asked
     }
 }
 
@@ -101,7 +124,16 @@ impl Signal {
 ///
 /// An error is not reported from here: it is met again, and then reported, by the writer that runs into the bound.
 pub(crate) fn run(engine: &Engine) {
-    while engine.signal.wait() {
+    let mut patience = None;
+    loop {
+        match engine.signal.wait(patience) {
+            Wake::Stopped => return,
+            Wake::Idle => {
+                patience = engine.medium.give_back().then_some(IDLE_STEP);
+                continue;
+            }
+            Wake::Asked => patience = Some(IDLE),
+        }
         let mut upkeep = engine.upkeep.lock();
         let _ = engine.drain_if_due(&mut upkeep);
         let merge = engine.index.take_merge();

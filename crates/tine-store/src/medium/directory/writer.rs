@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use super::super::ObjectWriter;
 use super::file::ALIGNMENT;
+use super::reserve::{Reserve, is_full};
 
 /// A file that is being made.
 pub(super) struct FileWriter {
@@ -12,18 +14,39 @@ pub(super) struct FileWriter {
     /// The same for writing past the cache.
     direct: Option<Direct>,
     length: u64,
+    /// The file may have so many bytes: it was another one's.
+    has: u64,
     /// A write failed, and what of it was written may lie behind the end.
     torn: bool,
+    reserve: Arc<Reserve>,
 }
 
 impl FileWriter {
-    /// `direct` is the same file, opened for going past the cache.
-    pub(super) fn new(file: File, direct: Option<File>) -> Self {
+    /// `direct` is the same file, opened for going past the cache; `reserve` may have room to spare. The file has `has`
+    /// bytes, which are nobody's.
+    pub(super) fn new(file: File, direct: Option<File>, reserve: Arc<Reserve>, has: u64) -> Self {
         Self {
             file,
             direct: direct.map(Direct::new),
             length: 0,
+            has,
             torn: false,
+            reserve,
+        }
+    }
+
+    /// As [`ObjectWriter::append_pieces`].
+    fn try_append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check()?;
+        match self.write(pieces) {
+            Ok(bytes) => {
+                self.length += bytes;
+                Ok(())
+            }
+            Err(error) => {
+                self.torn = !is_full(&error) || self.file.set_len(self.length).is_err();
+                Err(error)
+            }
         }
     }
 
@@ -127,25 +150,16 @@ impl Direct {
 
 impl ObjectWriter for FileWriter {
     fn append_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
-        self.check()?;
-        match self.write(pieces) {
-            Ok(bytes) => {
-                self.length += bytes;
-                Ok(())
-            }
-            Err(error) => {
-                let undone = matches!(
-                    error.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                );
-                self.torn = !undone || self.file.set_len(self.length).is_err();
-                Err(error)
-            }
-        }
+        let reserve = Arc::clone(&self.reserve);
+        reserve.making_room(|| self.try_append(pieces))
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.check()?;
+        if self.has > self.length {
+            self.file.set_len(self.length)?;
+        }
+        self.has = 0;
         self.file.sync_all()
     }
 }

@@ -190,7 +190,8 @@ impl Planned {
     pub(super) fn writing(&self) -> Writing {
         let large = self.data.iter().filter(|block| block.is_of_large_write());
         if large.count() * 2 > self.data.len() {
-            Writing::PastCache
+            let bytes = self.data.len() as u64 * BLOCK_BYTES;
+            Writing::PastCache { bytes }
         } else {
             Writing::Cached
         }

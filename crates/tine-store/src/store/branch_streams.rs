@@ -12,6 +12,10 @@ use crate::store::stream::OpenStream;
 /// So many write at once to one branch: more make no disk quicker, and each stream is a segment of its own.
 const WRITERS_MAX: usize = 4;
 
+/// With so many streams open in the store one writes at a time: each that is not full when it is published is a segment
+/// more to sync, as when a branch is forked while it is written.
+const OPEN_FEW: u64 = 8;
+
 /// The streams of a branch, all of them.
 pub(crate) type AllStreams<'a> = MappedRwLockWriteGuard<'a, Vec<OpenStream>>;
 
@@ -50,12 +54,14 @@ impl BranchStreams {
         Some(RwLockWriteGuard::map(all, |idle| &mut idle.get_mut().streams))
     }
 
-    /// Gets the right to a stream; which it is, is told by [`WriterStream::get`]. Waits while too many have one.
-    pub(super) fn take(&self) -> WriterStream<'_> {
+    /// Gets the right to a stream; which it is, is told by [`WriterStream::get`]. Waits while too many have one; in the store
+    /// are `open` of them.
+    pub(super) fn take(&self, open: u64) -> WriterStream<'_> {
+        let most = if open < OPEN_FEW { WRITERS_MAX } else { 1 };
         let idle = self.all.read();
         {
             let mut idle = idle.lock();
-            while idle.taken >= WRITERS_MAX {
+            while idle.taken >= most {
                 self.let_go.wait(&mut idle);
             }
             idle.taken += 1;

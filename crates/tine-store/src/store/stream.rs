@@ -206,7 +206,7 @@ impl Branch {
         let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         engine.make_stream_room(&self.cell.clock, length)?;
         let _gate = self.cell.gate.read();
-        let mut taken = self.cell.streams.take();
+        let mut taken = self.cell.streams.take(engine.open_streams_level().now);
         let end = offset + bytes.len() as u64;
         // Who drops the branch says so first, and then takes the streams away: nothing is appended behind that.
         drop(self.writable(end)?);

@@ -78,7 +78,8 @@ impl Engine {
                     self.publish(&segment, part);
                 }
             }
-            Effect::Remove(segment) => self.remove_segment(segment),
+            // Not here: a file system may take long for it, and whoever ends a commit is here.
+            Effect::Remove(segment) => self.removals.lock().push(segment),
             Effect::Announced { number, floor, roots } => {
                 self.journal.with_ring(|ring| ring.trim(&floor));
                 for root in roots {
@@ -167,14 +168,17 @@ impl Engine {
         self.has_deaths.store(true, Ordering::Relaxed);
     }
 
-    /// Removes a segment's object. A failure leaves an orphan, which the next opening removes.
-    fn remove_segment(&self, segment: SegmentId) {
-        if self.medium.can_overwrite() {
-            let name = ObjectName::Segment(segment);
-            if self.medium.retire_object(name).is_ok() {
-                self.removed_since_sync.store(true, Ordering::Relaxed);
-            }
+    /// Removes the object of a segment that is durably no part of the store; false if there is none. A failure leaves an
+    /// orphan, which the next opening removes.
+    pub(crate) fn remove_dead_segment(&self) -> bool {
+        let Some(segment) = self.removals.lock().pop() else {
+            return false;
+        };
+        let name = ObjectName::Segment(segment);
+        if self.medium.can_overwrite() && self.medium.retire_object(name).is_ok() {
+            self.removed_since_sync.store(true, Ordering::Relaxed);
         }
+        true
     }
 
     /// Makes removals durable; only saves space after a crash, so an error is no failure.

@@ -141,6 +141,8 @@ pub(crate) struct Engine {
     pub(crate) newest_manifest: AtomicU64,
     pub(crate) next_manifest: AtomicU64,
     removed_since_sync: AtomicBool,
+    /// Segments that are durably no part of the store, whose objects are to be removed by upkeep.
+    removals: Mutex<Vec<SegmentId>>,
     /// Some stretch has deaths that readers may hold up.
     pub(crate) has_deaths: AtomicBool,
     /// Checkpoints in a row that freed nothing of a full journal.

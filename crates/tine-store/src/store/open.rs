@@ -286,6 +286,7 @@ impl Store {
             newest_manifest: AtomicU64::new(number),
             next_manifest: AtomicU64::new(highest.saturating_add(1)),
             removed_since_sync: AtomicBool::new(false),
+            removals: Mutex::default(),
             has_deaths: AtomicBool::new(false),
             stuck: AtomicU32::new(0),
             dead_found_at: AtomicU64::new(u64::MAX),

@@ -478,7 +478,7 @@ impl Engine {
     }
 
     /// Gives back the segments that nothing refers to any more and nobody reads.
-    pub(crate) fn reclaim(&self, _upkeep: &mut Upkeep) -> Result<()> {
+    pub(crate) fn reclaim(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.close_departed_streams();
         if !self.medium.can_overwrite() {
             return Ok(());
@@ -508,7 +508,10 @@ impl Engine {
                 ..Item::default()
             };
             match self.enqueue_upkeep(item) {
-                Ok(ticket) => self.wait(ticket)?,
+                Ok(ticket) => {
+                    self.wait(ticket)?;
+                    self.remove_dead_segments(upkeep);
+                }
                 Err(error) => {
                     self.segments.put_back(chunk.into_iter().chain(unused));
                     return Err(error);
@@ -520,6 +523,20 @@ impl Engine {
             self.settle_space();
         }
         Ok(())
+    }
+
+    /// Removes the objects of segments that are durably no part of the store. Each may take the medium long, so who waits for
+    /// a drain gets half of the time.
+    fn remove_dead_segments(&self, upkeep: &mut Upkeep) {
+        let mut works_until = Instant::now();
+        while self.remove_dead_segment() {
+            let begun = Instant::now();
+            if self.mode == UpkeepMode::Background && begun >= works_until && self.is_drain_due() {
+                // They meet an error again, and report it.
+                let _ = self.give_way(upkeep);
+                works_until = Instant::now() + begun.elapsed();
+            }
+        }
     }
 
     /// Queues an item for which the ring grows if it has to; no lock but that of upkeep is held, unless the item is

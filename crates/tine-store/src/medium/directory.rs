@@ -482,7 +482,9 @@ impl Medium for DirectoryMedium {
 
     fn free_bytes(&self) -> io::Result<u64> {
         let status = statvfs(self.root.path())?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+        let free = status.f_bavail.saturating_mul(status.f_frsize);
+        // Who finds no more gets this too.
+        Ok(free.saturating_add(self.reserve.kept_beyond()))
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {

@@ -90,6 +90,7 @@ impl Branch {
                 apply(&mut content, *offset, data);
             }
             let runs = self.runs(content);
+            self.engine().hold_room(0)?;
             let _gate = self.cell.gate.read();
             let mut head = self.writable(end)?;
             let view = loaded(&head)?;

@@ -216,7 +216,7 @@ impl Branch {
             .make_buffer_room(&self.cell.clock, (blocks.end - blocks.start) * BLOCK_BYTES)?;
         let aligned = offset.is_multiple_of(BLOCK_BYTES) && end.is_multiple_of(BLOCK_BYTES);
         if aligned {
-            let (new, chunk) = self.prepare(bytes);
+            let (new, chunk) = self.prepare_with_room(bytes)?;
             let _gate = self.cell.gate.read();
             let mut head = self.writable(end)?;
             head.write(blocks.start, &new, &chunk);
@@ -240,7 +240,7 @@ impl Branch {
             first.read(self.index(), &mut whole[..BLOCK], edges[0] * BLOCK_BYTES)?;
             let skew = (offset - blocks.start * BLOCK_BYTES) as usize;
             whole[skew..skew + bytes.len()].copy_from_slice(bytes);
-            let (new, chunk) = self.prepare(&whole);
+            let (new, chunk) = self.prepare_with_room(&whole)?;
             let _gate = self.cell.gate.read();
             let mut head = self.writable(end)?;
             let view = loaded(&head)?;
@@ -278,12 +278,23 @@ impl Branch {
             return Ok(false);
         }
         let (new, chunk) = self.prepare(bytes);
+        if !engine.has_room() {
+            return Ok(false);
+        }
         let mut head = self.writable(end)?;
         head.write(offset / BLOCK_BYTES, &new, &chunk);
         drop(head);
         self.cell.unflushed.fetch_add(length, Ordering::Relaxed);
         engine.user_written.fetch_add(length, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// As [`Branch::prepare`], and there is room on the medium for it beside what others prepared meanwhile: each looked
+    /// for its own alone before.
+    pub(super) fn prepare_with_room(&self, bytes: &[u8]) -> Result<(NewBlocks, Arc<Chunk>)> {
+        let prepared = self.prepare(bytes);
+        self.engine().hold_room(0)?;
+        Ok(prepared)
     }
 
     /// Copies what is not zero into memory of its own, and computes its checksums. Of whole blocks.
@@ -386,7 +397,7 @@ impl Branch {
             }
             self.engine()
                 .make_buffer_room(&self.cell.clock, edge.len() as u64)?;
-            let (new, chunk) = self.prepare(&edge);
+            let (new, chunk) = self.prepare_with_room(&edge)?;
             {
                 let _gate = self.cell.gate.read();
                 let mut head = self.cell.head.write();

@@ -293,12 +293,13 @@ impl Engine {
         if planted(Bug::ReuseEarly) {
             self.journal.with_ring(|ring| ring.trim(&manifest.floor));
         }
-        self.space.use_for_manifest(manifest.object_bytes())?;
+        let room = self.space.use_for_manifest(manifest.object_bytes())?;
         if let Err(error) = manifest.put(&*self.medium) {
             // It was never announced, and no other gets its number: what there is of it only takes room.
             self.abandon(ObjectName::Manifest(manifest.number));
             return Err(error);
         }
+        room.written();
         let mut records = Encoder::default();
         Record::Announced {
             manifest: manifest.number,

@@ -235,7 +235,7 @@ impl Branch {
             )?;
             rest = behind;
         }
-        let (new, chunk) = self.prepare(&bytes);
+        let (new, chunk) = self.prepare_with_room(&bytes)?;
         drop(bytes);
         let _gate = self.cell.gate.read();
         let mut head = self.cell.head.write();

@@ -12,7 +12,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::block::BLOCK_BYTES;
-use crate::buffer::StretchId;
+use crate::buffer::{BufferedBlock, StretchId};
 use crate::codec::Encoder;
 use crate::error::{Result, StoreError};
 use crate::journal::commit::{Item, Ticket};
@@ -20,11 +20,11 @@ use crate::journal::record::{Record, SegmentPublished};
 use crate::medium::{Area, ObjectName};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentId;
-use crate::segment::format::{Part, encode_footer};
+use crate::segment::format::Part;
 use crate::store::Engine;
 use crate::store::catalog::BranchCell;
 use crate::store::durable::Effect;
-use crate::store::segment_writer::{ENDS_BYTES, SegmentWriter, Written};
+use crate::store::segment_writer::{SegmentWriter, Written};
 use crate::store::stretch::Stretch;
 use crate::store::upkeep::Upkeep;
 use capture::{Captured, capture, capture_head};
@@ -176,12 +176,14 @@ impl Engine {
             segments,
             mut streams,
         } = plan(captured)?;
-        let mut ended = 0;
-        let published = self.publish_all(segments, &mut streams, &mut ended, records);
+        let (mut ended, mut kept) = (0, Vec::new());
+        let published = self.publish_all(segments, &mut streams, &mut ended, &mut kept, records);
         if published.is_err() {
             for planned in &mut streams[..ended] {
                 self.give_up(planned);
             }
+            // What was made is gone again.
+            self.settle_space();
         }
         let ticket = published?;
         for (stretch, upto) in written {
@@ -190,17 +192,19 @@ impl Engine {
             state.ticket = state.ticket.max(ticket);
         }
         self.wait(ticket)?;
+        drop(kept);
         self.settle_space();
         Ok(true)
     }
 
     /// Writes segments, ends streams, and queues the frame that publishes them all. `ended` counts the streams that
-    /// nothing more can be done with.
+    /// nothing more can be done with; `kept` are the blocks of the segments, which count as long as what these were given.
     fn publish_all(
         &self,
         segments: Vec<Planned>,
         streams: &mut [PlannedStream<'_>],
         ended: &mut usize,
+        kept: &mut Vec<BufferedBlock>,
         mut records: Encoder,
     ) -> Result<Ticket> {
         let mut item = Item::default();
@@ -215,10 +219,13 @@ impl Engine {
             let written = self.put_data_segment(id, &planned, &parts)?;
             published(id, written, &parts).encode(&mut records);
             item.groups.extend(groups(&parts));
+            let (new, data) = planned.into_new_parts();
+            kept.extend(data);
             item.effects.push(Effect::Published {
                 segment: self.segments.handle(id),
                 bytes: written.length,
-                parts: planned.into_new_parts(),
+                given: written.given,
+                parts: new,
             });
         }
         for planned in &mut *streams {
@@ -227,8 +234,6 @@ impl Engine {
             let Some(open) = &mut planned.taken.open else {
                 continue;
             };
-            self.space
-                .use_for_object(encode_footer(parts).len() as u64 + ENDS_BYTES)?;
             let written = open.writer.end(self, parts);
             // Without space all is as it was, and the branch goes on with the stream.
             if !matches!(written, Err(StoreError::NoSpace { .. })) {
@@ -241,6 +246,7 @@ impl Engine {
             item.effects.push(Effect::Published {
                 segment: Arc::clone(&open.stream.segment),
                 bytes: written.length,
+                given: written.given,
                 parts: vec![new],
             });
         }
@@ -266,13 +272,11 @@ impl Engine {
     }
 
     fn put_data_segment(&self, id: SegmentId, planned: &Planned, parts: &[Part]) -> Result<Written> {
-        let data = planned.data.len() as u64 * BLOCK_BYTES;
-        self.space
-            .use_for_object(data + encode_footer(parts).len() as u64 + ENDS_BYTES)?;
         let mut writer = SegmentWriter::create(self, id, planned.writing())?;
         for blocks in planned.data.chunks(APPEND_BLOCKS) {
             let pieces: Vec<_> = blocks.iter().map(|block| IoSlice::new(block.bytes())).collect();
-            writer.append(self, &pieces)?;
+            let room = self.space.use_for_object(blocks.len() as u64 * BLOCK_BYTES)?;
+            writer.append(self, &pieces, room)?;
         }
         let written = writer.end(self, parts)?;
         writer.sync()?;

@@ -22,6 +22,8 @@ pub(crate) enum Effect {
     Published {
         segment: Arc<Segment>,
         bytes: u64,
+        /// What it was given that counts for what is in memory.
+        given: u64,
         parts: Vec<NewPart>,
     },
     /// Nobody needs an object any more.
@@ -71,8 +73,10 @@ impl Engine {
             Effect::Published {
                 segment,
                 bytes,
+                given,
                 parts,
             } => {
+                self.space.published(given);
                 self.segments.add(Arc::clone(&segment), SegmentKind::Data, bytes);
                 for part in parts {
                     self.publish(&segment, part);

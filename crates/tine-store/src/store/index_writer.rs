@@ -116,7 +116,7 @@ impl<'a> IndexWriter<'a> {
     fn begin(&self) -> Result<Open> {
         let id = self.engine.new_segment_id();
         let name = ObjectName::Segment(id);
-        self.engine.space.use_for_index(SEGMENT_HEADER_BYTES)?;
+        let room = self.engine.space.use_for_index(SEGMENT_HEADER_BYTES)?;
         let object = self
             .engine
             .medium
@@ -134,6 +134,7 @@ impl<'a> IndexWriter<'a> {
             name,
             &[IoSlice::new(&encode_header(id, SegmentKind::Index))],
         )?;
+        room.written();
         // In the table from now on, so that trees with nodes in it can say so; upkeep alone takes segments out. Who checks
         // the store finds its header there.
         let segments = &self.engine.segments;
@@ -144,12 +145,13 @@ impl<'a> IndexWriter<'a> {
     /// Gives the medium what it has not got yet.
     fn append(&self, open: &mut Open) -> Result<()> {
         let rest = &open.nodes[open.appended..];
-        self.engine.space.use_for_index(rest.len() as u64)?;
+        let room = self.engine.space.use_for_index(rest.len() as u64)?;
         self.engine.append(
             &mut *open.object,
             ObjectName::Segment(open.id),
             &[IoSlice::new(rest)],
         )?;
+        room.written();
         open.appended = open.nodes.len();
         Ok(())
     }

@@ -14,15 +14,15 @@ use crate::segment::format::{
     encode_trailer,
 };
 use crate::store::Engine;
+use crate::store::space::ObjectRoom;
 
-/// Bytes of a data segment's header and trailer.
-pub(super) const ENDS_BYTES: u64 = SEGMENT_HEADER_BYTES + TRAILER_BYTES as u64;
-
-/// A data segment that is being written. Room on the medium is the caller's to have.
+/// A data segment that is being written.
 pub(super) struct SegmentWriter {
     pub(super) id: SegmentId,
     object: Box<dyn ObjectWriter>,
     blocks: u32,
+    /// What it was given that counts for what is in memory until it is published.
+    given: u64,
 }
 
 /// What the frame that publishes a segment says of it.
@@ -30,12 +30,15 @@ pub(super) struct SegmentWriter {
 pub(super) struct Written {
     pub(super) length: u64,
     pub(super) footer: u32,
+    /// What it was given that counts for what is in memory until it is published.
+    pub(super) given: u64,
 }
 
 impl SegmentWriter {
     /// Makes the object.
     pub(super) fn create(engine: &Engine, id: SegmentId, writing: Writing) -> Result<Self> {
         let name = ObjectName::Segment(id);
+        let room = engine.space.use_for_object(SEGMENT_HEADER_BYTES)?;
         let mut object = engine
             .medium
             .create_object(name, writing)
@@ -49,6 +52,7 @@ impl SegmentWriter {
             id,
             object,
             blocks: 0,
+            given: room.written(),
         })
     }
 
@@ -57,12 +61,18 @@ impl SegmentWriter {
         self.blocks
     }
 
-    /// Appends whole blocks, in pieces. After [`StoreError::NoSpace`] all is as it was; after any other error nothing more
+    /// Appends whole blocks, in pieces, for which there is `room`. After [`StoreError::NoSpace`] all is as it was; after any other error nothing more
     /// can be done with it.
-    pub(super) fn append(&mut self, engine: &Engine, pieces: &[IoSlice<'_>]) -> Result<()> {
+    pub(super) fn append(
+        &mut self,
+        engine: &Engine,
+        pieces: &[IoSlice<'_>],
+        room: ObjectRoom<'_>,
+    ) -> Result<()> {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         debug_assert!(bytes.is_multiple_of(BLOCK));
         engine.append(&mut *self.object, ObjectName::Segment(self.id), pieces)?;
+        self.given += room.written();
         self.blocks += (bytes / BLOCK) as u32;
         Ok(())
     }
@@ -70,6 +80,9 @@ impl SegmentWriter {
     /// Appends footer and trailer. Errors are those of [`SegmentWriter::append`].
     pub(super) fn end(&mut self, engine: &Engine, parts: &[Part]) -> Result<Written> {
         let footer = encode_footer(parts);
+        let room = engine
+            .space
+            .use_for_object((footer.len() + TRAILER_BYTES) as u64)?;
         let footer_offset = SEGMENT_HEADER_BYTES + u64::from(self.blocks) * BLOCK_BYTES;
         let trailer = Trailer {
             footer_offset,
@@ -79,9 +92,11 @@ impl SegmentWriter {
         let ending = encode_trailer(&trailer);
         let end = [IoSlice::new(&footer), IoSlice::new(&ending)];
         engine.append(&mut *self.object, ObjectName::Segment(self.id), &end)?;
+        self.given += room.written();
         Ok(Written {
             length: footer_offset + (footer.len() + TRAILER_BYTES) as u64,
             footer: trailer.footer_checksum,
+            given: self.given,
         })
     }
 

@@ -3,10 +3,12 @@
 //! What is held back covers everything in memory that no segment holds yet, its footers and runs, the next manifest,
 //! and two constants: one that lets upkeep go on when the disk is full, and a file for the journal's ring.
 //!
-//! **Invariant:** what is held and what was given to objects that are being made cover together what is in memory; so
-//! a write that comes while a drain is under way cannot take the room that the drain was given.
+//! **Invariant:** what is held and what was given to objects that are being made cover together what is in memory. What an
+//! object was given counts no longer than the blocks for which it was. Until it is written it looks free to the medium; so
+//! whoever wants more held has to find more free than all of that, and a write that comes while a drain is under way cannot
+//! take the drain's room.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,15 +36,94 @@ const DATA_PER_INDEX: u64 = 16;
 /// What a record of the journal adds to a manifest, in its two copies, is at the most so many times as long.
 const MANIFEST_PER_RECORD: u64 = 8;
 
-/// What has to be held now, but for what is in memory.
+/// What no segment of the store holds, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Due {
-    /// The runs of what no run covers.
-    pub(crate) index: u64,
-    /// Bytes in memory that no segment holds.
+pub(crate) struct Unstored {
+    /// In memory.
     pub(crate) data: u64,
-    /// Bytes that lie in streams already; their footers and runs are still to come.
+    /// In streams already; their footers and runs are still to come.
     pub(crate) streamed: u64,
+}
+
+impl Unstored {
+    /// With so much more in memory.
+    pub(crate) fn and(self, bytes: u64) -> Self {
+        Self {
+            data: self.data + bytes,
+            ..self
+        }
+    }
+
+    /// What all of it will take.
+    fn needs(self) -> u64 {
+        self.data + (self.data + self.streamed) / DATA_PER_INDEX
+    }
+}
+
+/// What an object that is being made was given of what is held, until it is [written](ObjectRoom::written); else it is held
+/// again, where that is possible.
+#[must_use = "what is given has to be written"]
+pub(crate) struct ObjectRoom<'a> {
+    space: &'a Space,
+    bytes: u64,
+    user: User,
+}
+
+/// Who is given room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum User {
+    /// What moves what is in memory.
+    Object,
+    Index,
+    /// The next one will need as much.
+    Manifest,
+    /// A large write that goes to a stream.
+    Arriving,
+}
+
+impl ObjectRoom<'_> {
+    /// Takes note that the object has it. Returns how much of it counts for what is in memory, until that is
+    /// [published](Space::published).
+    pub(crate) fn written(mut self) -> u64 {
+        let mut held = self.space.held.lock();
+        held.unwritten -= self.bytes;
+        let bytes = std::mem::take(&mut self.bytes);
+        match self.user {
+            User::Object => bytes,
+            User::Index => 0,
+            User::Manifest => {
+                held.in_use = held.in_use.saturating_sub(bytes);
+                self.space.tell(&held);
+                0
+            }
+            User::Arriving => {
+                held.arriving -= bytes;
+                self.space.tell(&held);
+                0
+            }
+        }
+    }
+}
+
+impl Drop for ObjectRoom<'_> {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let held = &mut *self.space.held.lock();
+        held.unwritten -= self.bytes;
+        if self.user == User::Arriving {
+            held.arriving -= self.bytes;
+        } else {
+            // Who settled meanwhile has not counted it.
+            held.in_use = held.in_use.saturating_sub(self.bytes);
+        }
+        if self.user == User::Index {
+            held.in_index = held.in_index.saturating_sub(self.bytes);
+        }
+        let _ = self.space.reserve(held, held.reserved + self.bytes);
+        self.space.tell(held);
+    }
 }
 
 /// The space held back for what is in memory.
@@ -54,7 +135,7 @@ pub(crate) struct Space {
     /// opening finds it free. Nothing else may use it.
     ring: u64,
     held: Mutex<Held>,
-    /// So many bytes of data in memory are covered by what is held; what most writes look at, without the lock.
+    /// What is held or given for what is unstored; what most writes look at, without the lock.
     covered: AtomicU64,
 }
 
@@ -64,11 +145,15 @@ struct Held {
     reserved: u64,
     /// Of these, for the ring.
     ring: u64,
-    /// Bytes that were held and are given to objects that are being made.
+    /// Bytes that were held and are given to objects that are being made, for what is counted as being in memory.
     in_use: u64,
     /// Of these, what the index has of them that is being made: others may be finished meanwhile. Never more than was held
     /// for it.
     in_index: u64,
+    /// What is given and not written yet.
+    unwritten: u64,
+    /// Of this, large writes, which are not counted as streamed yet.
+    arriving: u64,
     /// What the runs of published blocks will take.
     index: u64,
     /// The newest manifest.
@@ -83,10 +168,10 @@ struct Held {
 }
 
 impl Held {
-    /// What `data` bytes in memory, the runs of what is published and the next manifest will take.
-    fn needed(&self, data: u64) -> u64 {
+    /// What the runs of what is published and the next manifest will take.
+    fn needed(&self) -> u64 {
         let manifest = self.manifest + self.growth.iter().sum::<u64>();
-        data + data / DATA_PER_INDEX + self.index + manifest.next_multiple_of(BLOCK_BYTES)
+        self.arriving / DATA_PER_INDEX + self.index + manifest.next_multiple_of(BLOCK_BYTES)
     }
 }
 
@@ -111,35 +196,34 @@ impl Space {
         self.spare + self.ring
     }
 
-    /// Holds room for `data` bytes in memory; "no space" is the answer to the write, not a later surprise.
+    /// Holds room for what is unstored; "no space" is the answer to the write, not a later surprise.
     ///
-    /// Without the lock while what is held covers it. A write that looked just before less was held is not covered: one
-    /// of each thread at the most, which the spare room is for; the next one finds it counted.
-    pub(crate) fn hold(&self, data: u64) -> Result<()> {
-        if self.covers(data) {
+    /// Without the lock while what is held covers it. A write that looked just before less was held is not covered; that
+    /// takes two at the same moment, and the spare room is for it.
+    pub(crate) fn hold(&self, unstored: Unstored) -> Result<()> {
+        if self.covers(unstored) {
             return Ok(());
         }
         let mut held = self.held.lock();
-        let result = self.hold_more(&mut held, data, "the write");
+        let result = self.hold_more(&mut held, unstored.needs(), "the write");
         self.tell(&held);
         result
     }
 
-    /// Tells whether room for so much data is held already.
-    pub(crate) fn covers(&self, data: u64) -> bool {
-        data <= self.covered.load(Ordering::Relaxed)
+    /// Tells whether room for so much is held already.
+    pub(crate) fn covers(&self, unstored: Unstored) -> bool {
+        unstored.needs() <= self.covered.load(Ordering::Relaxed)
     }
 
-    /// Tells who only looks how much data is covered; called after every change of what is held or needed.
+    /// Tells who only looks how much is covered; called after every change of what is held or needed.
     fn tell(&self, held: &Held) {
-        let others = held.needed(0) + self.constant();
+        let others = held.needed() + self.constant();
         let left = (held.reserved + held.in_use).saturating_sub(others);
-        let data = left / (DATA_PER_INDEX + 1) * DATA_PER_INDEX;
-        self.covered.store(data, Ordering::Relaxed);
+        self.covered.store(left, Ordering::Relaxed);
     }
 
-    fn hold_more(&self, held: &mut Held, data: u64, what: &'static str) -> Result<()> {
-        let needed = held.needed(data) + self.constant();
+    fn hold_more(&self, held: &mut Held, bytes: u64, what: &'static str) -> Result<()> {
+        let needed = bytes + held.needed() + self.constant();
         let covered = held.reserved + held.in_use;
         if needed <= covered {
             return Ok(());
@@ -147,9 +231,8 @@ impl Space {
         let step = STEP_BYTES.min(self.spare);
         for target in [needed.next_multiple_of(step), needed] {
             let target = target - held.in_use;
-            match self.medium.reserve(target) {
+            match self.reserve(held, target) {
                 Ok(()) => {
-                    held.reserved = target;
                     held.ring = self.ring.min(target);
                     return Ok(());
                 }
@@ -160,12 +243,12 @@ impl Space {
         Err(StoreError::NoSpace { what: what.into() })
     }
 
-    /// Holds room for what the records of `what` will add to the manifest, with `data` bytes in memory.
-    pub(crate) fn hold_records(&self, records: usize, data: u64, what: &'static str) -> Result<()> {
+    /// Holds room for what the records of `what` will add to the manifest, beside what is unstored.
+    pub(crate) fn hold_records(&self, records: usize, unstored: Unstored, what: &'static str) -> Result<()> {
         let mut held = self.held.lock();
         let more = records as u64 * MANIFEST_PER_RECORD;
         held.growth[0] += more;
-        let result = self.hold_more(&mut held, data, what);
+        let result = self.hold_more(&mut held, unstored.needs(), what);
         if result.is_err() {
             held.growth[0] -= more;
         }
@@ -180,33 +263,72 @@ impl Space {
         self.tell(&held);
     }
 
-    /// Gives room back for an object that is about to be written.
-    pub(crate) fn use_for_object(&self, bytes: u64) -> Result<()> {
-        let mut held = self.held.lock();
-        self.take(&mut held, bytes, u64::MAX);
-        self.let_go(&held)
+    /// Has so many bytes held, if there is room for them beside what others were given.
+    fn reserve(&self, held: &mut Held, target: u64) -> io::Result<()> {
+        let more = target.saturating_sub(held.reserved);
+        if more > 0 && held.unwritten > 0 && self.medium.free_bytes()? < more.saturating_add(held.unwritten) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.medium.reserve(target)?;
+        held.reserved = target;
+        Ok(())
+    }
+
+    /// Gives room for an object that is about to be written. What is not held, the object has to find free.
+    pub(crate) fn use_for_object(&self, bytes: u64) -> Result<ObjectRoom<'_>> {
+        self.take(&mut self.held.lock(), bytes, u64::MAX, User::Object)
     }
 
     /// As [`Space::use_for_object`], for the index that is being made: it gets what is held for new runs, and the spare
     /// room. What a merge copies beside has to find room that is free, not that of what is in memory.
-    pub(crate) fn use_for_index(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn use_for_index(&self, bytes: u64) -> Result<ObjectRoom<'_>> {
         let mut held = self.held.lock();
         let share = (held.index + self.spare).saturating_sub(held.in_index);
-        held.in_index += self.take(&mut held, bytes, share);
-        self.let_go(&held)
+        self.take(&mut held, bytes, share, User::Index)
     }
 
-    /// Takes at most `most` from what is held for an object of so many bytes; returns how many it got.
-    fn take(&self, held: &mut Held, bytes: u64, most: u64) -> u64 {
+    /// Holds room as [`Space::hold`] for a large write beside what is unstored, and gives it to that at once: what is held for
+    /// others is not there for it.
+    pub(crate) fn use_for_arriving(&self, unstored: Unstored, bytes: u64) -> Result<ObjectRoom<'_>> {
+        let mut held = self.held.lock();
+        let result = self.hold_more(&mut held, unstored.and(bytes).needs(), "the write");
+        if result.is_err() {
+            self.tell(&held);
+        }
+        result?;
+        self.take(&mut held, bytes, u64::MAX, User::Arriving)
+    }
+
+    /// Takes at most `most` from what is held for an object of so many bytes.
+    fn take(&self, held: &mut Held, bytes: u64, most: u64, user: User) -> Result<ObjectRoom<'_>> {
         debug_assert!(held.ring <= held.reserved);
-        // Media allocate whole blocks. What is not held, the object has to find free.
+        // Media allocate whole blocks.
         let free = held.reserved.saturating_sub(held.ring);
-        let taken = bytes.next_multiple_of(BLOCK_BYTES).min(free).min(most);
-        held.reserved -= taken;
-        held.in_use += taken;
-        held.taken += taken;
+        let bytes = bytes.next_multiple_of(BLOCK_BYTES).min(free).min(most);
+        self.let_go(held, bytes)?;
+        held.unwritten += bytes;
+        held.taken += bytes;
+        match user {
+            User::Object | User::Manifest => held.in_use += bytes,
+            User::Index => {
+                held.in_use += bytes;
+                held.in_index += bytes;
+            }
+            User::Arriving => held.arriving += bytes,
+        }
         self.tell(held);
-        taken
+        Ok(ObjectRoom {
+            space: self,
+            bytes,
+            user,
+        })
+    }
+
+    /// Takes note that what an object was given `bytes` for is about to be counted as stored; before it is.
+    pub(crate) fn published(&self, bytes: u64) {
+        let mut held = self.held.lock();
+        held.in_use = held.in_use.saturating_sub(bytes);
+        self.tell(&held);
     }
 
     /// Takes note that no index is being made any more.
@@ -215,41 +337,44 @@ impl Space {
     }
 
     /// As [`Space::use_for_object`], for a manifest: the next one will not be much longer.
-    pub(crate) fn use_for_manifest(&self, bytes: u64) -> Result<()> {
-        {
-            let mut held = self.held.lock();
-            held.manifest = bytes;
-            // What came since this one was described is not in it; when that was is not known, so it counts once more.
-            held.growth = [0, held.growth[0]];
-        }
-        self.use_for_object(bytes)
+    pub(crate) fn use_for_manifest(&self, bytes: u64) -> Result<ObjectRoom<'_>> {
+        let mut held = self.held.lock();
+        held.manifest = bytes;
+        // What came since this one was described is not in it; when that was is not known, so it counts once more.
+        held.growth = [0, held.growth[0]];
+        self.take(&mut held, bytes, u64::MAX, User::Manifest)
     }
 
     /// Gives back what is held for a file of the ring.
     pub(crate) fn use_for_ring(&self) -> Result<()> {
         let mut held = self.held.lock();
-        held.reserved = held.reserved.saturating_sub(std::mem::take(&mut held.ring));
+        let ring = std::mem::take(&mut held.ring);
+        self.let_go(&mut held, ring)?;
         self.tell(&held);
-        self.let_go(&held)
+        Ok(())
     }
 
-    fn let_go(&self, held: &Held) -> Result<()> {
+    /// Lets go of some of what is held.
+    fn let_go(&self, held: &mut Held, bytes: u64) -> Result<()> {
+        let rest = held.reserved.saturating_sub(bytes);
         self.medium
-            .reserve(held.reserved)
-            .map_err(|e| StoreError::io("space of the store", "release", e))
+            .reserve(rest)
+            .map_err(|e| StoreError::io("space of the store", "release", e))?;
+        held.reserved = rest;
+        Ok(())
     }
 
-    /// Holds what is due, once no object but those of the index is being made, and where there is plenty of room as much ahead as was
-    /// used lately. If there is not so much as is due, it holds what there is, which covers no more data: the next write has to find
-    /// room first.
-    pub(crate) fn settle(&self, due: Due) {
+    /// Holds what is due, once no object but those of the index is being made: for what is unstored, and `index` bytes for the runs
+    /// of what no run covers; and where there is plenty of room as much ahead as was used lately. If there is not so much as is
+    /// due, it holds what there is, which covers no more data: the next write has to find room first.
+    pub(crate) fn settle(&self, unstored: Unstored, index: u64) {
         let mut held = self.held.lock();
         // More than is due for the index now would pass for room of what is in memory.
-        held.in_index = held.in_index.min(due.index + self.spare);
-        held.in_use = due.streamed + held.in_index;
-        held.index = due.index;
+        held.in_index = held.in_index.min(index + self.spare);
+        held.in_use = held.in_index;
+        held.index = index;
         let needed = |held: &Held, ahead: u64| {
-            let needed = held.needed(due.data + due.streamed + ahead) + self.constant();
+            let needed = unstored.and(ahead).needs() + held.needed() + self.constant();
             needed.saturating_sub(held.in_use)
         };
         // A drain takes as long as the next one's blocks take to come, or longer; and between two of them others settle.
@@ -257,16 +382,15 @@ impl Space {
         let free = self.medium.free_bytes().unwrap_or(0);
         held.ahead = ahead.min(AHEAD_BYTES_MAX).min(free / FREE_PER_AHEAD);
         for target in [needed(&held, held.ahead), needed(&held, 0)] {
-            if self.medium.reserve(target).is_ok() {
-                held.reserved = target;
+            if self.reserve(&mut held, target).is_ok() {
                 held.ring = self.ring.min(target);
                 return self.tell(&held);
             }
         }
         let needed = needed(&held, 0);
-        let rest = needed.min(held.reserved.saturating_add(free / BLOCK_BYTES * BLOCK_BYTES));
-        if rest > held.reserved && self.medium.reserve(rest).is_ok() {
-            held.reserved = rest;
+        let free = free.saturating_sub(held.unwritten) / BLOCK_BYTES * BLOCK_BYTES;
+        let rest = needed.min(held.reserved.saturating_add(free));
+        if rest > held.reserved && self.reserve(&mut held, rest).is_ok() {
             // What lies in memory comes first: without its room it could not be flushed.
             held.ring = self.ring.min(rest.saturating_sub(needed - self.ring));
         }
@@ -300,57 +424,96 @@ mod tests {
         (Arc::clone(&medium), Space::new(medium, 8 * MIB, 0, 0))
     }
 
+    fn data(data: u64) -> Unstored {
+        Unstored { data, streamed: 0 }
+    }
+
     #[test]
     fn an_index_that_outgrows_its_room_takes_nobody_elses() {
         let (medium, space) = space(1 << 30);
-        let due = Due {
-            index: MIB,
-            data: 16 * MIB,
-            streamed: 0,
-        };
-        space.settle(due);
+        let due = data(16 * MIB);
+        space.settle(due, MIB);
         for _ in 0..50 {
-            space.use_for_index(MIB).expect("room");
+            space.use_for_index(MIB).expect("room").written();
             // Somebody drains in between.
-            space.settle(due);
+            space.settle(due, MIB);
             let held = space.held.lock();
             assert!(held.ring == 8 * MIB && held.reserved >= held.ring + due.data);
         }
         let covered = 16 * MIB;
-        assert!(space.covers(covered) && !space.covers(2 * covered));
+        assert!(space.covers(data(covered)) && !space.covers(data(2 * covered)));
         let free = medium.free_bytes().expect("told");
         assert!(free <= (1 << 30) - 8 * MIB - covered, "{free} bytes are free");
         space.end_index();
-        space.use_for_object(covered).expect("room");
+        space.use_for_object(covered).expect("room").written();
         space.use_for_ring().expect("the ring's file");
+    }
+
+    #[test]
+    fn what_an_object_was_given_and_has_not_written_is_not_there_for_the_next_write() {
+        let (medium, space) = space(36 * MIB);
+        space.hold(data(16 * MIB)).expect("room");
+        let free = medium.free_bytes().expect("told");
+        let room = space.use_for_object(16 * MIB).expect("room");
+        assert!(matches!(
+            space.hold(data(24 * MIB)),
+            Err(StoreError::NoSpace { .. })
+        ));
+        assert_eq!(medium.free_bytes().expect("told"), free + 16 * MIB, "it is there");
+        // It was not written: then it is held again.
+        drop(room);
+        assert_eq!(medium.free_bytes().expect("told"), free);
+        assert!(space.covers(data(16 * MIB)));
+        let held = space.held.lock();
+        assert_eq!((held.in_use, held.unwritten), (0, 0));
+    }
+
+    #[test]
+    fn two_large_writes_at_once_are_not_given_the_same_room() {
+        let (medium, space) = space(32 * MIB);
+        space.hold(data(4 * MIB)).expect("room");
+        let first = space.use_for_arriving(data(4 * MIB), 12 * MIB).expect("room");
+        let second = space.use_for_arriving(data(4 * MIB), 12 * MIB);
+        assert!(matches!(second, Err(StoreError::NoSpace { .. })));
+        // Others may settle meanwhile.
+        space.settle(data(4 * MIB), 0);
+        let held = space.held.lock().reserved;
+        assert!(
+            held >= 16 * MIB,
+            "{held} for what is in memory, the ring and the rest"
+        );
+        assert!(medium.free_bytes().expect("told") >= 12 * MIB, "for the first");
+        first.written();
+        let held = space.held.lock();
+        assert_eq!((held.unwritten, held.arriving), (0, 0));
     }
 
     #[test]
     fn who_writes_all_the_time_finds_room_held_already() {
         let (medium, space) = space(1 << 30);
-        space.hold(16 * MIB).expect("room");
-        space.use_for_object(16 * MIB).expect("room");
-        let due = Due {
-            data: 12 * MIB,
-            ..Due::default()
-        };
-        space.settle(due);
-        assert!(space.covers(44 * MIB), "twice what was used, beside what is due");
+        space.hold(data(16 * MIB)).expect("room");
+        space.use_for_object(16 * MIB).expect("room").written();
+        let due = data(12 * MIB);
+        space.settle(due, 0);
+        assert!(
+            space.covers(data(44 * MIB)),
+            "twice what was used, beside what is due"
+        );
         // What nobody uses is given back.
         for _ in 0..30 {
-            space.settle(due);
+            space.settle(due, 0);
         }
-        assert!(space.covers(12 * MIB) && !space.covers(13 * MIB));
+        assert!(space.covers(data(12 * MIB)) && !space.covers(data(13 * MIB)));
         assert!(medium.free_bytes().expect("told") > (1 << 30) - 26 * MIB);
     }
 
     #[test]
     fn where_room_is_scarce_none_is_held_ahead() {
         let (medium, space) = space(64 * MIB);
-        space.hold(16 * MIB).expect("room");
-        space.use_for_object(16 * MIB).expect("room");
+        space.hold(data(16 * MIB)).expect("room");
+        space.use_for_object(16 * MIB).expect("room").written();
         let free = medium.free_bytes().expect("told");
-        space.settle(Due::default());
+        space.settle(Unstored::default(), 0);
         let held_ahead = space.held.lock().ahead;
         assert!(held_ahead <= free / FREE_PER_AHEAD, "{held_ahead} of {free}");
     }
@@ -358,17 +521,17 @@ mod tests {
     #[test]
     fn what_is_held_for_the_ring_is_part_of_what_is_held() {
         let (_, space) = space(40 * MIB);
-        space.hold(16 * MIB).expect("room");
-        space.use_for_object(20 * MIB).expect("room");
+        space.hold(data(16 * MIB)).expect("room");
+        space.use_for_object(20 * MIB).expect("room").written();
         space.use_for_ring().expect("the ring's file");
         // What is given to an object is not free for the next write.
-        for data in [17, 18, 40] {
-            let _ = space.hold(data * MIB);
+        for more in [17, 18, 40] {
+            let _ = space.hold(data(more * MIB));
             let held = space.held.lock();
             assert!(held.ring <= held.reserved, "{} of {}", held.ring, held.reserved);
         }
-        space.use_for_object(8 * MIB).expect("room");
-        space.settle(Due::default());
+        space.use_for_object(8 * MIB).expect("room").written();
+        space.settle(Unstored::default(), 0);
         assert_eq!(space.held.lock().ring, 8 * MIB);
     }
 }

@@ -18,12 +18,12 @@ use crate::checksum::crc32c;
 use crate::error::{Result, StoreError};
 use crate::medium::{ObjectName, Reading, Writing};
 use crate::options::UpkeepMode;
-use crate::segment::format::SEGMENT_HEADER_BYTES;
 use crate::segment::stream::Stream;
 use crate::store::branch::new_blocks;
 use crate::store::head::NewBlocks;
 use crate::store::pace::{Clock, Level};
 use crate::store::segment_writer::SegmentWriter;
+use crate::store::space::ObjectRoom;
 use crate::store::{Branch, Engine};
 
 /// A segment gets no further group when it has this many bytes of data.
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Makes room for a streamed write on the medium; may drain.
-    fn make_stream_room(&self, clock: &Clock, bytes: u64) -> Result<()> {
+    fn make_stream_room(&self, clock: &Clock, bytes: u64) -> Result<ObjectRoom<'_>> {
         self.check_writable()?;
         self.keep_debt_bounded(clock, bytes)?;
         let open = || self.open_streams_level();
@@ -106,12 +106,11 @@ impl Engine {
         if is_full() {
             self.relieved(|| !is_full(), |upkeep| self.drain_streams(upkeep).map(drop))?;
         }
-        self.hold_room(bytes)
+        self.hold_arriving(bytes)
     }
 
     /// `bytes` will be written to it, about.
     fn open_stream(&self, bytes: u64) -> Result<OpenStream> {
-        self.space.use_for_object(SEGMENT_HEADER_BYTES)?;
         let id = self.new_segment_id();
         let writer = SegmentWriter::create(self, id, Writing::PastCache { bytes })?;
         let segment = self.segments.handle(id);
@@ -204,7 +203,7 @@ impl Branch {
             return self.write_piece(bytes, offset);
         }
         let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        engine.make_stream_room(&self.cell.clock, length)?;
+        let room = engine.make_stream_room(&self.cell.clock, length)?;
         let _gate = self.cell.gate.read();
         let mut taken = self.cell.streams.take(engine.open_streams_level().now);
         let end = offset + bytes.len() as u64;
@@ -215,15 +214,14 @@ impl Branch {
         let expected = unflushed.max(length).min(SEGMENT_DATA_BYTES);
         let open = taken.get(|| engine.open_stream(expected))?;
         let first = open.writer.blocks();
-        engine.space.use_for_object(length)?;
-        if let Err(error) = open.writer.append(engine, &pieces) {
-            if !matches!(error, StoreError::NoSpace { .. })
-                && let Some(open) = taken.remove()
-            {
-                engine.rescue(&self.groups_in(&open.stream));
+        if let Err(error) = open.writer.append(engine, &pieces, room) {
+            if !matches!(error, StoreError::NoSpace { .. }) {
+                if let Some(open) = taken.remove() {
+                    engine.rescue(&self.groups_in(&open.stream));
+                }
+                drop(taken);
+                engine.settle_space();
             }
-            drop(taken);
-            engine.settle_space();
             return Err(error);
         }
         open.count(length);

@@ -18,7 +18,7 @@ use crate::store::checkpoint::Merging;
 use crate::store::durable::Effect;
 use crate::store::pace::{Clock, Level, Pacer};
 use crate::store::reader::leased;
-use crate::store::space::Due;
+use crate::store::space::{ObjectRoom, Unstored};
 use crate::store::stretch::Stretch;
 use crate::store::{Engine, Store};
 
@@ -175,9 +175,12 @@ impl Engine {
         self.buffered.held()
     }
 
-    /// Bytes that no segment of the store holds, with what the cleared ranges will take of footers and runs.
-    pub(crate) fn unstored_bytes(&self) -> u64 {
-        self.buffered_bytes() + self.cleared_bytes() + self.streamed_bytes()
+    /// What no segment of the store holds, with what the cleared ranges will take of footers and runs.
+    pub(super) fn unstored(&self) -> Unstored {
+        Unstored {
+            data: self.buffered_bytes() + self.cleared_bytes(),
+            streamed: self.streamed_bytes(),
+        }
     }
 
     fn cleared_bytes(&self) -> u64 {
@@ -186,16 +189,18 @@ impl Engine {
 
     /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
-        self.space.settle(Due {
-            index: self.index_bytes_due(),
-            data: self.buffered_bytes() + self.cleared_bytes(),
-            streamed: self.streamed_bytes(),
-        });
+        let index = self.index_bytes_due();
+        self.space.settle(self.unstored(), index);
     }
 
-    /// Holds room on the medium for a write of so many bytes.
+    /// Tells whether what is in memory has its room on the medium.
+    pub(crate) fn has_room(&self) -> bool {
+        self.space.covers(self.unstored())
+    }
+
+    /// Holds room on the medium for a write of so many bytes beside what is in memory.
     pub(crate) fn hold_room(&self, bytes: u64) -> Result<()> {
-        self.hold_space(|| self.space.hold(self.unstored_bytes() + bytes))
+        self.hold_space(|| self.space.hold(self.unstored().and(bytes)))
     }
 
     /// Returns about what the runs of the next checkpoint will take at the most.
@@ -269,7 +274,7 @@ impl Engine {
     /// Tells whether there is room for a write in memory and on the medium and nobody slows it down; if so, it is on the clock.
     pub(crate) fn adds_at_once(&self, clock: &Clock, bytes: u64) -> bool {
         let (buffer, debt) = (self.buffer_level(), self.debt_level());
-        if buffer.now + bytes > buffer.hard || !self.space.covers(self.unstored_bytes() + bytes) {
+        if buffer.now + bytes > buffer.hard || !self.space.covers(self.unstored().and(bytes)) {
             return false;
         }
         if buffer.now + bytes <= buffer.soft && !debt.is_above_soft() {
@@ -304,7 +309,7 @@ impl Engine {
             return self.hold_room(bytes);
         }
         // On a full disk what is cleared is drained while the spare room is enough for it.
-        if self.buffered.cleared() > CLEARED_SPARE_MAX && self.space.hold(self.unstored_bytes()).is_err() {
+        if self.buffered.cleared() > CLEARED_SPARE_MAX && self.space.hold(self.unstored()).is_err() {
             let mut upkeep = self.upkeep.lock();
             self.with_dead_space(&mut upkeep, |upkeep| self.make_buffer_empty(upkeep))?;
         }
@@ -344,10 +349,15 @@ impl Engine {
 
     /// Holds room on the medium for what a user's records will add to the manifest.
     pub(crate) fn make_record_room(&self, records: usize, what: &'static str) -> Result<()> {
-        self.hold_space(|| self.space.hold_records(records, self.unstored_bytes(), what))
+        self.hold_space(|| self.space.hold_records(records, self.unstored(), what))
     }
 
-    fn hold_space(&self, hold: impl Fn() -> Result<()>) -> Result<()> {
+    /// Holds room on the medium for a large write of so many bytes, and gives it to that.
+    pub(super) fn hold_arriving(&self, bytes: u64) -> Result<ObjectRoom<'_>> {
+        self.hold_space(|| self.space.use_for_arriving(self.unstored(), bytes))
+    }
+
+    fn hold_space<T>(&self, hold: impl Fn() -> Result<T>) -> Result<T> {
         match hold() {
             Err(StoreError::NoSpace { .. }) => {
                 // What was dropped may not have been given back yet, and a drain may hold what it does not need.

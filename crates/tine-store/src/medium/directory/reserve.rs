@@ -112,6 +112,13 @@ impl Reserve {
         Ok(())
     }
 
+    /// Bytes that it keeps beyond what is held, until somebody needs them.
+    pub(super) fn kept_beyond(&self) -> u64 {
+        let state = self.state.lock();
+        let surplus = state.allocated.unwrap_or(0).saturating_sub(state.held);
+        surplus + self.spare.bytes()
+    }
+
     /// Gives up something of what is kept only to be quick; tells whether there is more.
     pub(super) fn give_back(&self) -> bool {
         self.spare.remove_one() || {

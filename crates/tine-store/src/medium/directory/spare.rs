@@ -47,6 +47,12 @@ struct Kept {
     renamed: u64,
 }
 
+impl Kept {
+    fn bytes(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.bytes()).sum()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Empty,
@@ -94,8 +100,7 @@ impl SpareFiles {
     pub(super) fn keep(&self, segment: &Path, free: u64) -> io::Result<bool> {
         let bytes = fs::metadata(segment)?.len();
         let mut kept = self.kept.lock();
-        let sum: u64 = kept.slots.iter().map(|slot| slot.bytes()).sum();
-        if bytes < FILE_BYTES_MIN || sum + bytes > BYTES_MAX.min(free / FREE_PER_BYTE) {
+        if bytes < FILE_BYTES_MIN || kept.bytes() + bytes > BYTES_MAX.min(free / FREE_PER_BYTE) {
             return Ok(false);
         }
         let Some(slot) = kept.slots.iter().position(|&slot| slot == Slot::Empty) else {
@@ -106,6 +111,11 @@ impl SpareFiles {
         let renamed = kept.renamed;
         kept.slots[slot] = Slot::Named { bytes, renamed };
         Ok(true)
+    }
+
+    /// Bytes of all files that are kept.
+    pub(super) fn bytes(&self) -> u64 {
+        self.kept.lock().bytes()
     }
 
     /// Returns how many segments have lost their names: what [`SpareFiles::settle`] is told when the directory has been

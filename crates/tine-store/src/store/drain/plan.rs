@@ -202,8 +202,10 @@ impl Planned {
         self.parts.iter().map(|new| new.part.clone()).collect()
     }
 
-    pub(super) fn into_new_parts(self) -> Vec<NewPart> {
-        self.parts.into_iter().map(PlannedPart::into_new).collect()
+    /// Returns the parts, and the blocks.
+    pub(super) fn into_new_parts(self) -> (Vec<NewPart>, Vec<BufferedBlock>) {
+        let parts = self.parts.into_iter().map(PlannedPart::into_new).collect();
+        (parts, self.data)
     }
 }
 

@@ -63,6 +63,13 @@ impl NodeCache {
         Ok(node)
     }
 
+    /// Adds a node that was just written: it counts as not used yet. Returns the bytes that it takes in memory.
+    pub(super) fn add(&self, at: &NodeRef, node: Node) -> u64 {
+        let bytes = node.memory_bytes();
+        self.insert(at, node);
+        bytes
+    }
+
     fn get(&self, at: &NodeRef) -> Option<Arc<Node>> {
         self.shard(at).lock().nodes.get(&(at.segment, at.offset)).cloned()
     }

@@ -73,6 +73,18 @@ impl Index {
         }
     }
 
+    /// Takes a node that was just written into the cache, so that who reads what was written need not load it. Returns the
+    /// bytes that it takes in memory.
+    pub(crate) fn keep(&self, at: &NodeRef, bytes: &[u8]) -> Result<u64> {
+        let node = Node::decode(bytes, &self.segments)?;
+        Ok(self.cache.add(at, node))
+    }
+
+    /// Returns how many bytes the cache holds at the most.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        self.cache.bytes().1
+    }
+
     /// Tells once that layers are due to be merged.
     pub(crate) fn wants_merge(&self) -> bool {
         self.merge.load(Ordering::Relaxed) == DUE

@@ -28,6 +28,10 @@ const INDEX_SEGMENT_BYTES: usize = 16 << 20;
 
 const APPEND_BYTES: usize = 1 << 20;
 
+/// Of the nodes that one writes, the first that take no more than this part of the cache go to it at once: what was just
+/// written is often read next, and a merge of more than the cache can have leaves it as it is.
+const CACHE_PER_KEPT: u64 = 2;
+
 /// A segment that is being written.
 struct Open {
     id: SegmentId,
@@ -50,6 +54,8 @@ pub(crate) struct IndexWriter<'a> {
     works_until: Cell<Instant>,
     /// Something could not be written.
     failed: Cell<bool>,
+    /// The cache may get so many bytes more of what is written.
+    keeps: Cell<u64>,
 }
 
 impl<'a> IndexWriter<'a> {
@@ -61,6 +67,7 @@ impl<'a> IndexWriter<'a> {
             upkeep: RefCell::new(Some(upkeep)),
             works_until: Cell::new(Instant::now()),
             failed: Cell::new(false),
+            keeps: Cell::new(engine.index.cache_bytes() / CACHE_PER_KEPT),
         }
     }
 
@@ -175,6 +182,14 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
+    /// Stores a set of written blocks, which lies where nodes do, and returns where.
+    pub(crate) fn put_set(&self, set: &[u8]) -> Result<NodeRef> {
+        let at = self.write(set);
+        self.failed.set(self.failed.get() || at.is_err());
+        self.give_way();
+        at
+    }
+
     /// Makes everything that was put durable.
     pub(crate) fn finish(self) -> Result<()> {
         if let Some(open) = self.open.take() {
@@ -222,9 +237,11 @@ impl NodeStore for IndexWriter<'_> {
     }
 
     fn put(&self, node: &[u8]) -> Result<NodeRef> {
-        let at = self.write(node);
-        self.failed.set(self.failed.get() || at.is_err());
-        self.give_way();
-        at
+        let at = self.put_set(node)?;
+        if self.keeps.get() > 0 {
+            let kept = self.engine.index.keep(&at, node)?;
+            self.keeps.set(self.keeps.get().saturating_sub(kept));
+        }
+        Ok(at)
     }
 }

@@ -166,7 +166,7 @@ mod tests {
         let (store, branch) = store(64 << 20);
         let engine = store.engine();
         for run in 0..2_u8 {
-            for at in 0..20_000 {
+            for at in 0..60_000 {
                 branch
                     .write_at(&[run + 1; BLOCK], at * 3 * BLOCK as u64)
                     .expect("a write");

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use crate::buffer::{Place as SourcePlace, StretchId};
 use crate::codec::Encoder;
 use crate::error::Result;
-use crate::index::build::NodeStore;
 use crate::index::extent::{Content, Extent};
 use crate::index::layers::{LAYERS_MAX, Layers, layers_kept};
 use crate::index::merge::{Stream, merge, overlay};
@@ -87,7 +86,7 @@ impl Engine {
                         alive = Some(written.count());
                         let mut out = Encoder::default();
                         written.encode(&mut out);
-                        Some(writer.put(&out.bytes)?)
+                        Some(writer.put_set(&out.bytes)?)
                     }
                 }
                 // Who asks for it is told.

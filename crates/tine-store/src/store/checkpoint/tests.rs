@@ -431,6 +431,30 @@ fn store_to_damage() -> (SimulatedMedium, Store, [BranchName; 2]) {
 }
 
 #[test]
+fn what_was_just_written_is_read_without_loading_its_nodes() {
+    let medium = SimulatedMedium::new(SimulatedOptions::default(), Chooser::seeded(1));
+    let store = Store::create_on(medium.start(), &CreateOptions::default(), options()).expect("a store");
+    let branch = store
+        .create_branch(&"a".parse().expect("a valid name"), 64 << 20)
+        .expect("a branch");
+    add_run(&store, &branch, (0..2000).map(|at| at * 2), Merging::Paced);
+    let root = {
+        let head = branch.cell.head.read();
+        let state = head.stretch.state.lock();
+        let root = state.root.as_ref().expect("a root");
+        root.trees[0].record.root
+    };
+    damage(&medium, &root);
+    let read = |branch: &Branch| branch.read_at(&mut [0; 4096], 1000 * 2 * 4096);
+    read(&branch).expect("read without the medium's");
+    drop(branch);
+    store.close().expect("closed");
+    let store = Store::open_on(medium.start(), options()).expect("the store opens");
+    let branch = store.branch(&"a".parse().expect("a valid name")).expect("there");
+    assert!(matches!(read(&branch), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
 fn a_disk_whose_index_cannot_be_read_keeps_no_other_from_being_written() {
     let (medium, store, [a, b]) = store_to_damage();
     let trees: Vec<NodeRef> = {

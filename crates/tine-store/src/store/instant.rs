@@ -268,7 +268,7 @@ impl Engine {
             let (records, bytes) = (item.records.len(), item.bytes() as u64);
             if records > held {
                 if let Err(StoreError::NoSpace { .. }) =
-                    self.space.hold_records(records - held, self.unstored(), what)
+                    self.space.hold_records(records - held, || self.unstored(), what)
                 {
                     drop(instant);
                     drop(gates);

@@ -10,7 +10,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use parking_lot::Mutex;
 
@@ -198,8 +198,7 @@ impl Space {
 
     /// Holds room for what is unstored; "no space" is the answer to the write, not a later surprise.
     ///
-    /// Without the lock while what is held covers it. A write that looked just before less was held is not covered; that
-    /// takes two at the same moment, and the spare room is for it.
+    /// Without the lock while what is held covers it.
     pub(crate) fn hold(&self, unstored: Unstored) -> Result<()> {
         if self.covers(unstored) {
             return Ok(());
@@ -210,8 +209,9 @@ impl Space {
         result
     }
 
-    /// Tells whether room for so much is held already.
+    /// Tells whether room for so much is held already. Who asks for a write has counted it as unstored before.
     pub(crate) fn covers(&self, unstored: Unstored) -> bool {
+        fence(Ordering::SeqCst);
         unstored.needs() <= self.covered.load(Ordering::Relaxed)
     }
 
@@ -220,6 +220,17 @@ impl Space {
         let others = held.needed() + self.constant();
         let left = (held.reserved + held.in_use).saturating_sub(others);
         self.covered.store(left, Ordering::Relaxed);
+    }
+
+    /// What will be taken by what is unstored and so much ahead, for who is about to hold less, with the lock.
+    ///
+    /// Tells first that no more than that is covered: a write that looks later sees this, and one that looked before is counted
+    /// in what is unstored when it is read again.
+    fn due(&self, unstored: impl Fn() -> Unstored, ahead: u64) -> u64 {
+        let told = unstored().and(ahead).needs();
+        self.covered.fetch_min(told, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        unstored().and(ahead).needs().max(told)
     }
 
     fn hold_more(&self, held: &mut Held, bytes: u64, what: &'static str) -> Result<()> {
@@ -244,11 +255,17 @@ impl Space {
     }
 
     /// Holds room for what the records of `what` will add to the manifest, beside what is unstored.
-    pub(crate) fn hold_records(&self, records: usize, unstored: Unstored, what: &'static str) -> Result<()> {
+    pub(crate) fn hold_records(
+        &self,
+        records: usize,
+        unstored: impl Fn() -> Unstored,
+        what: &'static str,
+    ) -> Result<()> {
         let mut held = self.held.lock();
         let more = records as u64 * MANIFEST_PER_RECORD;
         held.growth[0] += more;
-        let result = self.hold_more(&mut held, unstored.needs(), what);
+        let due = self.due(unstored, 0);
+        let result = self.hold_more(&mut held, due, what);
         if result.is_err() {
             held.growth[0] -= more;
         }
@@ -289,9 +306,15 @@ impl Space {
 
     /// Holds room as [`Space::hold`] for a large write beside what is unstored, and gives it to that at once: what is held for
     /// others is not there for it.
-    pub(crate) fn use_for_arriving(&self, unstored: Unstored, bytes: u64) -> Result<ObjectRoom<'_>> {
+    pub(crate) fn use_for_arriving(
+        &self,
+        unstored: impl Fn() -> Unstored,
+        bytes: u64,
+    ) -> Result<ObjectRoom<'_>> {
         let mut held = self.held.lock();
-        let result = self.hold_more(&mut held, unstored.and(bytes).needs(), "the write");
+        let arriving = Unstored::default().and(bytes).needs() + 1;
+        let due = self.due(unstored, 0);
+        let result = self.hold_more(&mut held, due + arriving, "the write");
         if result.is_err() {
             self.tell(&held);
         }
@@ -367,34 +390,35 @@ impl Space {
     /// Holds what is due, once no object but those of the index is being made: for what is unstored, and `index` bytes for the runs
     /// of what no run covers; and where there is plenty of room as much ahead as was used lately. If there is not so much as is
     /// due, it holds what there is, which covers no more data: the next write has to find room first.
-    pub(crate) fn settle(&self, unstored: Unstored, index: u64) {
-        let mut held = self.held.lock();
+    pub(crate) fn settle(&self, unstored: impl Fn() -> Unstored, index: u64) {
+        let held = &mut *self.held.lock();
         // More than is due for the index now would pass for room of what is in memory.
         held.in_index = held.in_index.min(index + self.spare);
         held.in_use = held.in_index;
         held.index = index;
-        let needed = |held: &Held, ahead: u64| {
-            let needed = unstored.and(ahead).needs() + held.needed() + self.constant();
-            needed.saturating_sub(held.in_use)
-        };
+        let target =
+            |held: &Held, due: u64| (due + held.needed() + self.constant()).saturating_sub(held.in_use);
         // A drain takes as long as the next one's blocks take to come, or longer; and between two of them others settle.
         let ahead = (2 * std::mem::take(&mut held.taken)).max(held.ahead / 2);
         let free = self.medium.free_bytes().unwrap_or(0);
         held.ahead = ahead.min(AHEAD_BYTES_MAX).min(free / FREE_PER_AHEAD);
-        for target in [needed(&held, held.ahead), needed(&held, 0)] {
-            if self.reserve(&mut held, target).is_ok() {
+        for ahead in [held.ahead, 0] {
+            let target = target(held, self.due(&unstored, ahead));
+            if self.reserve(held, target).is_ok() {
                 held.ring = self.ring.min(target);
-                return self.tell(&held);
+                return self.tell(held);
             }
         }
-        let needed = needed(&held, 0);
+        // Until it is known, what is held covers nothing.
+        self.covered.store(0, Ordering::Relaxed);
+        let target = target(held, self.due(&unstored, 0));
         let free = free.saturating_sub(held.unwritten) / BLOCK_BYTES * BLOCK_BYTES;
-        let rest = needed.min(held.reserved.saturating_add(free));
-        if rest > held.reserved && self.reserve(&mut held, rest).is_ok() {
+        let rest = target.min(held.reserved.saturating_add(free));
+        if rest > held.reserved && self.reserve(held, rest).is_ok() {
             // What lies in memory comes first: without its room it could not be flushed.
-            held.ring = self.ring.min(rest.saturating_sub(needed - self.ring));
+            held.ring = self.ring.min(rest.saturating_sub(target - self.ring));
         }
-        self.tell(&held);
+        self.tell(held);
     }
 
     /// Gives everything back.
@@ -432,11 +456,11 @@ mod tests {
     fn an_index_that_outgrows_its_room_takes_nobody_elses() {
         let (medium, space) = space(1 << 30);
         let due = data(16 * MIB);
-        space.settle(due, MIB);
+        space.settle(|| due, MIB);
         for _ in 0..50 {
             space.use_for_index(MIB).expect("room").written();
             // Somebody drains in between.
-            space.settle(due, MIB);
+            space.settle(|| due, MIB);
             let held = space.held.lock();
             assert!(held.ring == 8 * MIB && held.reserved >= held.ring + due.data);
         }
@@ -472,11 +496,11 @@ mod tests {
     fn two_large_writes_at_once_are_not_given_the_same_room() {
         let (medium, space) = space(32 * MIB);
         space.hold(data(4 * MIB)).expect("room");
-        let first = space.use_for_arriving(data(4 * MIB), 12 * MIB).expect("room");
-        let second = space.use_for_arriving(data(4 * MIB), 12 * MIB);
+        let first = space.use_for_arriving(|| data(4 * MIB), 12 * MIB).expect("room");
+        let second = space.use_for_arriving(|| data(4 * MIB), 12 * MIB);
         assert!(matches!(second, Err(StoreError::NoSpace { .. })));
         // Others may settle meanwhile.
-        space.settle(data(4 * MIB), 0);
+        space.settle(|| data(4 * MIB), 0);
         let held = space.held.lock().reserved;
         assert!(
             held >= 16 * MIB,
@@ -489,19 +513,47 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_comes_while_less_is_about_to_be_held_is_counted_or_finds_less() {
+        let (_, space) = space(256 * MIB);
+        space.settle(|| data(64 * MIB), 0);
+        // A writer counts its block and looks for room at any moment: `looks` of those whose turn it is to hold less.
+        type HoldLess = fn(&Space, &dyn Fn() -> Unstored);
+        let ways: [HoldLess; 3] = [
+            |space, unstored| space.settle(unstored, 0),
+            |space, unstored| drop(space.use_for_arriving(unstored, 32 * MIB).expect("room")),
+            |space, unstored| space.hold_records(5 << 20, unstored, "many").expect("room"),
+        ];
+        for hold_less in ways {
+            for moment in 0..2 {
+                space.settle(|| data(64 * MIB), 0);
+                let (looks, written) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+                hold_less(&space, &|| {
+                    let unstored = data(4 * MIB + written.get());
+                    if looks.replace(looks.get() + 1) == moment && space.covers(unstored.and(32 * MIB)) {
+                        written.set(32 * MIB);
+                    }
+                    unstored
+                });
+                let acknowledged = data(4 * MIB + written.get());
+                assert!(space.covers(acknowledged), "{acknowledged:?} at {moment}");
+            }
+        }
+    }
+
+    #[test]
     fn who_writes_all_the_time_finds_room_held_already() {
         let (medium, space) = space(1 << 30);
         space.hold(data(16 * MIB)).expect("room");
         space.use_for_object(16 * MIB).expect("room").written();
         let due = data(12 * MIB);
-        space.settle(due, 0);
+        space.settle(|| due, 0);
         assert!(
             space.covers(data(44 * MIB)),
             "twice what was used, beside what is due"
         );
         // What nobody uses is given back.
         for _ in 0..30 {
-            space.settle(due, 0);
+            space.settle(|| due, 0);
         }
         assert!(space.covers(data(12 * MIB)) && !space.covers(data(13 * MIB)));
         assert!(medium.free_bytes().expect("told") > (1 << 30) - 26 * MIB);
@@ -513,7 +565,7 @@ mod tests {
         space.hold(data(16 * MIB)).expect("room");
         space.use_for_object(16 * MIB).expect("room").written();
         let free = medium.free_bytes().expect("told");
-        space.settle(Unstored::default(), 0);
+        space.settle(Unstored::default, 0);
         let held_ahead = space.held.lock().ahead;
         assert!(held_ahead <= free / FREE_PER_AHEAD, "{held_ahead} of {free}");
     }
@@ -531,7 +583,7 @@ mod tests {
             assert!(held.ring <= held.reserved, "{} of {}", held.ring, held.reserved);
         }
         space.use_for_object(8 * MIB).expect("room").written();
-        space.settle(Unstored::default(), 0);
+        space.settle(Unstored::default, 0);
         assert_eq!(space.held.lock().ring, 8 * MIB);
     }
 }

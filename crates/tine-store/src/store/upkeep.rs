@@ -190,7 +190,7 @@ impl Engine {
     /// Holds the room that is needed now, and counts the debt: after something was stored, saved or given back.
     pub(crate) fn settle_space(&self) {
         let index = self.index_bytes_due();
-        self.space.settle(self.unstored(), index);
+        self.space.settle(|| self.unstored(), index);
     }
 
     /// Tells whether what is in memory has its room on the medium.
@@ -349,12 +349,12 @@ impl Engine {
 
     /// Holds room on the medium for what a user's records will add to the manifest.
     pub(crate) fn make_record_room(&self, records: usize, what: &'static str) -> Result<()> {
-        self.hold_space(|| self.space.hold_records(records, self.unstored(), what))
+        self.hold_space(|| self.space.hold_records(records, || self.unstored(), what))
     }
 
     /// Holds room on the medium for a large write of so many bytes, and gives it to that.
     pub(super) fn hold_arriving(&self, bytes: u64) -> Result<ObjectRoom<'_>> {
-        self.hold_space(|| self.space.use_for_arriving(self.unstored(), bytes))
+        self.hold_space(|| self.space.use_for_arriving(|| self.unstored(), bytes))
     }
 
     fn hold_space<T>(&self, hold: impl Fn() -> Result<T>) -> Result<T> {

@@ -361,14 +361,25 @@ impl Medium for DirectoryMedium {
         let path = self.path(name);
         let again = match writing {
             Writing::Cached => None,
-            Writing::PastCache { bytes } => self.reserve.spare().rename_for(bytes, path.as_ref())?,
+            Writing::PastCache { bytes } => {
+                let free = self.free_bytes().unwrap_or(0);
+                self.reserve.spare().rename_for(bytes, free, path.as_ref())?
+            }
         };
         options.create_new(again.is_none());
-        let file = self.reserve.making_room(|| options.open(&path))?;
-        let direct = match writing {
-            Writing::Cached => None,
-            Writing::PastCache { .. } => open_direct(path.as_ref(), File::options().write(true))?,
-        };
+        let opened = self.reserve.making_room(|| options.open(&path)).and_then(|file| {
+            let direct = match writing {
+                Writing::Cached => None,
+                Writing::PastCache { .. } => open_direct(path.as_ref(), File::options().write(true))
+                    .inspect_err(|_| drop(fs::remove_file(&path)))?,
+            };
+            Ok((file, direct))
+        });
+        if opened.is_err() && again.is_some() {
+            // The spare file that it was; what cannot be removed now is removed by the next opening.
+            let _ = fs::remove_file(&path);
+        }
+        let (file, direct) = opened?;
         let has = again.unwrap_or(0);
         Ok(Box::new(FileWriter::new(
             file,
@@ -483,8 +494,7 @@ impl Medium for DirectoryMedium {
     fn free_bytes(&self) -> io::Result<u64> {
         let status = statvfs(self.root.path())?;
         let free = status.f_bavail.saturating_mul(status.f_frsize);
-        // Who finds no more gets this too.
-        Ok(free.saturating_add(self.reserve.kept_beyond()))
+        Ok(self.reserve.free_beside(free))
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {

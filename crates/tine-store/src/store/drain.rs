@@ -211,12 +211,13 @@ impl Engine {
         let mut unpublished = Unpublished {
             engine: self,
             segments: Vec::new(),
+            given: 0,
         };
         for planned in segments {
             let id = self.new_segment_id();
             unpublished.segments.push(id);
             let parts = planned.parts();
-            let written = self.put_data_segment(id, &planned, &parts)?;
+            let written = self.put_data_segment(id, &planned, &parts, &mut unpublished.given)?;
             published(id, written, &parts).encode(&mut records);
             item.groups.extend(groups(&parts));
             let (new, data) = planned.into_new_parts();
@@ -258,7 +259,7 @@ impl Engine {
                 .map_err(|e| StoreError::io("segments/", "sync", e))?;
         }
         let ticket = self.enqueue_upkeep(item)?;
-        unpublished.segments.clear();
+        unpublished.keep();
         for open in streams.iter_mut().filter_map(|planned| planned.taken.open.take()) {
             open.stream.set_published();
         }
@@ -271,8 +272,21 @@ impl Engine {
         self.rescue(planned.groups());
     }
 
-    fn put_data_segment(&self, id: SegmentId, planned: &Planned, parts: &[Part]) -> Result<Written> {
+    /// Adds to `given` what counts for what is in memory, also if it fails.
+    fn put_data_segment(
+        &self,
+        id: SegmentId,
+        planned: &Planned,
+        parts: &[Part],
+        given: &mut u64,
+    ) -> Result<Written> {
         let mut writer = SegmentWriter::create(self, id, planned.writing())?;
+        let written = self.put_blocks(&mut writer, planned, parts);
+        *given += writer.given();
+        written
+    }
+
+    fn put_blocks(&self, writer: &mut SegmentWriter, planned: &Planned, parts: &[Part]) -> Result<Written> {
         for blocks in planned.data.chunks(APPEND_BLOCKS) {
             let pieces: Vec<_> = blocks.iter().map(|block| IoSlice::new(block.bytes())).collect();
             let room = self.space.use_for_object(blocks.len() as u64 * BLOCK_BYTES)?;
@@ -302,10 +316,22 @@ fn groups(parts: &[Part]) -> impl Iterator<Item = (u64, u64)> {
 struct Unpublished<'a> {
     engine: &'a Engine,
     segments: Vec<SegmentId>,
+    /// What they were given that counts for what is in memory.
+    given: u64,
+}
+
+impl Unpublished<'_> {
+    /// Leaves them: they are the store's now.
+    fn keep(mut self) {
+        self.segments.clear();
+        self.given = 0;
+    }
 }
 
 impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
+        // Before their room is there for others.
+        self.engine.space.end_given(self.given);
         for &segment in &self.segments {
             self.engine.abandon(ObjectName::Segment(segment));
         }

@@ -76,7 +76,7 @@ impl Engine {
                 given,
                 parts,
             } => {
-                self.space.published(given);
+                self.space.end_given(given);
                 self.segments.add(Arc::clone(&segment), SegmentKind::Data, bytes);
                 for part in parts {
                     self.publish(&segment, part);

@@ -210,7 +210,7 @@ impl<'a> IndexWriter<'a> {
 impl Drop for IndexWriter<'_> {
     fn drop(&mut self) {
         self.open.take();
-        self.engine.space.end_index();
+        self.engine.space.end_index(self.begun.borrow().is_empty());
         for id in self.begun.take() {
             self.engine.segments.forget(id);
             self.engine.abandon(ObjectName::Segment(id));

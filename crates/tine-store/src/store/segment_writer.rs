@@ -61,6 +61,11 @@ impl SegmentWriter {
         self.blocks
     }
 
+    /// Returns what it was given that counts for what is in memory until it is published.
+    pub(super) fn given(&self) -> u64 {
+        self.given
+    }
+
     /// Appends whole blocks, in pieces, for which there is `room`. After [`StoreError::NoSpace`] all is as it was; after any other error nothing more
     /// can be done with it.
     pub(super) fn append(

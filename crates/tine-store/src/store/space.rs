@@ -79,6 +79,8 @@ enum User {
     Manifest,
     /// A large write that goes to a stream.
     Arriving,
+    /// One more file of the journal's ring.
+    Ring,
 }
 
 impl ObjectRoom<'_> {
@@ -101,6 +103,7 @@ impl ObjectRoom<'_> {
                 self.space.tell(&held);
                 0
             }
+            User::Ring => 0,
         }
     }
 }
@@ -112,16 +115,21 @@ impl Drop for ObjectRoom<'_> {
         }
         let held = &mut *self.space.held.lock();
         held.unwritten -= self.bytes;
-        if self.user == User::Arriving {
-            held.arriving -= self.bytes;
-        } else {
+        match self.user {
+            User::Arriving => held.arriving -= self.bytes,
+            User::Ring => {}
             // Who settled meanwhile has not counted it.
-            held.in_use = held.in_use.saturating_sub(self.bytes);
+            User::Object | User::Index | User::Manifest => {
+                held.in_use = held.in_use.saturating_sub(self.bytes);
+            }
         }
         if self.user == User::Index {
             held.in_index = held.in_index.saturating_sub(self.bytes);
         }
-        let _ = self.space.reserve(held, held.reserved + self.bytes);
+        let is_held = self.space.reserve(held, held.reserved + self.bytes).is_ok();
+        if is_held && self.user == User::Ring {
+            held.ring = self.space.ring.min(held.ring + self.bytes);
+        }
         self.space.tell(held);
     }
 }
@@ -338,6 +346,7 @@ impl Space {
                 held.in_index += bytes;
             }
             User::Arriving => held.arriving += bytes,
+            User::Ring => {}
         }
         self.tell(held);
         Ok(ObjectRoom {
@@ -347,16 +356,22 @@ impl Space {
         })
     }
 
-    /// Takes note that what an object was given `bytes` for is about to be counted as stored; before it is.
-    pub(crate) fn published(&self, bytes: u64) {
+    /// Takes note that what an object was given `bytes` for is about to be counted as stored, or that the object is about to be
+    /// removed; before it is.
+    pub(crate) fn end_given(&self, bytes: u64) {
         let mut held = self.held.lock();
         held.in_use = held.in_use.saturating_sub(bytes);
         self.tell(&held);
     }
 
-    /// Takes note that no index is being made any more.
-    pub(crate) fn end_index(&self) {
-        self.held.lock().in_index = 0;
+    /// Takes note that no index is being made any more; one that is about to be removed stands for nothing.
+    pub(crate) fn end_index(&self, is_finished: bool) {
+        let mut held = self.held.lock();
+        let bytes = std::mem::take(&mut held.in_index);
+        if !is_finished {
+            held.in_use = held.in_use.saturating_sub(bytes);
+            self.tell(&held);
+        }
     }
 
     /// As [`Space::use_for_object`], for a manifest: the next one will not be much longer.
@@ -368,13 +383,19 @@ impl Space {
         self.take(&mut held, bytes, u64::MAX, User::Manifest)
     }
 
-    /// Gives back what is held for a file of the ring.
-    pub(crate) fn use_for_ring(&self) -> Result<()> {
-        let mut held = self.held.lock();
-        let ring = std::mem::take(&mut held.ring);
-        self.let_go(&mut held, ring)?;
-        self.tell(&held);
-        Ok(())
+    /// Gives what is held for a file of the ring to that.
+    pub(crate) fn use_for_ring(&self) -> Result<ObjectRoom<'_>> {
+        let held = &mut *self.held.lock();
+        let bytes = held.ring;
+        self.let_go(held, bytes)?;
+        held.ring = 0;
+        held.unwritten += bytes;
+        self.tell(held);
+        Ok(ObjectRoom {
+            space: self,
+            bytes,
+            user: User::Ring,
+        })
     }
 
     /// Lets go of some of what is held.
@@ -414,10 +435,11 @@ impl Space {
         let target = target(held, self.due(&unstored, 0));
         let free = free.saturating_sub(held.unwritten) / BLOCK_BYTES * BLOCK_BYTES;
         let rest = target.min(held.reserved.saturating_add(free));
-        if rest > held.reserved && self.reserve(held, rest).is_ok() {
-            // What lies in memory comes first: without its room it could not be flushed.
-            held.ring = self.ring.min(rest.saturating_sub(target - self.ring));
+        if rest > held.reserved {
+            let _ = self.reserve(held, rest);
         }
+        // What lies in memory comes before the ring: without its room it could not be flushed.
+        held.ring = self.ring.min(held.reserved.saturating_sub(target - self.ring));
         self.tell(held);
     }
 
@@ -468,9 +490,9 @@ mod tests {
         assert!(space.covers(data(covered)) && !space.covers(data(2 * covered)));
         let free = medium.free_bytes().expect("told");
         assert!(free <= (1 << 30) - 8 * MIB - covered, "{free} bytes are free");
-        space.end_index();
+        space.end_index(true);
         space.use_for_object(covered).expect("room").written();
-        space.use_for_ring().expect("the ring's file");
+        space.use_for_ring().expect("the ring's file").written();
     }
 
     #[test]
@@ -490,6 +512,35 @@ mod tests {
         assert!(space.covers(data(16 * MIB)));
         let held = space.held.lock();
         assert_eq!((held.in_use, held.unwritten), (0, 0));
+    }
+
+    #[test]
+    fn what_the_ring_was_given_is_not_there_for_the_next_write() {
+        let (medium, space) = space(36 * MIB);
+        space.hold(data(16 * MIB)).expect("room");
+        let free = medium.free_bytes().expect("told");
+        let room = space.use_for_ring().expect("room");
+        assert_eq!(medium.free_bytes().expect("told"), free + 8 * MIB, "it is there");
+        assert!(matches!(
+            space.hold(data(20 * MIB)),
+            Err(StoreError::NoSpace { .. })
+        ));
+        drop(room);
+        assert_eq!(medium.free_bytes().expect("told"), free);
+        assert_eq!(space.held.lock().ring, 8 * MIB, "held again");
+    }
+
+    #[test]
+    fn what_a_removed_object_was_given_covers_nothing_any_more() {
+        let (_, space) = space(256 * MIB);
+        space.hold(data(16 * MIB)).expect("room");
+        let given = space.use_for_object(16 * MIB).expect("room").written();
+        assert!(space.covers(data(16 * MIB)), "it stands for what is in memory");
+        space.end_given(given);
+        assert!(!space.covers(data(8 * MIB)));
+        space.hold(data(17 * MIB)).expect("room for that and one more");
+        let held = space.held.lock().reserved;
+        assert!(held >= (17 + 8) * MIB, "{held} for all of it and the ring");
     }
 
     #[test]
@@ -575,7 +626,7 @@ mod tests {
         let (_, space) = space(40 * MIB);
         space.hold(data(16 * MIB)).expect("room");
         space.use_for_object(20 * MIB).expect("room").written();
-        space.use_for_ring().expect("the ring's file");
+        space.use_for_ring().expect("the ring's file").written();
         // What is given to an object is not free for the next write.
         for more in [17, 18, 40] {
             let _ = space.hold(data(more * MIB));

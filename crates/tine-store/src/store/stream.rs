@@ -165,6 +165,11 @@ impl OpenStream {
         self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    fn discount(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.account.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn is_full(&self) -> bool {
         u64::from(self.writer.blocks()) * BLOCK_BYTES >= SEGMENT_DATA_BYTES
     }
@@ -204,7 +209,7 @@ impl Branch {
         }
         let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         let room = engine.make_stream_room(&self.cell.clock, length)?;
-        let _gate = self.cell.gate.read();
+        let gate = self.cell.gate.read();
         let mut taken = self.cell.streams.take(engine.open_streams_level().now);
         let end = offset + bytes.len() as u64;
         // Who drops the branch says so first, and then takes the streams away: nothing is appended behind that.
@@ -214,17 +219,23 @@ impl Branch {
         let expected = unflushed.max(length).min(SEGMENT_DATA_BYTES);
         let open = taken.get(|| engine.open_stream(expected))?;
         let first = open.writer.blocks();
+        // While it still has its room: its footer's has to be found with it.
+        open.count(length);
         if let Err(error) = open.writer.append(engine, &pieces, room) {
-            if !matches!(error, StoreError::NoSpace { .. }) {
-                if let Some(open) = taken.remove() {
-                    engine.rescue(&self.groups_in(&open.stream));
-                }
-                drop(taken);
-                engine.settle_space();
+            if matches!(error, StoreError::NoSpace { .. }) {
+                open.discount(length);
+                return Err(error);
             }
+            if let Some(open) = taken.remove() {
+                engine.rescue(&self.groups_in(&open.stream));
+            }
+            drop((taken, gate));
+            // Only upkeep settles, which may wait for the gate.
+            let upkeep = engine.upkeep.lock();
+            engine.settle_space();
+            drop(upkeep);
             return Err(error);
         }
-        open.count(length);
         let mut head = self.writable(end)?;
         head.write_streamed(offset / BLOCK_BYTES, &new, &open.stream, first);
         Ok(())

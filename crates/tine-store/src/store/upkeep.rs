@@ -440,8 +440,10 @@ impl Engine {
     pub(crate) fn grow_ring(&self, bytes: u64) -> Result<()> {
         match self.journal.grow(bytes) {
             Err(StoreError::NoSpace { .. }) => {
-                self.space.use_for_ring()?;
-                self.journal.grow(bytes)
+                let room = self.space.use_for_ring()?;
+                self.journal.grow(bytes)?;
+                room.written();
+                Ok(())
             }
             result => result,
         }

@@ -112,11 +112,15 @@ impl Reserve {
         Ok(())
     }
 
-    /// Bytes that it keeps beyond what is held, until somebody needs them.
-    pub(super) fn kept_beyond(&self) -> u64 {
+    /// Returns how many bytes are free beside what is held, of so many that the file system calls free.
+    pub(super) fn free_beside(&self, free: u64) -> u64 {
         let state = self.state.lock();
-        let surplus = state.allocated.unwrap_or(0).saturating_sub(state.held);
-        surplus + self.spare.bytes()
+        let free = match state.allocated {
+            // Who finds no more gets what is kept beyond what is held.
+            Some(has) => free.saturating_add(has.saturating_sub(state.held)),
+            None => free.saturating_sub(state.held),
+        };
+        free.saturating_add(self.spare.bytes())
     }
 
     /// Gives up something of what is kept only to be quick; tells whether there is more.
@@ -217,6 +221,19 @@ mod tests {
         reserve.hold(MIB).expect("room");
         assert!(has(&file) <= MIB + SURPLUS_BYTES_MAX / 2, "{}", has(&file));
         assert!(has(&file) >= MIB);
+    }
+
+    #[test]
+    fn what_is_held_is_not_free_wherever_it_lies() {
+        let (_file, reserve) = reserve();
+        reserve.hold(8 * MIB).expect("room");
+        // The file system takes it off what it calls free.
+        assert_eq!(reserve.free_beside(100 * MIB), 100 * MIB);
+        reserve.hold(2 * MIB).expect("room");
+        assert_eq!(reserve.free_beside(100 * MIB), 106 * MIB, "with what is kept");
+        // As where it cannot allocate ahead.
+        reserve.state.lock().allocated = None;
+        assert_eq!(reserve.free_beside(100 * MIB), 98 * MIB);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,7 +99,12 @@ impl SpareFiles {
 
     /// Takes the file of a segment that is gone, if it is worth keeping and there is plenty of room; tells whether.
     pub(super) fn keep(&self, segment: &Path, free: u64) -> io::Result<bool> {
-        let bytes = fs::metadata(segment)?.len();
+        let metadata = fs::metadata(segment)?;
+        // A copy of the store that was made of links has the same files.
+        if metadata.nlink() > 1 {
+            return Ok(false);
+        }
+        let bytes = metadata.len();
         let mut kept = self.kept.lock();
         if bytes < FILE_BYTES_MIN || kept.bytes() + bytes > BYTES_MAX.min(free / FREE_PER_BYTE) {
             return Ok(false);
@@ -135,9 +141,14 @@ impl SpareFiles {
     }
 
     /// Gives the file that fits `bytes` best the name of a new segment, if there is one that is not much longer; returns
-    /// its length.
-    pub(super) fn rename_for(&self, bytes: u64, segment: &Path) -> io::Result<Option<u64>> {
-        let slots = &mut self.kept.lock().slots;
+    /// its length. None where there is no plenty of room any more: a segment may turn out shorter than it was to be, and others
+    /// need the rest.
+    pub(super) fn rename_for(&self, bytes: u64, free: u64, segment: &Path) -> io::Result<Option<u64>> {
+        let kept = &mut *self.kept.lock();
+        if kept.bytes() > free / FREE_PER_BYTE {
+            return Ok(None);
+        }
+        let slots = &mut kept.slots;
         let fitting = slots.iter().enumerate().filter_map(|(slot, kept)| match *kept {
             Slot::Ready { bytes: has } if has <= bytes + REST_BYTES_MAX => Some((has, slot)),
             _ => None,
@@ -263,6 +274,32 @@ mod tests {
         );
         let object = medium.open_object(segment(2)).expect("open");
         assert_eq!(object.length().expect("told"), 2 * MIB);
+    }
+
+    #[test]
+    fn a_file_that_a_copy_of_the_store_has_too_is_not_written_again() {
+        let (root, medium) = medium();
+        let bytes = vec![1; 1 << 20];
+        write(&medium, segment(1), &bytes);
+        let copy = root.path().join("copy");
+        fs::hard_link(root.path().join(segment(1).to_string()), &copy).expect("linked");
+        medium.retire_object(segment(1)).expect("gone");
+        medium.sync_area(Area::Segment).expect("synced");
+        write(&medium, segment(2), &vec![2; 1 << 20]);
+        assert!(fs::read(copy).expect("there") == bytes);
+    }
+
+    #[test]
+    fn no_segment_is_made_of_one_where_room_is_scarce() {
+        let (root, medium) = medium();
+        write(&medium, segment(1), &vec![1; 1 << 20]);
+        let spare = SpareFiles::new(Folder::hold(root.path()).expect("held"));
+        let path = |counter| root.path().join(segment(counter).to_string());
+        assert!(spare.keep(&path(1), u64::MAX).expect("kept"));
+        spare.settle(spare.renamed());
+        let rename = |free| spare.rename_for(MIB, free, &path(2)).expect("looked");
+        assert_eq!(rename(MIB * FREE_PER_BYTE - 1), None);
+        assert_eq!(rename(MIB * FREE_PER_BYTE), Some(MIB));
     }
 
     #[test]

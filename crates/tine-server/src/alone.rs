@@ -74,7 +74,9 @@ impl<'a> Alone<'a> {
         doing: (&str, Under),
         force: bool,
     ) -> Result<Claim<'a>, Failure> {
-        let disks = disks.iter().filter_map(|disk| self.key(disk));
+        let disks = disks
+            .iter()
+            .filter_map(|disk| Some((self.key(disk)?, disk.to_string())));
         self.attached.claim(disks.collect(), doing, force)
     }
 

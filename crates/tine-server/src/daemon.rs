@@ -11,8 +11,8 @@ use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::alone::Busy;
 use crate::api::{self, AttachedClient, Failure, Served};
-use crate::attached::{Attached, Under};
-use crate::exports::ExportName;
+use crate::attached::{Attached, DiskKey, Under};
+use crate::exports::{ExportName, now_called};
 use crate::lost_jobs::LostJobs;
 use crate::socket::folder_of;
 use crate::throwaway::Jobs;
@@ -133,13 +133,29 @@ impl Daemon {
 
     /// Returns the clients that are attached to disks.
     pub fn clients(&self) -> Vec<AttachedClient> {
-        self.attached.clients()
+        let named = self.attached.clients().into_iter().map(|(disk, mut client)| {
+            client.disk = self.name_now(&disk, &client.export);
+            client
+        });
+        named.collect()
+    }
+
+    /// Returns what a disk is called by now that was attached as `export`, if that is another name.
+    fn name_now(&self, disk: &DiskKey, export: &str) -> Option<String> {
+        let Ok(ExportName::Disk(asked)) = export.parse() else {
+            return None;
+        };
+        let now = now_called(&self.store, asked.branch(), disk.branch).ok()??;
+        (now != *asked.branch()).then(|| match &disk.snapshot {
+            Some(snapshot) => format!("{now}@{snapshot}"),
+            None => now.to_string(),
+        })
     }
 
     /// Returns how many connections have throwaway forks of their own.
     pub(crate) fn connection_forks(&self) -> u64 {
         let clients = self.attached.clients();
-        let own = clients.iter().filter(|client| {
+        let own = clients.iter().map(|(_, client)| client).filter(|client| {
             let export = client.export.parse();
             matches!(export, Ok(ExportName::Fork(_, None)))
         });
@@ -191,7 +207,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`Kind::NotFound`](api::Kind::NotFound) for the job, and those of the operating system.
-    pub fn end_job(&self, job: &BranchName) -> Result<(), Failure> {
+    pub fn end_job(&self, job: &BranchName) -> Result<api::Forgotten, Failure> {
         if let (None, Some(folder)) = (self.served.get(), self.store.folder()) {
             if self.store.damage().is_some() {
                 return Err(StoreError::ReadOnly.into());

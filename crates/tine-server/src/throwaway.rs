@@ -83,6 +83,24 @@ impl Slot {
         let made = self.job.branch.try_lock().is_some_and(|branch| branch.is_some());
         made && !self.job.kept.load(Ordering::Acquire)
     }
+
+    /// Fails if it is over, for who would be one more that has its fork.
+    fn check_not_over(&self, name: &BranchName) -> Result<(), Failure> {
+        if !self.is_over {
+            return Ok(());
+        }
+        let (users, have) = (
+            self.users,
+            if self.users == 1 {
+                "connection has"
+            } else {
+                "connections have"
+            },
+        );
+        let words = format!("the job `{name}` is over, and {users} {have} its fork still");
+        Err(Failure::new(Kind::Busy, words)
+            .hint("its name is free when these have left; who begins anew takes another one"))
+    }
 }
 
 #[derive(Default)]
@@ -167,9 +185,9 @@ impl Jobs {
             if slot.job.source != *source {
                 return Err(other_source(name, &slot.job.source, source));
             }
+            slot.check_not_over(name)?;
             slot.users += 1;
             slot.end = None;
-            slot.is_over = false;
             (self.in_use(name), Arc::clone(&slot.job), over)
         };
         drop_forks(store, over.as_slice());
@@ -190,6 +208,7 @@ impl Jobs {
         };
         Ok(JobUse {
             branch,
+            job: Arc::clone(&job),
             _in_use: in_use,
         })
     }
@@ -221,6 +240,10 @@ impl Jobs {
             Some(slot) if slot.job.source != *source => {
                 return Err(other_source(name, &slot.job.source, source));
             }
+            Some(slot) if slot.users > 0 => {
+                slot.check_not_over(name)?;
+                Arc::clone(&slot.job)
+            }
             Some(slot) => Arc::clone(&slot.job),
             None => return Ok(None),
         };
@@ -242,7 +265,7 @@ impl Jobs {
     /// that branch.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for the job, and those of [`Store::keep`].
+    /// [`Kind::NotFound`] for the job; when its fork was kept already; and those of [`Store::keep`].
     pub(crate) fn keep(
         self: &Arc<Self>,
         store: &Store,
@@ -257,6 +280,12 @@ impl Jobs {
         };
         let fork = job.branch.lock();
         let fork = fork.as_ref().ok_or_else(|| unknown(name))?;
+        if job.kept.load(Ordering::Acquire) && is_there(store, fork) {
+            let kept = fork.name();
+            let words = format!("the fork of the job `{name}` was kept already, as the branch `{kept}`");
+            return Err(Failure::new(Kind::Invalid, words)
+                .hint(format!("`tine rename {kept} NAME` gives it another name")));
+        }
         store.keep(&fork.name(), branch)?;
         job.kept.store(true, Ordering::Release);
         if let Some(lost) = self.lost.get() {
@@ -266,26 +295,36 @@ impl Jobs {
         Ok(fork.size())
     }
 
-    /// Forgets a job as soon as nobody has its fork: nobody is waited for. A fork that was not kept is dropped. One that is
-    /// lost is forgotten at once: the name can be used again.
+    /// Forgets a job as soon as nobody has its fork: nobody new gets it, and nobody is waited for. A fork that was not kept is
+    /// dropped then. One that is lost is forgotten at once: the name can be used again.
     ///
     /// # Errors
     /// [`Kind::NotFound`], and those of the operating system for one that is lost.
-    pub(crate) fn end(&self, name: &BranchName) -> Result<(), Failure> {
+    pub(crate) fn end(&self, name: &BranchName) -> Result<api::Forgotten, Failure> {
+        let mut forgotten = api::Forgotten {
+            job: name.clone(),
+            connections: 0,
+            kept: None,
+        };
         if let Some(lost) = self.lost.get()
             && lost
                 .free(name)
                 .map_err(|error| Failure::io(format_args!("forget the job `{name}`"), error))?
         {
-            return Ok(());
+            return Ok(forgotten);
         }
         let mut slots = self.slots.lock();
         let slot = slots.by_name.get_mut(name).ok_or_else(|| unknown(name))?;
         slot.is_over = true;
         slot.end = (slot.users == 0).then(Instant::now);
+        forgotten.connections = slot.users;
+        let job = Arc::clone(&slot.job);
         drop(slots);
         self.changed.notify_all();
-        Ok(())
+        if job.kept.load(Ordering::Acquire) {
+            forgotten.kept = job.branch.lock().as_ref().map(Branch::name);
+        }
+        Ok(forgotten)
     }
 
     /// Returns the jobs that have a fork, by name.
@@ -454,12 +493,18 @@ impl Drop for InUse {
 /// A connection's hold on its job's fork.
 pub(crate) struct JobUse {
     branch: Branch,
+    job: Arc<Job>,
     _in_use: InUse,
 }
 
 impl JobUse {
     pub(crate) fn branch(&self) -> &Branch {
         &self.branch
+    }
+
+    /// Tells whether the fork is a branch by now.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.job.kept.load(Ordering::Acquire)
     }
 }
 

@@ -9,6 +9,9 @@ use super::Time;
 pub struct AttachedClient {
     /// What it asked for, such as `web1`, `web1@clean` or `golden+fork=job`.
     pub export: String,
+    /// What that is called by now, if it was renamed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// Whether it may write.
     pub writes: bool,
     /// Its connections.

@@ -23,7 +23,7 @@ pub struct Keep {
 pub struct Kept {
     /// The branch.
     pub name: BranchName,
-    /// The job whose fork it was; who names that still has the same disk.
+    /// The job whose fork it was; who names that still has the same disk, one client at a time.
     pub job: BranchName,
     /// The disk's size in bytes.
     pub size: u64,
@@ -67,6 +67,12 @@ pub struct Forget {
 pub struct Forgotten {
     /// The job.
     pub job: BranchName,
+    /// Connections that have its fork still. Nobody else gets it, and the name is free when they have left.
+    #[serde(default)]
+    pub connections: u64,
+    /// The branch that its fork was kept as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<BranchName>,
 }
 
 impl Request for Forget {
@@ -75,7 +81,6 @@ impl Request for Forget {
     const VERB: &'static str = "forget";
 
     fn work(self, daemon: &Daemon) -> Result<Forgotten, Failure> {
-        daemon.end_job(&self.job)?;
-        Ok(Forgotten { job: self.job })
+        daemon.end_job(&self.job)
     }
 }

@@ -260,13 +260,13 @@ impl Attached {
         })
     }
 
-    /// Keeps disks for what cannot be done under a client's feet, or of those who write alone.
+    /// Keeps disks, by the names that they have now, for what cannot be done under a client's feet, or of those who write alone.
     ///
     /// # Errors
     /// [`Kind::Attached`] when such clients are attached, unless it is forced.
     pub(crate) fn claim(
         &self,
-        disks: Vec<DiskKey>,
+        disks: Vec<(DiskKey, String)>,
         (doing, under): (&str, Under),
         force: bool,
     ) -> Result<Claim<'_>, Failure> {
@@ -275,11 +275,12 @@ impl Attached {
             registry
                 .entries
                 .values()
-                .filter(|entry| disks.contains(&entry.disk) && (under == Under::All || entry.may_write()))
+                .filter(|entry| under == Under::All || entry.may_write())
+                .filter_map(|entry| Some((entry, disks.iter().find(|(disk, _)| *disk == entry.disk)?)))
         };
-        if !force && let Some(first) = attached().next() {
+        if !force && let Some((_, (_, name))) = attached().next() {
             let mut words = Vec::new();
-            for entry in attached() {
+            for (entry, _) in attached() {
                 let one = entry.in_words();
                 if !words.contains(&one) {
                     words.push(one);
@@ -296,7 +297,7 @@ impl Attached {
                 Kind::Attached,
                 format!(
                     "{doing} `{}` would pull it out from under {}, which {} attached",
-                    first.export,
+                    name,
                     words,
                     if is_one { "is" } else { "are" }
                 ),
@@ -304,6 +305,7 @@ impl Attached {
             .hint("nothing was changed; wait until it is detached, or `--force` does it all the same"));
         }
         let number = registry.number();
+        let disks = disks.into_iter().map(|(disk, _)| disk).collect();
         registry.claims.insert(number, disks);
         Ok(Claim {
             attached: self,
@@ -311,8 +313,8 @@ impl Attached {
         })
     }
 
-    /// Returns the clients, each once for a disk, in the order in which they came.
-    pub(crate) fn clients(&self) -> Vec<AttachedClient> {
+    /// Returns the clients with what they have, each once for a disk, in the order in which they came.
+    pub(crate) fn clients(&self) -> Vec<(DiskKey, AttachedClient)> {
         let registry = self.registry.lock();
         let mut clients: Vec<(&Entry, AttachedClient)> = Vec::new();
         for entry in registry.entries.values() {
@@ -331,6 +333,7 @@ impl Attached {
             };
             let client = AttachedClient {
                 export: entry.export.clone(),
+                disk: None,
                 writes: entry.may_write(),
                 connections: 1,
                 pid,
@@ -341,7 +344,10 @@ impl Attached {
             };
             clients.push((entry, client));
         }
-        clients.into_iter().map(|(_, client)| client).collect()
+        clients
+            .into_iter()
+            .map(|(entry, client)| (entry.disk.clone(), client))
+            .collect()
     }
 
     /// Lets nobody who is attached to a disk write any more. What is being written may still be.

@@ -25,7 +25,7 @@ fn connections_of_one_process_are_one_client() {
     let second = attached.attach(DISK, "web", Access::Write, &client(alive()));
     assert!(first.is_ok() && second.is_ok());
     let clients = attached.clients();
-    assert_eq!((clients.len(), clients[0].connections), (1, 2));
+    assert_eq!((clients.len(), clients[0].1.connections), (1, 2));
     drop((first, second));
     assert!(attached.clients().is_empty());
 }
@@ -87,18 +87,18 @@ fn a_claim_is_refused_under_a_client_and_keeps_new_ones_away() {
     let attached = Arc::new(Attached::new(false));
     let first = attached.attach(DISK, "web", Access::Read, &client(alive()));
     let refused = attached
-        .claim(vec![DISK], ("dropping", Under::All), false)
+        .claim(vec![(DISK, "web".to_owned())], ("dropping", Under::All), false)
         .expect_err("a refusal");
     assert_eq!(refused.kind, Kind::Attached);
     assert!(refused.message.contains("`web`") && refused.hint.expect("a hint").contains("--force"));
     drop(
         attached
-            .claim(vec![DISK], ("dropping", Under::All), true)
+            .claim(vec![(DISK, "web".to_owned())], ("dropping", Under::All), true)
             .expect("forced"),
     );
     drop(first);
     let claim = attached
-        .claim(vec![DISK], ("dropping", Under::All), false)
+        .claim(vec![(DISK, "web".to_owned())], ("dropping", Under::All), false)
         .expect("nobody is attached");
     thread::scope(|scope| {
         let coming = scope.spawn(|| attached.attach(DISK, "web", Access::Write, &client(alive())));

@@ -179,9 +179,9 @@ impl Disks {
         client: &Client,
     ) -> Result<Arc<dyn Export>, Refusal> {
         let store = self.daemon.store();
-        let attach = |held: &Held, access| {
+        let attach = |branch: &Branch, export: &str, access| {
             let key = DiskKey {
-                branch: held.branch().id(),
+                branch: branch.id(),
                 snapshot: None,
             };
             self.daemon.attached().attach(key, export, access, &client.peer)
@@ -194,26 +194,29 @@ impl Disks {
                     read_only: false,
                     multi_conn: false,
                 };
-                let attachment = attach(&held, Access::Write)?;
+                let attachment = attach(held.branch(), export, Access::Write)?;
                 (held, features, attachment)
             }
             Some(job) => loop {
                 let opened = self.daemon.jobs().open(store, source, job, &client.peer);
-                let held = Held::Job(opened.map_err(refusal)?);
-                // One that was kept may be protected by now.
-                let features = |held: &Held| match store.is_protected(&held.branch().name()) {
-                    Ok(true) => READ_ONLY,
-                    _ => WRITABLE,
+                let job = opened.map_err(refusal)?;
+                // One that was kept is a branch like others: it may be protected, and one client writes.
+                let how = || {
+                    let name = job.branch().name();
+                    if !job.is_kept() {
+                        return (WRITABLE, Access::WriteShared, export.to_owned());
+                    }
+                    match self.features(&name, client) {
+                        Ok(features) if features.read_only => (features, Access::Read, name.to_string()),
+                        Ok(features) => (features, Access::Write, name.to_string()),
+                        // It was dropped, which is seen below.
+                        Err(_) => (READ_ONLY, Access::Read, name.to_string()),
+                    }
                 };
-                let before = features(&held);
-                let access = if before.read_only {
-                    Access::Read
-                } else {
-                    Access::WriteShared
-                };
-                let attachment = attach(&held, access)?;
-                if features(&held) == before && is_there(store, held.branch()) {
-                    break (held, before, attachment);
+                let (features, access, shown) = how();
+                let attachment = attach(job.branch(), &shown, access)?;
+                if how() == (features, access, shown) && is_there(store, job.branch()) {
+                    break (Held::Job(job), features, attachment);
                 }
             },
         };

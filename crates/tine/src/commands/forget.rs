@@ -30,6 +30,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         context.ui.object(&forgotten)?;
         context.ui.finish()?;
     }
-    context.ui.say(format_args!("Forgot the job `{}`", forgotten.job));
+    let job = &forgotten.job;
+    match forgotten.connections {
+        0 => context.ui.say(format_args!("Forgot the job `{job}`")),
+        1 => context.ui.say(format_args!(
+            "The job `{job}` is over; its name is free when the connection that has its fork has left"
+        )),
+        more => context.ui.say(format_args!(
+            "The job `{job}` is over; its name is free when the {more} connections that have its fork have left"
+        )),
+    }
     Ok(Exit::Done)
 }

@@ -26,7 +26,8 @@ pub(crate) struct ProtectArgs {
 
 /// Lets NBD clients write to a branch again
 ///
-/// Clients that are connected go on reading; those that connect from now on can write.
+/// Clients that attached while it was protected, or lost the writing to `tine protect --force`, go on reading until they attach
+/// anew; those that attach from now on can write.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Example:

@@ -48,7 +48,10 @@ fn of_client(client: &AttachedClient) -> [String; 4] {
         (None, None, _) => "unknown".to_owned(),
     };
     [
-        format!("  {}", client.export),
+        match &client.disk {
+            Some(now) => format!("  {} (now {now})", client.export),
+            None => format!("  {}", client.export),
+        },
         if client.writes { "writes" } else { "reads" }.to_owned(),
         who,
         format!(

@@ -100,3 +100,26 @@ fn a_command_that_writes_is_a_client_as_any_other() {
     daemon.connect("web2");
     daemon.stop();
 }
+
+#[test]
+fn a_disk_that_was_renamed_is_refused_and_listed_by_its_name_now() {
+    let bench = golden();
+    bench.succeeds("tine fork golden web1");
+    let daemon = Daemon::start(&bench, "");
+    let _client = daemon.connect("web1");
+    bench.succeeds("tine rename web1 shop && tine fork golden web1");
+    for line in [
+        "tine drop shop --yes",
+        "tine resize shop 16M --yes",
+        "tine protect shop",
+    ] {
+        let refused = bench.run(line);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{line}: {said}");
+        assert!(said.contains("`shop`") && !said.contains("`web1`"), "{said}");
+    }
+    let listed = bench.succeeds("tine stats");
+    assert!(listed.contains("web1 (now shop)"), "{listed}");
+    bench.succeeds("tine drop web1 --yes");
+    daemon.stop();
+}

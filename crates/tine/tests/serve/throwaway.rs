@@ -216,6 +216,60 @@ fn who_comes_back_to_a_fork_that_went_with_a_daemon_is_not_given_an_empty_one() 
 }
 
 #[test]
+fn who_comes_by_a_jobs_name_when_it_was_kept_or_is_over_writes_under_nobodys_feet() {
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let mut first = daemon.connect("golden+fork=job");
+    first.write(&[1; 4096], 0).unwrap();
+    let over = bench.succeeds("tine attach golden+fork=job --drop -- true 2>&1");
+    assert!(
+        over.contains("goes when all who are attached to it have left"),
+        "{over}"
+    );
+    let refused = |line: &str| {
+        let output = bench.run(line);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        said
+    };
+    let said = refused("tine attach golden+fork=job --drop -- touch ran");
+    assert!(
+        said.contains("the job `job` is over, and 1 connection has its fork still"),
+        "{said}"
+    );
+    first.leave().unwrap();
+
+    let mut first = daemon.connect("golden+fork=job");
+    let mut byte = [9];
+    first.read(&mut byte, 0).unwrap();
+    assert_eq!(byte, [0], "it began anew");
+    bench.succeeds("tine keep job web1");
+    let said = refused("tine attach golden+fork=job --drop -- touch ran");
+    assert!(
+        said.contains("`web1` is attached by process") && said.contains("one client at a time"),
+        "{said}"
+    );
+    let said = refused("tine keep job web2");
+    assert!(said.contains("was kept already, as the branch `web1`"), "{said}");
+    let over = bench.succeeds("tine forget job 2>&1");
+    assert!(
+        over.contains("free when the connection that has its fork has left"),
+        "{over}"
+    );
+    let again = Client::connect(&daemon.socket, "golden+fork=job")
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(again.contains("is over"), "{again}");
+    first.write(&[2; 4096], 0).unwrap();
+    first.leave().unwrap();
+    daemon.connect("golden+fork=job").read(&mut byte, 0).unwrap();
+    assert_eq!(byte, [0], "its name is free");
+    assert!(!bench.path("ran").exists());
+    daemon.stop();
+}
+
+#[test]
 fn who_comes_back_to_a_fork_that_was_kept_is_told_what_it_is_called_by_now() {
     let bench = golden();
     let daemon = Daemon::start(&bench, "");

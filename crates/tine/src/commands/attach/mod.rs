@@ -126,8 +126,18 @@ fn attach(
                 place.ask(context, Forget { job })?;
             }
             Fate::Drop => {
-                place.ask(context, Forget { job })?;
-                context.ui.say(format_args!("Dropped the fork of `{source}`"));
+                let forgotten = place.ask(context, Forget { job })?;
+                // One of them is ours.
+                let others = forgotten.connections.saturating_sub(1);
+                match forgotten.kept {
+                    Some(kept) => context.ui.say(format_args!(
+                        "The fork of `{source}` was kept as `{kept}` meanwhile; it is not dropped"
+                    )),
+                    None if others > 0 => context.ui.say(format_args!(
+                        "The fork of `{source}` goes when all who are attached to it have left"
+                    )),
+                    None => context.ui.say(format_args!("Dropped the fork of `{source}`")),
+                }
             }
         }
         // Who names the job next begins anew.

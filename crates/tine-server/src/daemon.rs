@@ -11,7 +11,7 @@ use tine_store::{BranchName, Store, StoreError, Target};
 
 use crate::alone::Busy;
 use crate::api::{self, AttachedClient, Failure, Served};
-use crate::attached::{Attached, DiskKey, Under};
+use crate::attached::{Attached, Connections, DiskKey, Under};
 use crate::exports::{ExportName, now_called};
 use crate::lost_jobs::LostJobs;
 use crate::socket::folder_of;
@@ -138,6 +138,11 @@ impl Daemon {
             client
         });
         named.collect()
+    }
+
+    /// Returns how many connections to disks there are and were.
+    pub fn connections(&self) -> Connections {
+        self.attached.connections()
     }
 
     /// Returns what a disk is called by now that was attached as `export`, if that is another name.

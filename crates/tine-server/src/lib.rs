@@ -22,6 +22,7 @@ mod throwaway;
 mod wire;
 pub mod words;
 
+pub use attached::Connections;
 pub use daemon::{Daemon, Policy};
 pub use exports::ExportName;
 pub use serving::{Endpoints, ServeError, Serving, Stopped};

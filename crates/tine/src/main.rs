@@ -10,6 +10,7 @@ mod confirm;
 mod context;
 mod error;
 mod freeze;
+mod idle_memory;
 mod image;
 mod input;
 mod interrupt;

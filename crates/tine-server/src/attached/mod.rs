@@ -107,6 +107,8 @@ struct Registry {
     entries: BTreeMap<u64, Entry>,
     claims: BTreeMap<u64, Vec<DiskKey>>,
     next: u64,
+    /// Counts the connections that have left.
+    left: u64,
 }
 
 impl Registry {
@@ -115,6 +117,15 @@ impl Registry {
         self.next += 1;
         self.next
     }
+}
+
+/// How many connections there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// By now.
+    pub here: u64,
+    /// That have left since the daemon began.
+    pub left: u64,
 }
 
 /// Why somebody cannot be attached.
@@ -313,6 +324,15 @@ impl Attached {
         })
     }
 
+    /// Returns how many connections there are, and how many there were that have left.
+    pub(crate) fn connections(&self) -> Connections {
+        let registry = self.registry.lock();
+        Connections {
+            here: registry.entries.len() as u64,
+            left: registry.left,
+        }
+    }
+
     /// Returns the clients with what they have, each once for a disk, in the order in which they came.
     pub(crate) fn clients(&self) -> Vec<(DiskKey, AttachedClient)> {
         let registry = self.registry.lock();
@@ -391,6 +411,7 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         self.attached.change(|registry| {
             registry.entries.remove(&self.number);
+            registry.left += 1;
         });
     }
 }

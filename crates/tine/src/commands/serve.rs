@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tine_server::{Daemon, Endpoints, Policy, Serving, Stopped};
 use crate::args::{self, Refused};
 use crate::context::Context;
 use crate::error::{CommandError, Exit, Outcome};
-use crate::signals;
+use crate::{idle_memory, signals};
 
 /// What is in flight when the daemon is told to end has so long to finish.
 const GRACE: Duration = Duration::from_secs(10);
@@ -87,7 +88,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let serving = start(Daemon::with_policy(store, policy), &endpoints, context)?;
     announce(&serving, context)?;
     // Blocks until somebody wants it to end.
-    signals.forever().next();
+    thread::scope(|scope| {
+        let (_running, ended) = mpsc::channel();
+        let daemon = serving.daemon();
+        scope.spawn(move || idle_memory::give_back(daemon, &ended));
+        signals.forever().next();
+    });
     thread::spawn(move || {
         // Who asks twice does not want to wait.
         if let Some(signal) = signals.forever().next() {

@@ -123,3 +123,33 @@ fn a_disk_that_was_renamed_is_refused_and_listed_by_its_name_now() {
     bench.succeeds("tine drop web1 --yes");
     daemon.stop();
 }
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn memory_that_clients_took_goes_back_when_they_have_left() {
+    const READ: u16 = 0;
+    let bench = golden();
+    let daemon = Daemon::start(&bench, "");
+    let status = format!("/proc/{}/status", daemon.pid());
+    let taken = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    let at_first = taken();
+    let mut clients: Vec<_> = (0..50).map(|_| daemon.connect("golden+fork")).collect();
+    for client in &mut clients {
+        // They never take the replies.
+        for _ in 0..40 {
+            client.send(READ, 0, 256 << 10, &[]).unwrap();
+        }
+    }
+    daemon.wait_until("they hold much", || taken() > at_first + (128 << 20));
+    drop(clients);
+    let left = std::time::Instant::now();
+    while taken() > at_first + (24 << 20) {
+        assert!(left.elapsed().as_secs() < 60, "{} bytes are held still", taken());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    daemon.stop();
+}
